@@ -1,0 +1,15 @@
+/* waitgroup.h - the whole library in one include. Each object has a header of its own beside this one. */
+#ifndef WAITGROUP_H
+#define WAITGROUP_H
+
+#include "waitgroup/status.h"
+#include "waitgroup/until.h"
+#include "waitgroup/error.h"
+#include "waitgroup/observer.h"
+#include "waitgroup/waitgroup.h"
+#include "waitgroup/context.h"
+#include "waitgroup/pool.h"
+#include "waitgroup/errgroup.h"
+#include "waitgroup/watch.h"
+
+#endif

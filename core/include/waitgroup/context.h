@@ -1,0 +1,82 @@
+/* context.h - one word that says "stop now", with a reason, a deadline and children that hear it too.
+ *
+ * After Go's context. A context ends once: cancelled with an optional cause, or by its deadline. Its children end with
+ * it, with its status and cause. All calls may be made from any thread.
+ *
+ *     wg_context *ctx;
+ *     if (wg_context_new(&ctx, NULL, wg_after(3 * WG_SECOND)) == WG_OK) {
+ *         while (wg_context_status(ctx) == WG_OK)
+ *             work_a_little();
+ *         wg_context_release(ctx);
+ *     } */
+#ifndef WAITGROUP_CONTEXT_H
+#define WAITGROUP_CONTEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "observer.h"
+#include "status.h"
+#include "until.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A new context with one reference, the caller's. `parent`: ends this one with itself; NULL means the context of the
+ * task that this thread runs, if it runs one; wg_context_root() detaches. `deadline`: see until.h; the parent's holds
+ * if it is earlier. A deadline already past, or a parent already ended, gives a context that has ended.
+ * WG_OK; WG_NO_MEMORY; WG_NO_THREADS: no thread to keep the deadline could be started; WG_INVALID: out is NULL. */
+WG_API wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline);
+
+/* The root of all contexts: never ends, has no deadline, needs no release. As a parent it means: none. */
+WG_API wg_context *wg_context_root(void);
+
+/* The context of the task that runs in this thread, borrowed; NULL outside of any task. */
+WG_API wg_context *wg_context_current(void);
+
+/* One reference more or less; NULL is allowed. A context that nobody refers to any more unlinks itself from its
+ * parent; giving it up does not cancel it, nor its children, which keep it alive. */
+WG_API wg_context *wg_context_retain(wg_context *ctx);
+WG_API void wg_context_release(wg_context *ctx);
+
+/* End the context and its children, wake all who wait, then call the observers; the first call wins. `cause`: shared,
+ * may be NULL. WG_OK: this call did it. WG_CANCELLED, WG_DEADLINE_EXCEEDED: it had ended before, and nothing
+ * changed. WG_INVALID: ctx is NULL or the root. */
+WG_API wg_status wg_context_cancel(wg_context *ctx, wg_error *cause);
+
+/* WG_OK while it lives, else WG_CANCELLED or WG_DEADLINE_EXCEEDED. One load: cheap enough for an inner loop. */
+WG_API wg_status wg_context_status(const wg_context *ctx);
+
+/* The cause it ended with, borrowed for as long as the caller refers to `ctx`; NULL if there was none or it lives. */
+WG_API wg_error *wg_context_cause(const wg_context *ctx);
+
+/* True if it ended because an ancestor did, not by a call or a deadline of its own. */
+WG_API bool wg_context_inherited(const wg_context *ctx);
+
+/* The deadline, its own or an ancestor's, whichever is earlier; WG_FOREVER if there is none. */
+WG_API int64_t wg_context_deadline(const wg_context *ctx);
+
+/* What a task returns that stops because `ctx` has ended: an immortal error of kind WG_ERROR_STOP, or NULL while it
+ * lives. `return wg_context_error(ctx);` is always right at the end of a task. */
+WG_API wg_error *wg_context_error(const wg_context *ctx);
+
+/* Sleep until the context ends. WG_OK: it has. WG_TIMEOUT, WG_INTERRUPTED, and the status of until->context, if that
+ * ends first: see until.h. WG_INVALID: ctx is NULL. */
+WG_API wg_status wg_context_wait(wg_context *ctx, const wg_until *until);
+
+/* Call `fn(arg)` once, when the context ends; see observer.h. WG_OK; WG_INVALID. */
+WG_API wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg);
+WG_API bool wg_context_unobserve(wg_context *ctx, wg_observer *observer);
+WG_API bool wg_context_unobserve_sync(wg_context *ctx, wg_observer *observer);
+
+/* A file descriptor that becomes and stays readable when the context ends: for poll, select and event loops. Made at
+ * the first call, owned by the context, never to be read or closed. WG_OK; WG_NO_FD; WG_INVALID: a NULL argument or
+ * the root; WG_FORKED: it was made by the parent process, which shares it. */
+WG_API wg_status wg_context_fd(wg_context *ctx, int *fd);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

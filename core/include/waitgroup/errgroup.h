@@ -1,0 +1,126 @@
+/* errgroup.h - run tasks together: wait for all, let the first error stop the rest.
+ *
+ * After Go's x/sync/errgroup, with what that lacks: a wait that can time out, a `go` that wakes when the group is
+ * cancelled, all the errors, a limit that can change, a grace period, and a word when it would deadlock.
+ *
+ *     wg_errgroup *g;
+ *     wg_errgroup_new(&g, &(wg_errgroup_options){ .limit = 4 });
+ *     for (int i = 0; i < n && wg_errgroup_go(g, fetch, &jobs[i], NULL, NULL) == WG_OK; i++) {}
+ *     wg_error *first;
+ *     wg_status s = wg_errgroup_wait(g, NULL, &first);
+ *     wg_errgroup_release(g);
+ *
+ * Single use: once wg_errgroup_wait has given the outcome, no more tasks are taken and the outcome stays. All calls may
+ * be made from any thread. */
+#ifndef WAITGROUP_ERRGROUP_H
+#define WAITGROUP_ERRGROUP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "context.h"
+#include "error.h"
+#include "pool.h"
+#include "status.h"
+#include "until.h"
+#include "waitgroup.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct wg_errgroup wg_errgroup;
+
+/* A task. `ctx` is the group's context, borrowed: look at it in long loops, or sleep on it. NULL: the task succeeded.
+ * Else its error, whose reference passes to the group. */
+typedef wg_error *(*wg_task_fn)(void *arg, wg_context *ctx);
+
+/* A zeroed struct, or NULL in its place, asks for nothing special. */
+typedef struct wg_errgroup_options {
+    wg_context *parent;  /* the group is cancelled with it; NULL and wg_context_root() as in wg_context_new */
+    int64_t deadline;    /* then the group is cancelled; see until.h */
+    int64_t grace;       /* nanoseconds that a wait gives the tasks to end once the group is cancelled, before it leaves
+                            them behind; 0: as long as they need */
+    int limit;           /* how many tasks may be unfinished at once; 0: any number */
+    wg_pool *pool;       /* where tasks run; NULL: the pool of the process */
+} wg_errgroup_options;
+
+/* A new group with one reference, the caller's. WG_OK; WG_NO_MEMORY; WG_NO_THREADS: none to keep the deadline;
+ * WG_INVALID: out is NULL, or limit or grace negative. */
+WG_API wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options);
+
+/* One reference more or less; NULL is allowed. Unfinished tasks refer to their group, so giving it up is safe at any
+ * time; they go on. */
+WG_API wg_errgroup *wg_errgroup_retain(wg_errgroup *g);
+WG_API void wg_errgroup_release(wg_errgroup *g);
+
+/* Run `fn(arg, ctx)` in a worker, then `destroy(arg)` (may be NULL). Blocks at the limit until there is room or the
+ * group is cancelled. A task that has not started when the group is cancelled never starts: it is only destroyed.
+ * On anything but WG_OK nothing changed and `arg` stays the caller's:
+ * WG_CANCELLED, WG_DEADLINE_EXCEEDED: the group is cancelled; see wg_context_cause. WG_FINISHED: the outcome has been
+ * given. WG_DEADLOCK: every unfinished task is blocked in this same call on this group. WG_TIMEOUT, WG_INTERRUPTED: see
+ * until.h; also WG_TIMEOUT when until->context ends. WG_FORKED, WG_NO_MEMORY, WG_NO_THREADS, WG_OVERFLOW, WG_STOPPED,
+ * WG_INVALID. */
+WG_API wg_status wg_errgroup_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg),
+                                const wg_until *until);
+
+/* The same, but never blocks: WG_LIMIT when there is no room now. */
+WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg));
+
+/* Wait until every task has ended, or the grace period is over, and give the outcome; the group's context ends with it.
+ * `first`: NULL, or where to store, borrowed for as long as the caller refers to `g`, the error that decided (or NULL).
+ * An outcome, the same at every later call:
+ *   WG_OK                 all tasks succeeded, or the group was cancelled without a cause
+ *   WG_FAILED             a task failed; *first is the first error in time
+ *   WG_CANCELLED          cancelled with a cause, or by the parent; *first is the cause
+ *   WG_DEADLINE_EXCEEDED  its deadline or the parent's passed; *first is the cause, if any
+ * Not an outcome: WG_TIMEOUT (also when until->context ends), WG_INTERRUPTED; WG_DEADLOCK: called from a task of this
+ * group; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome with wg_errgroup_counts().running
+ * not zero means that the grace period ended first; those tasks' memory stays valid until they end. */
+WG_API wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **first);
+
+/* Cancel the group: the same as wg_context_cancel of its context. Without a cause it is a stop, not an error. */
+WG_API wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause);
+
+/* The limit, 0 for none; and a new one, at any time: more room lets blocked calls in, less takes effect as tasks end.
+ * wg_errgroup_set_limit: WG_OK; WG_INVALID: limit is zero or negative (WG_NO_LIMIT lifts it) or g is NULL. */
+#define WG_NO_LIMIT INT32_MAX
+WG_API int wg_errgroup_limit(const wg_errgroup *g);
+WG_API wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit);
+
+/* The context that its tasks get, borrowed. */
+WG_API wg_context *wg_errgroup_context(wg_errgroup *g);
+
+/* Copies up to `capacity` of the errors of tasks so far into `errors`, in the order in which they failed, borrowed for
+ * as long as the caller refers to `g`; returns how many there are. */
+WG_API size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity);
+
+/* True if `error` is of kind WG_ERROR_STOP and `g` is in fact cancelled: a task that stopped because its own group was
+ * cancelled is not an error. Any other error is one. */
+WG_API bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error);
+
+/* How many tasks wait for a thread, run, and have ended, at one moment near the call. */
+typedef struct wg_errgroup_counts {
+    unsigned long pending, running, completed;
+} wg_errgroup_counts;
+WG_API wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g);
+
+/* The wait group that counts unfinished tasks, borrowed: for wg_count, wg_observe and wg_watch_new only. */
+WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
+
+/* A task of the caller's own making, such as a coroutine: it counts as a running task from wg_errgroup_enter to
+ * wg_errgroup_leave. Enter returns as wg_errgroup_try_go does, without needing a thread. Leave takes the reference to
+ * `error` (or NULL), with which the task ends. */
+WG_API wg_status wg_errgroup_enter(wg_errgroup *g);
+WG_API void wg_errgroup_leave(wg_errgroup *g, wg_error *error);
+
+/* Call `fn(arg)` once, when wg_errgroup_enter or wg_errgroup_try_go may no longer answer WG_LIMIT: at room, at
+ * cancellation. It is a hint: others may be faster. See observer.h. WG_OK; WG_INVALID. */
+WG_API wg_status wg_errgroup_observe_room(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg);
+WG_API bool wg_errgroup_unobserve_room(wg_errgroup *g, wg_observer *observer);
+WG_API bool wg_errgroup_unobserve_room_sync(wg_errgroup *g, wg_observer *observer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

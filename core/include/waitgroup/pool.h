@@ -1,0 +1,66 @@
+/* pool.h - threads that run tasks: kept for reuse, added only when needed, gone after a few idle seconds.
+ *
+ * Most programs never name a pool: NULL stands for the one of the process, which starts its own threads. A language
+ * binding makes a pool of its own to host the threads itself: it says how to start one, and each one it starts runs
+ * wg_pool_work. Any number of tasks may block on each other; the pool sees that cores idle while work is queued and
+ * adds threads. */
+#ifndef WAITGROUP_POOL_H
+#define WAITGROUP_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "status.h"
+#include "waitgroup.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct wg_pool wg_pool;
+
+/* How the threads of a pool are hosted. All functions are called without any lock of the library. */
+typedef struct wg_pool_host {
+    /* Start a thread that calls wg_pool_work(pool) once; false if none can be had. Called from any thread that
+     * submits, waits or works. The pool lives until wg_pool_work returns. NULL: the library starts its own. */
+    bool (*start)(void *data, wg_pool *pool);
+    /* Called by a worker just before it sleeps for want of work, and just after: where a binding lets go of its
+     * interpreter and takes it again. Either may be NULL. */
+    void (*before_sleep)(void *data);
+    void (*after_sleep)(void *data);
+    void *data;
+    unsigned cores;     /* how many tasks can compute at once; 0: the cores of the machine; 1 under an interpreter lock */
+    int64_t idle_time;  /* nanoseconds after which an idle worker leaves; 0: five seconds */
+    bool callers_help;  /* true: a thread in an unbounded wg_errgroup_wait may itself run tasks of that group that have
+                           not started. Workers of the pool always may. */
+} wg_pool_host;
+
+/* A new pool with one reference, the caller's; groups and workers refer to it too. `host` is copied; its `data` must
+ * stay valid until the last wg_pool_work has returned. WG_OK; WG_NO_MEMORY; WG_INVALID. */
+WG_API wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host);
+WG_API wg_pool *wg_pool_retain(wg_pool *pool);
+WG_API void wg_pool_release(wg_pool *pool);
+
+/* Work in this thread until idle for the pool's idle time or until the pool is stopped. Only for a thread that the
+ * host's `start` was asked for; if the thread dies before it can call this, the host calls wg_pool_work_failed. */
+WG_API void wg_pool_work(wg_pool *pool);
+WG_API void wg_pool_work_failed(wg_pool *pool);
+
+/* Take no more tasks: tasks that have not started never will (they count as done, their arguments are destroyed in
+ * this call), idle workers leave at once and others after the task they run. Does not wait for them. */
+WG_API void wg_pool_stop(wg_pool *pool);
+
+/* How many threads the pool has now, and how many tasks are queued that none has taken yet. NULL: the process's. */
+WG_API unsigned wg_pool_workers(wg_pool *pool);
+WG_API unsigned wg_pool_queued(wg_pool *pool);
+
+/* Add one to `wg`, run `fn(arg)` in a worker, then `destroy(arg)` (may be NULL), then wg_done. `pool` may be NULL.
+ * A task that never starts, because the pool stops, is destroyed and done all the same.
+ * WG_OK; WG_OVERFLOW; WG_NO_MEMORY; WG_NO_THREADS; WG_STOPPED; WG_INVALID: nothing changed, `arg` stays the
+ * caller's. */
+WG_API wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *arg, void (*destroy)(void *arg));
+
+#ifdef __cplusplus
+}
+#endif
+#endif

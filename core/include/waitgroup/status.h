@@ -1,0 +1,49 @@
+/* status.h - what a call says of itself, and the version of the library.
+ *
+ * Every call that can fail returns a wg_status. A call that did not return WG_OK has changed nothing, unless its
+ * contract says otherwise. No call sets errno, prints or aborts. */
+#ifndef WAITGROUP_STATUS_H
+#define WAITGROUP_STATUS_H
+
+#if defined(__GNUC__)
+#define WG_API __attribute__((visibility("default")))
+#else
+#define WG_API
+#endif
+
+#define WG_VERSION "0.1.0"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum wg_status {
+    WG_OK = 0,
+    WG_TIMEOUT,           /* the deadline of this call passed first */
+    WG_CANCELLED,         /* a context, or the group's own context, is cancelled */
+    WG_DEADLINE_EXCEEDED, /* the deadline of a context, or of the group, has passed */
+    WG_INTERRUPTED,       /* a signal was handled during an interruptible wait; call again to go on waiting */
+    WG_FAILED,            /* a task of the group failed: see its first error */
+    WG_LIMIT,             /* as many tasks run as the limit allows */
+    WG_FINISHED,          /* the group has given its outcome and takes no more tasks */
+    WG_DEADLOCK,          /* this call could never return: it would wait for itself */
+    WG_FORKED,            /* the tasks waited for were left behind in the parent process by fork */
+    WG_NEGATIVE,          /* the count would fall below zero: more done than add */
+    WG_OVERFLOW,          /* the count would pass WG_COUNT_MAX */
+    WG_INVALID,           /* an argument is NULL or out of range */
+    WG_NO_MEMORY,         /* an allocation failed */
+    WG_NO_THREADS,        /* the pool has no thread and none could be started */
+    WG_NO_FD,             /* the system gave no file descriptor */
+    WG_STOPPED            /* the pool was stopped and takes no more tasks */
+} wg_status;
+
+/* A short English text for `status`, such as "timeout"; "unknown status" for a value not listed above. Never NULL. */
+WG_API const char *wg_strstatus(wg_status status);
+
+/* The version of the library that runs, which may differ from WG_VERSION of the header compiled against. */
+WG_API const char *wg_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,49 @@
+/* until.h - how long a blocking call may last: the one argument that every blocking call takes.
+ *
+ * Times are int64_t nanoseconds. Deadlines are absolute, on the clock of wg_now(), which is monotonic: changes of the
+ * wall clock do not touch it. */
+#ifndef WAITGROUP_UNTIL_H
+#define WAITGROUP_UNTIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct wg_context wg_context;
+
+#define WG_SECOND ((int64_t)1000000000)
+#define WG_MILLISECOND ((int64_t)1000000)
+
+/* No deadline. So that a zeroed struct means "no deadline", INT64_MAX is understood too. */
+#define WG_FOREVER ((int64_t)0)
+
+/* A deadline long past, as is any negative one: the call looks once and never blocks. */
+#define WG_POLL ((int64_t)-1)
+
+/* Now, in nanoseconds since an arbitrary start; always positive. */
+WG_API int64_t wg_now(void);
+
+/* The deadline `duration` nanoseconds from now, for any int64_t: a duration too long for the clock gives WG_FOREVER,
+ * one that is zero or negative WG_POLL. */
+WG_API int64_t wg_after(int64_t duration);
+
+/* Until when a call may block. A NULL pointer in its place, or a zeroed struct, means: for ever.
+ *
+ *     wg_status s = wg_wait(&wg, &(wg_until){ .deadline = wg_after(5 * WG_SECOND) });
+ */
+typedef struct wg_until {
+    int64_t deadline;     /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
+    wg_context *context;  /* NULL, or a context whose end ends the call with the context's status */
+    bool interruptible;   /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread.
+                             false: signals change nothing */
+} wg_until;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,62 @@
+/* waitgroup.h - wait until a number of things have happened.
+ *
+ * After Go's sync.WaitGroup, with what that lacks: a wait that ends, safe reuse, and misuse that changes nothing.
+ *
+ *     wg_waitgroup wg = WG_INIT;
+ *     wg_add(&wg, 2);
+ *     ... two threads work, and each calls wg_done(&wg) ...
+ *     wg_wait(&wg, NULL);
+ *
+ * All calls may be made from any thread at any time. What a thread did before wg_done is visible to whoever returns
+ * from the wg_wait that it released. */
+#ifndef WAITGROUP_WAITGROUP_H
+#define WAITGROUP_WAITGROUP_H
+
+#include <stdint.h>
+
+#include "observer.h"
+#include "status.h"
+#include "until.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WG_COUNT_MAX INT32_MAX
+
+/* Caller-supplied memory: static, on a stack, or inside another object. There is nothing to destroy. It may be freed
+ * or reused the moment a successful wg_wait has returned, even while the last wg_done is still on its way out; with
+ * several waiters, when all have returned. A wait that timed out owns nothing: the memory must outlive the
+ * outstanding wg_done calls. Never copy one that is in use. */
+typedef struct wg_waitgroup {
+    uint64_t state_;
+} wg_waitgroup;
+
+#define WG_INIT { 0 }
+
+/* Add `n` to the count; `n` may be negative. Add before starting what will call wg_done: an add inside the new thread
+ * may come after the wait. Adding again before a slow waiter woke is legal: that waiter still returns.
+ * WG_OK; WG_NEGATIVE, WG_OVERFLOW: the count would leave 0..WG_COUNT_MAX; WG_INVALID: wg is NULL. */
+WG_API wg_status wg_add(wg_waitgroup *wg, int64_t n);
+
+/* The same as wg_add(wg, -1). The last thing a task does: it may be the end of `wg`. */
+WG_API wg_status wg_done(wg_waitgroup *wg);
+
+/* Wait until the count has been zero at, or at any time after, this call.
+ * WG_OK: it was. WG_TIMEOUT, WG_INTERRUPTED: see until.h. WG_CANCELLED, WG_DEADLINE_EXCEEDED: the status of
+ * until->context. WG_FORKED: the count is of the parent process, whose threads do not exist here. WG_INVALID: wg is
+ * NULL. A wait that ends early leaves nothing behind. */
+WG_API wg_status wg_wait(wg_waitgroup *wg, const wg_until *until);
+
+/* The count just now; it may have changed by the time the caller looks. 0 of NULL. */
+WG_API int32_t wg_count(const wg_waitgroup *wg);
+
+/* Call `fn(arg)` once, when the count reaches zero; see observer.h. WG_OK; WG_INVALID. */
+WG_API wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg);
+WG_API bool wg_unobserve(wg_waitgroup *wg, wg_observer *observer);
+WG_API bool wg_unobserve_sync(wg_waitgroup *wg, wg_observer *observer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
