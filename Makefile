@@ -1,8 +1,10 @@
-# `make` alone prints the targets. Each part of the house has its own file of rules in mk/.
+# `make` alone prints the targets. Each part of the house has its own file of rules in mk/; setup.mk comes first because
+# the others use its variables.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-include $(sort $(wildcard mk/*.mk))
+include mk/setup.mk
+include $(filter-out mk/setup.mk,$(sort $(wildcard mk/*.mk)))
 
 .PHONY: help
 help: ## print the targets
