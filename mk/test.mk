@@ -1,0 +1,20 @@
+# The suites of `make test`. Each target test-SUITE writes the JUnit report build/reports/SUITE.xml; tools/run_cmocka.py
+# (C), `pytest --junitxml` and tools/busted_report.lua (busted) do so.
+
+SUITES := core python lua examples docs tools
+
+.PHONY: test
+test: setup ## build and run every suite: C, pytest, busted, examples, documents
+	@MAKE='$(MAKE)' $(PYTHON) tools/run_suites.py $(SUITES)
+
+PYTEST = $(PYTHON) -m pytest --junitxml=build/reports/$(@:test-%=%).xml
+
+.PHONY: test-examples test-docs test-tools
+test-examples: setup examples ## the examples, in all three languages
+	$(PYTEST) tests/examples
+
+test-docs: setup ## every snippet of the documents, and the versions of every artefact
+	$(PYTEST) tests/docs
+
+test-tools: setup ## the tools that build and test
+	$(PYTEST) tests/tools
