@@ -110,7 +110,7 @@ WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
 
 /* A task of the caller's own making, such as a coroutine: it counts as a running task from wg_errgroup_enter to
  * wg_errgroup_leave. Enter returns as wg_errgroup_try_go does, without needing a thread. Leave takes the reference to
- * `error` (or NULL), with which the task ends. */
+ * `error` (or NULL), with which the task ends; without memory, an error other than the first is not listed. */
 WG_API wg_status wg_errgroup_enter(wg_errgroup *g);
 WG_API void wg_errgroup_leave(wg_errgroup *g, wg_error *error);
 

@@ -1,0 +1,10 @@
+/* fork.h - which process this is, by generations of fork. */
+#ifndef WG_FORK_H
+#define WG_FORK_H
+
+#include "atomics.h"
+
+/* 0 in the first process, and one more in each child of a fork; of 31 bits. */
+uint32_t wg_fork_epoch(void);
+
+#endif

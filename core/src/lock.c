@@ -1,0 +1,18 @@
+/* lock.c - what wg_lock_take does when somebody else holds the lock. */
+#include "lock.h"
+
+#include "os.h"
+
+/* Critical sections are some tens of nanoseconds; a sleep costs microseconds. */
+#define SPINS 100
+
+void wg_lock_contended(wg_lock *lock) {
+    for (int i = 0; i < SPINS; i++) {
+        uint32_t word = wg_load_relaxed32(&lock->word);
+        if (word == 0 && wg_cas_acquire32(&lock->word, &word, 1))
+            return;
+        wg_pause();
+    }
+    while (wg_swap_acquire32(&lock->word, 2) != 0)
+        wg_park(&lock->word, 2, 0, false);
+}

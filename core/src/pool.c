@@ -1,0 +1,588 @@
+/* pool.c - the pool: one lock, a ring of lanes, idle workers on a stack, and the art of not waking anybody.
+ *
+ * Waking a thread costs microseconds, this lock nanoseconds. So at most one worker at a time is *looking* for work: it
+ * was woken, or is being started, or it spins a little before it sleeps, or it watches (see below). Whoever queues work
+ * wakes somebody only if nobody is looking. Whoever takes work as the looking one, and leaves work behind, appoints the
+ * next: the wakes make a chain, one per thread needed and not one per task. A worker that has ended a task takes the
+ * next itself, looking or not.
+ *
+ * The invariant that keeps tasks from being stranded: whenever the lock is free and work is queued, somebody is
+ * looking, or starting a thread for it has failed. Every place that makes `queued` positive or ends a looking checks
+ * it by appoint().
+ *
+ * While as many workers compute as there are cores, a looking worker does not take work but *watches*: it sleeps in
+ * ticks and compares the CPU time that the process has used with what the cores could have given. If cores were idle
+ * with work queued, tasks are blocked, and it adds workers, in bursts that double. A worker that sleeps in a wait of
+ * this library says so (wg_pool_block) and is not counted as computing, which needs no tick.
+ *
+ * Fields of a pool are guarded by its lock but for `queued`, which is also read without, and `host`, which is constant. */
+#include "pool.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "count.h"
+#include "fork.h"
+#include "lock.h"
+#include "os.h"
+
+#define IDLE_TIME (5 * WG_SECOND)
+#define SHORTEST_TICK (WG_MILLISECOND / 2)
+#define LONGEST_TICK (8 * WG_MILLISECOND)
+#define LARGEST_BURST 64
+/* Ticks without any task taken, cores busy, after which one worker is added all the same: progress for everybody. */
+#define STALE_TICKS 20
+/* How often a worker out of work looks at the queue before it sleeps. */
+#define SPINS 400
+/* How deep tasks may run inside waits on one stack. */
+#define DEEPEST_HELP 64
+
+/* A thread in wg_pool_work; lives on its stack. Guarded by the pool's lock but for `wake`. */
+struct wg_worker {
+    wg_pool *pool;
+    struct wg_worker *next_idle;
+    wg_a32 wake;   /* its park word: set under the lock by who appoints it, slept on without */
+    bool looking;  /* it is the one whom pool->looking means */
+    bool urged;    /* it has seen that tasks are blocked, and takes work whatever the number of cores */
+    bool asleep;   /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
+    uint32_t epoch; /* the process it was counted in */
+};
+
+struct wg_pool {
+    wg_lock lock;
+    wg_a32 refs;
+    wg_a32 queued;
+    struct wg_lane *ring;     /* the lane to serve next */
+    struct wg_lane loose;     /* work of no group */
+    struct wg_worker *idle;   /* the one that slept last comes first: its caches are warm */
+    struct wg_worker *watcher; /* the looking worker while it sleeps through a tick */
+    unsigned workers;         /* threads in wg_pool_work, or being started */
+    unsigned computing;       /* of them, those in a task and not in a wait of ours */
+    bool looking;
+    bool hiring;              /* the looking one is a thread being started */
+    bool stopped;
+    /* Of the watch: */
+    int64_t tick, seen_time, seen_cpu;
+    unsigned burst, stale;
+    uint64_t taken, seen_taken;
+    wg_pool_host host;
+    wg_pool *next;            /* among all pools */
+};
+
+/* What has to be done after the lock is let go. */
+struct order {
+    enum { NOTHING, WAKE, HIRE } what;
+    const wg_a32 *word; /* of the worker to wake; the worker may be gone by then */
+};
+
+static wg_pool process_pool = {.refs = 1, .host = {.callers_help = true}};
+
+static wg_lock pools_lock;
+static wg_pool *pools; /* all but the process's; for fork */
+
+static unsigned cores_of(const wg_pool *pool) {
+    static wg_a32 known;
+    if (pool->host.cores)
+        return pool->host.cores;
+    uint32_t cores = wg_load_relaxed32(&known);
+    if (!cores) {
+        cores = wg_cores();
+        wg_store_relaxed32(&known, cores);
+    }
+    return cores;
+}
+
+bool wg_worth_spinning(void) { return cores_of(&process_pool) > 1; }
+
+static uint32_t queued(const wg_pool *pool) { return wg_load_relaxed32(&pool->queued); }
+static void set_queued(wg_pool *pool, uint32_t n) { wg_store_relaxed32(&pool->queued, n); }
+
+/* Lanes. */
+
+static void ring_insert(wg_pool *pool, struct wg_lane *lane) {
+    if (!pool->ring) {
+        lane->next = lane->prev = lane;
+        pool->ring = lane;
+        return;
+    }
+    lane->next = pool->ring; /* behind all others */
+    lane->prev = pool->ring->prev;
+    lane->prev->next = lane->next->prev = lane;
+}
+
+static void ring_remove(wg_pool *pool, struct wg_lane *lane) {
+    lane->prev->next = lane->next;
+    lane->next->prev = lane->prev;
+    if (pool->ring == lane)
+        pool->ring = lane->next == lane ? NULL : lane->next;
+    lane->next = lane->prev = NULL;
+}
+
+static void push(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
+    work->next = NULL;
+    if (lane->first)
+        lane->last->next = work;
+    else {
+        lane->first = work;
+        ring_insert(pool, lane);
+    }
+    lane->last = work;
+    set_queued(pool, queued(pool) + 1);
+}
+
+static struct wg_work *pop(wg_pool *pool, struct wg_lane *lane) {
+    struct wg_work *work = lane->first;
+    lane->first = work->next;
+    if (!lane->first)
+        ring_remove(pool, lane);
+    else if (pool->ring == lane)
+        pool->ring = lane->next;
+    set_queued(pool, queued(pool) - 1);
+    pool->taken++;
+    return work;
+}
+
+/* Take out `work`, if it is still queued. */
+static bool withdraw(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
+    struct wg_work *before = NULL, *w = lane->first;
+    while (w && w != work) {
+        before = w;
+        w = w->next;
+    }
+    if (!w)
+        return false;
+    if (before)
+        before->next = w->next;
+    else
+        lane->first = w->next;
+    if (lane->last == w)
+        lane->last = before;
+    if (!lane->first)
+        ring_remove(pool, lane);
+    set_queued(pool, queued(pool) - 1);
+    return true;
+}
+
+/* Who looks. */
+
+static struct order wake(struct wg_worker *worker) {
+    wg_store_release32(&worker->wake, 1);
+    return (struct order){WAKE, &worker->wake};
+}
+
+static struct order wake_idle(wg_pool *pool, bool looking) {
+    struct wg_worker *worker = pool->idle;
+    pool->idle = worker->next_idle;
+    worker->looking = looking;
+    return wake(worker);
+}
+
+/* With the lock held: if work is queued, see to it that somebody looks. */
+static struct order appoint(wg_pool *pool) {
+    if (queued(pool) == 0 || pool->stopped)
+        return (struct order){NOTHING, NULL};
+    if (pool->looking) {
+        struct wg_worker *watcher = pool->watcher;
+        if (!watcher || pool->computing >= cores_of(pool))
+            return (struct order){NOTHING, NULL};
+        pool->watcher = NULL; /* a core is free: no need to watch any longer */
+        return wake(watcher);
+    }
+    pool->looking = true;
+    if (pool->idle)
+        return wake_idle(pool, true);
+    pool->workers++;
+    pool->hiring = true;
+    return (struct order){HIRE, NULL};
+}
+
+static void work_natively(void *pool) { wg_pool_work(pool); }
+
+static bool hire(wg_pool *pool) {
+    wg_pool_retain(pool); /* for the new thread */
+    bool hired = pool->host.start ? pool->host.start(pool->host.data, pool) : wg_start_thread(work_natively, pool);
+    if (!hired)
+        wg_pool_work_failed(pool);
+    return hired;
+}
+
+void wg_pool_work_failed(wg_pool *pool) {
+    wg_lock_take(&pool->lock);
+    pool->workers--;
+    if (pool->hiring)
+        pool->hiring = pool->looking = false;
+    wg_lock_give(&pool->lock);
+    wg_pool_release(pool);
+}
+
+/* Without the lock. False if a thread was wanted and there is none to be had. */
+static bool carry_out(wg_pool *pool, struct order order) {
+    if (order.what == WAKE)
+        wg_unpark_one(order.word);
+    return order.what != HIRE || hire(pool);
+}
+
+wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
+    wg_lock_take(&pool->lock);
+    if (pool->stopped) {
+        wg_lock_give(&pool->lock);
+        return WG_STOPPED;
+    }
+    push(pool, lane, work);
+    struct order order = appoint(pool);
+    wg_lock_give(&pool->lock);
+    if (carry_out(pool, order))
+        return WG_OK;
+    /* The threads there are will come to it; if there are none, the work is given back. */
+    wg_lock_take(&pool->lock);
+    bool given_back = pool->workers == 0 && withdraw(pool, lane, work);
+    wg_lock_give(&pool->lock);
+    return given_back ? WG_NO_THREADS : WG_OK;
+}
+
+/* The worker. */
+
+/* Sleep on its word; the lock is let go meanwhile. */
+static wg_parked sleep_until(wg_pool *pool, struct wg_worker *me, int64_t deadline) {
+    wg_lock_give(&pool->lock);
+    if (!me->asleep && pool->host.before_sleep)
+        pool->host.before_sleep(pool->host.data);
+    me->asleep = true;
+    wg_parked parked = wg_park(&me->wake, 0, deadline, false);
+    wg_lock_take(&pool->lock);
+    return parked;
+}
+
+static void add_workers(wg_pool *pool, unsigned n) {
+    for (bool hired = true; n > 0 && hired && !pool->stopped; n--) {
+        struct order order = {HIRE, NULL};
+        if (pool->idle)
+            order = wake_idle(pool, false);
+        else
+            pool->workers++;
+        wg_lock_give(&pool->lock);
+        hired = carry_out(pool, order);
+        wg_lock_take(&pool->lock);
+    }
+}
+
+/* How many workers the last tick says are missing. */
+static unsigned missing_workers(wg_pool *pool) {
+    int64_t time = wg_now(), cpu = wg_cpu_time();
+    int64_t elapsed = time - pool->seen_time, used = cpu - pool->seen_cpu;
+    bool blocked = used < elapsed * cores_of(pool) - elapsed / 2;
+    bool stale = pool->taken == pool->seen_taken && ++pool->stale >= STALE_TICKS;
+    pool->seen_time = time;
+    pool->seen_cpu = cpu;
+    if (pool->taken != pool->seen_taken || stale)
+        pool->stale = 0;
+    pool->seen_taken = pool->taken;
+    if (!blocked) {
+        pool->burst = 1;
+        pool->tick = pool->tick * 2 < LONGEST_TICK ? pool->tick * 2 : LONGEST_TICK;
+        return stale ? 1 : 0;
+    }
+    pool->tick = SHORTEST_TICK;
+    unsigned n = pool->burst < queued(pool) ? pool->burst : queued(pool);
+    if (pool->burst < LARGEST_BURST)
+        pool->burst *= 2;
+    return n;
+}
+
+/* One tick of the looking worker `me` while all cores are taken. */
+static void watch(wg_pool *pool, struct wg_worker *me) {
+    int64_t now = wg_now();
+    if (now - pool->seen_time > 2 * LONGEST_TICK) { /* nobody watched lately: begin afresh */
+        pool->seen_time = now;
+        pool->seen_cpu = wg_cpu_time();
+        pool->seen_taken = pool->taken;
+        pool->tick = SHORTEST_TICK;
+        pool->burst = 1;
+        pool->stale = 0;
+    }
+    pool->watcher = me;
+    wg_store_relaxed32(&me->wake, 0);
+    sleep_until(pool, me, now + pool->tick);
+    if (pool->watcher == me)
+        pool->watcher = NULL;
+    if (wg_load_relaxed32(&me->wake) || queued(pool) == 0 || pool->stopped)
+        return;
+    unsigned n = missing_workers(pool);
+    if (n > 0) {
+        me->urged = true;
+        add_workers(pool, n - 1);
+    }
+}
+
+/* Look at the queue for a little while; the lock is let go meanwhile. */
+static void spin(wg_pool *pool, struct wg_worker *me) {
+    pool->looking = me->looking = true;
+    wg_lock_give(&pool->lock);
+    for (int i = 0; i < SPINS && queued(pool) == 0; i++)
+        wg_pause();
+    wg_lock_take(&pool->lock);
+}
+
+/* Sleep until appointed. False: it has been idle for so long that it should leave. */
+static bool idle(wg_pool *pool, struct wg_worker *me) {
+    if (me->looking)
+        pool->looking = me->looking = false;
+    wg_store_relaxed32(&me->wake, 0);
+    me->next_idle = pool->idle;
+    pool->idle = me;
+    int64_t leave = wg_after(pool->host.idle_time ? pool->host.idle_time : IDLE_TIME);
+    while (!wg_load_acquire32(&me->wake)) {
+        if (sleep_until(pool, me, leave) != WG_PARK_TIMEOUT || wg_load_acquire32(&me->wake))
+            continue;
+        struct wg_worker **link = &pool->idle;
+        while (*link != me)
+            link = &(*link)->next_idle;
+        *link = me->next_idle;
+        return false;
+    }
+    return true;
+}
+
+/* The next work for `me`, or NULL when it should leave. Called and returns with the lock held. */
+static struct wg_work *next_work(wg_pool *pool, struct wg_worker *me) {
+    bool spun = cores_of(pool) == 1; /* then there is nothing to see while spinning */
+    while (!pool->stopped) {
+        if (queued(pool) > 0) {
+            if (!me->looking || me->urged || pool->computing < cores_of(pool))
+                return pop(pool, pool->ring);
+            watch(pool, me);
+        } else if (!spun && (me->looking || !pool->looking)) {
+            spin(pool, me);
+            spun = true;
+        } else {
+            if (!idle(pool, me))
+                return NULL;
+            spun = cores_of(pool) == 1;
+        }
+    }
+    return NULL;
+}
+
+/* The worker is now, or is no longer, one that computes. If it was counted in the parent of a fork, count it here. */
+static void recount(wg_pool *pool, struct wg_worker *me) {
+    if (me->epoch == wg_fork_epoch())
+        return;
+    me->epoch = wg_fork_epoch();
+    me->looking = false;
+    pool->workers++;
+    pool->computing++;
+}
+
+void wg_pool_work(wg_pool *pool) {
+    struct wg_worker me = {.pool = pool, .epoch = wg_fork_epoch()};
+    wg_self()->worker = &me;
+    wg_lock_take(&pool->lock);
+    me.looking = pool->hiring;
+    pool->hiring = false;
+    struct wg_work *work;
+    while ((work = next_work(pool, &me))) {
+        me.urged = false;
+        pool->computing++;
+        if (me.looking)
+            pool->looking = me.looking = false;
+        struct order order = appoint(pool);
+        wg_lock_give(&pool->lock);
+        if (me.asleep && pool->host.after_sleep)
+            pool->host.after_sleep(pool->host.data);
+        me.asleep = false;
+        carry_out(pool, order);
+        work->run(work, false);
+        wg_lock_take(&pool->lock);
+        recount(pool, &me);
+        pool->computing--;
+    }
+    if (me.looking)
+        pool->looking = false;
+    pool->workers--;
+    struct order order = appoint(pool);
+    wg_lock_give(&pool->lock);
+    if (me.asleep && pool->host.after_sleep)
+        pool->host.after_sleep(pool->host.data);
+    carry_out(pool, order);
+    wg_self()->worker = NULL;
+    wg_pool_release(pool);
+}
+
+void wg_pool_block(void) {
+    struct wg_worker *me = wg_self()->worker;
+    if (!me)
+        return;
+    wg_lock_take(&me->pool->lock);
+    recount(me->pool, me);
+    me->pool->computing--;
+    struct order order = appoint(me->pool);
+    wg_lock_give(&me->pool->lock);
+    carry_out(me->pool, order);
+}
+
+void wg_pool_unblock(void) {
+    struct wg_worker *me = wg_self()->worker;
+    if (!me)
+        return;
+    wg_lock_take(&me->pool->lock);
+    me->pool->computing++;
+    wg_lock_give(&me->pool->lock);
+}
+
+bool wg_pool_help(wg_pool *pool, struct wg_lane *lane) {
+    struct wg_self *self = wg_self();
+    if (!pool->host.callers_help || self->helping >= DEEPEST_HELP)
+        return false;
+    wg_lock_take(&pool->lock);
+    struct wg_work *work = lane->first ? pop(pool, lane) : NULL;
+    wg_lock_give(&pool->lock);
+    if (!work)
+        return false;
+    self->helping++;
+    work->run(work, false);
+    self->helping--;
+    return true;
+}
+
+/* Pools. */
+
+wg_pool *wg_pool_or_default(wg_pool *pool) { return pool ? pool : &process_pool; }
+
+wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host) {
+    if (!out || !host || host->idle_time < 0)
+        return WG_INVALID;
+    wg_pool *pool = malloc(sizeof *pool);
+    if (!pool)
+        return WG_NO_MEMORY;
+    *pool = (wg_pool){.refs = 1, .host = *host};
+    wg_lock_take(&pools_lock);
+    pool->next = pools;
+    pools = pool;
+    wg_lock_give(&pools_lock);
+    *out = pool;
+    return WG_OK;
+}
+
+wg_pool *wg_pool_retain(wg_pool *pool) {
+    if (pool && pool != &process_pool)
+        wg_add_relaxed32(&pool->refs, 1);
+    return pool;
+}
+
+void wg_pool_release(wg_pool *pool) {
+    if (!pool || pool == &process_pool || wg_sub_acq_rel32(&pool->refs, 1) != 1)
+        return;
+    wg_lock_take(&pools_lock);
+    wg_pool **link = &pools;
+    while (*link != pool)
+        link = &(*link)->next;
+    *link = pool->next;
+    wg_lock_give(&pools_lock);
+    free(pool);
+}
+
+void wg_pool_stop(wg_pool *pool) {
+    if (!pool)
+        return;
+    wg_lock_take(&pool->lock);
+    pool->stopped = true;
+    struct wg_work *dropped = NULL, **end = &dropped;
+    while (pool->ring) {
+        *end = pop(pool, pool->ring);
+        end = &(*end)->next;
+        *end = NULL;
+    }
+    while (pool->idle)
+        wg_unpark_one(wake_idle(pool, false).word);
+    if (pool->watcher)
+        wg_unpark_one(wake(pool->watcher).word);
+    wg_lock_give(&pool->lock);
+    while (dropped) {
+        struct wg_work *work = dropped;
+        dropped = work->next;
+        work->run(work, true);
+    }
+}
+
+unsigned wg_pool_workers(wg_pool *pool) {
+    pool = wg_pool_or_default(pool);
+    wg_lock_take(&pool->lock);
+    unsigned n = pool->workers;
+    wg_lock_give(&pool->lock);
+    return n;
+}
+
+unsigned wg_pool_queued(wg_pool *pool) { return queued(wg_pool_or_default(pool)); }
+
+/* Tasks of a plain wait group. */
+
+struct loose_task {
+    struct wg_work work;
+    wg_waitgroup *wg;
+    void (*fn)(void *arg);
+    void *arg;
+    void (*destroy)(void *arg);
+};
+
+static void run_loose(struct wg_work *work, bool skip) {
+    struct loose_task task = *(struct loose_task *)work;
+    free(work);
+    if (!skip)
+        task.fn(task.arg);
+    if (task.destroy)
+        task.destroy(task.arg);
+    wg_done(task.wg);
+}
+
+wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *arg, void (*destroy)(void *arg)) {
+    if (!wg || !fn)
+        return WG_INVALID;
+    pool = wg_pool_or_default(pool);
+    struct loose_task *task = malloc(sizeof *task);
+    if (!task)
+        return WG_NO_MEMORY;
+    *task = (struct loose_task){{NULL, run_loose}, wg, fn, arg, destroy};
+    wg_status status = wg_add(wg, 1);
+    if (status == WG_OK) {
+        status = wg_pool_submit(pool, &pool->loose, &task->work);
+        if (status != WG_OK)
+            wg_done(wg);
+    }
+    if (status != WG_OK)
+        free(task);
+    return status;
+}
+
+/* Fork. */
+
+static void reset(wg_pool *pool) {
+    while (pool->ring) {
+        struct wg_lane *lane = pool->ring;
+        lane->first = lane->last = NULL; /* the tasks stay behind in the parent */
+        ring_remove(pool, lane);
+    }
+    set_queued(pool, 0);
+    pool->idle = pool->watcher = NULL;
+    pool->workers = pool->computing = 0;
+    pool->looking = pool->hiring = false;
+}
+
+void wg_pools_take(void) {
+    wg_lock_take(&pools_lock);
+    wg_lock_take(&process_pool.lock);
+    for (wg_pool *pool = pools; pool; pool = pool->next)
+        wg_lock_take(&pool->lock);
+}
+
+void wg_pools_give(void) {
+    for (wg_pool *pool = pools; pool; pool = pool->next)
+        wg_lock_give(&pool->lock);
+    wg_lock_give(&process_pool.lock);
+    wg_lock_give(&pools_lock);
+}
+
+void wg_pools_reset(void) {
+    reset(&process_pool);
+    for (wg_pool *pool = pools; pool; pool = pool->next)
+        reset(pool);
+}

@@ -1,0 +1,44 @@
+/* pool.h - what the other files may do with a pool. */
+#ifndef WG_POOL_H
+#define WG_POOL_H
+
+#include "waitgroup/pool.h"
+
+#include "atomics.h"
+
+/* Something to run once. `skip`: do not start it, only end it. The memory is its own; `run` frees it. */
+struct wg_work {
+    struct wg_work *next;
+    void (*run)(struct wg_work *work, bool skip);
+};
+
+/* The queued work of one group, first come first run. The pool serves lanes in turn, so that a group with a million
+ * tasks does not hold up one with two. Guarded by the pool's lock; in the pool's ring while not empty. */
+struct wg_lane {
+    struct wg_work *first, *last;
+    struct wg_lane *next, *prev;
+};
+
+/* NULL is the pool of the process. */
+wg_pool *wg_pool_or_default(wg_pool *pool);
+
+/* Queue `work` in `lane`. WG_OK; WG_STOPPED, WG_NO_THREADS: it is not queued. */
+wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work);
+
+/* If the pool lets callers help, take the first work of `lane` and run it here. False if there was none. */
+bool wg_pool_help(wg_pool *pool, struct wg_lane *lane);
+
+/* This thread is about to sleep in a wait of ours, and has woken: if it is a worker, its core is free meanwhile. */
+void wg_pool_block(void);
+void wg_pool_unblock(void);
+
+/* Is it any use to look again and again for what another thread does? Not on one core. */
+bool wg_worth_spinning(void);
+
+/* For fork.c. */
+void wg_pools_take(void);
+void wg_pools_give(void);
+/* In the child: every pool is empty and has no threads. */
+void wg_pools_reset(void);
+
+#endif

@@ -1,0 +1,68 @@
+/* stripe.h - the locks of all wait groups, contexts and error groups, and who sleeps on what.
+ *
+ * There are no locks inside objects: each object's address picks one of a fixed number of stripes. So a wait group is
+ * one word, a lock outlives every object, and fork.c can take all locks there are.
+ *
+ * A stripe keeps, for all objects that fall to it:
+ *   sleepers   threads that sleep until something happens to a subject, in the order of their coming. A sleeper lives
+ *              on its thread's stack; each thread has a park word of its own. Only its owner links it. Its owner or
+ *              whoever makes the thing happen unlinks it, under the lock; then, still under the lock, sets its bit in
+ *              the park word. With the bit set the owner may return, so the sleeper is not touched after that, and the
+ *              wake goes to the word's address only.
+ *   observers  those of wait groups (see observer.h). A context's are in the context.
+ *   calls      observers being called now, so that wg_unobserve_sync can wait for them. */
+#ifndef WG_STRIPE_H
+#define WG_STRIPE_H
+
+#include "waitgroup/observer.h"
+
+#include "lock.h"
+#include "os.h"
+
+struct wg_sleeper {
+    const void *subject;
+    wg_a32 *word; /* its thread's park word */
+    uint32_t bit; /* what to set there */
+    struct wg_sleeper *next;
+    struct wg_sleeper **link; /* what points here while linked; else NULL */
+};
+
+struct wg_stripe {
+    _Alignas(64) wg_lock lock;
+    wg_a32 calls_ended; /* counts, for who waits for a call to end */
+    struct wg_sleeper *sleepers;
+    wg_observer *observers;
+    struct wg_call *calls;
+};
+
+struct wg_stripe *wg_stripe_of(const void *object);
+
+/* All of these are called with the stripe's lock held. */
+
+/* Link a sleeper behind those that are there. */
+void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper);
+/* True if it was linked until now: nothing has happened, or will, through it. */
+bool wg_sleeper_unlink(struct wg_sleeper *sleeper);
+/* The one that has slept longest on `subject`, or NULL. */
+struct wg_sleeper *wg_sleeper_first(struct wg_stripe *stripe, const void *subject);
+/* Unlink it, set `bit` in its word and wake its thread. */
+void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit);
+/* The same for all who sleep on `subject`, each with its own bit. */
+void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject);
+
+/* Add an observer of `subject` to the end of `list`. */
+void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg), void *arg);
+/* Call each observer of `subject` that is in `list` now. The lock is let go during each call, and held again at the
+ * end. */
+void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject);
+
+/* The three unobserve calls of an object whose stripe this is; they take and give the lock themselves. */
+bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sync);
+
+/* For fork.c. */
+void wg_stripes_take(void);
+void wg_stripes_give(void);
+/* In the child: nobody sleeps and no call is under way. */
+void wg_stripes_reset(void);
+
+#endif

@@ -1,0 +1,136 @@
+/* timer.c - deadlines into cancellations. */
+#include "timer.h"
+
+#include <stddef.h>
+
+#include "context.h"
+#include "lock.h"
+#include "os.h"
+
+#define IDLE_TIME (5 * WG_SECOND)
+
+static wg_lock lock;
+/* Guarded by the lock. */
+static struct wg_timer *first; /* the root of the heap: the earliest deadline */
+static bool thread_runs;
+/* Counts changes of `first` that the thread must hear of; changed under the lock, slept on without it. */
+static wg_a32 changes;
+
+static struct wg_timer *merge(struct wg_timer *a, struct wg_timer *b) {
+    if (!a || !b)
+        return a ? a : b;
+    if (b->deadline < a->deadline) {
+        struct wg_timer *t = a;
+        a = b;
+        b = t;
+    }
+    b->prev = a;
+    b->next = a->child;
+    if (b->next)
+        b->next->prev = b;
+    a->child = b;
+    return a;
+}
+
+/* The children of one parent into one heap: by pairs from the left, then all together from the right. */
+static struct wg_timer *merge_all(struct wg_timer *list) {
+    struct wg_timer *pairs = NULL, *heap = NULL;
+    while (list) {
+        struct wg_timer *a = list, *b = a->next;
+        list = b ? b->next : NULL;
+        a->next = NULL;
+        if (b)
+            b->next = NULL;
+        a = merge(a, b);
+        a->next = pairs;
+        pairs = a;
+    }
+    while (pairs) {
+        struct wg_timer *a = pairs;
+        pairs = a->next;
+        a->next = NULL;
+        heap = merge(heap, a);
+    }
+    if (heap)
+        heap->prev = NULL;
+    return heap;
+}
+
+static void heap_remove(struct wg_timer *t) {
+    struct wg_timer *rest = merge_all(t->child);
+    if (t == first) {
+        first = rest;
+    } else {
+        if (t->prev->child == t)
+            t->prev->child = t->next;
+        else
+            t->prev->next = t->next;
+        if (t->next)
+            t->next->prev = t->prev;
+        first = merge(first, rest);
+    }
+    t->child = t->next = t->prev = NULL;
+    t->queued = false;
+}
+
+/* Called and returns with the lock held; lets go of it to end what is due. */
+static void end_due(void) {
+    while (first && first->deadline <= wg_now()) {
+        wg_context *ctx = first->ctx;
+        heap_remove(first);
+        bool alive = wg_context_try_retain(ctx);
+        wg_lock_give(&lock);
+        if (alive) {
+            wg_context_expire(ctx);
+            wg_context_release(ctx);
+        }
+        wg_lock_take(&lock);
+    }
+}
+
+static void thread_main(void *unused) {
+    (void)unused;
+    wg_lock_take(&lock);
+    for (;;) {
+        end_due();
+        uint32_t seen = wg_load_relaxed32(&changes);
+        bool idle = first == NULL;
+        int64_t until = idle ? wg_after(IDLE_TIME) : first->deadline;
+        wg_lock_give(&lock);
+        wg_parked parked = wg_park(&changes, seen, until, false);
+        wg_lock_take(&lock);
+        if (idle && !first && parked == WG_PARK_TIMEOUT)
+            break;
+    }
+    thread_runs = false;
+    wg_lock_give(&lock);
+}
+
+bool wg_timer_add(struct wg_timer *timer, wg_context *ctx, int64_t deadline) {
+    wg_lock_take(&lock);
+    *timer = (struct wg_timer){.ctx = ctx, .deadline = deadline, .queued = true};
+    first = merge(first, timer);
+    bool earliest = first == timer;
+    if (!thread_runs)
+        thread_runs = wg_start_thread(thread_main, NULL);
+    bool kept = thread_runs;
+    if (!kept)
+        heap_remove(timer);
+    else if (earliest)
+        wg_add_relaxed32(&changes, 1);
+    wg_lock_give(&lock);
+    if (kept && earliest)
+        wg_unpark_one(&changes);
+    return kept;
+}
+
+void wg_timer_remove(struct wg_timer *timer) {
+    wg_lock_take(&lock);
+    if (timer->queued)
+        heap_remove(timer);
+    wg_lock_give(&lock);
+}
+
+void wg_timer_take(void) { wg_lock_take(&lock); }
+void wg_timer_give(void) { wg_lock_give(&lock); }
+void wg_timer_reset(void) { thread_runs = false; }

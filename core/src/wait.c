@@ -1,0 +1,110 @@
+/* wait.c - sleeping for any of several things. */
+#include "wait.h"
+
+#include <stddef.h>
+
+#include "context.h"
+#include "deadline.h"
+#include "pool.h"
+
+/* How often to look before a sleep, which costs two switches: some microseconds' worth. */
+#define SPINS 100
+
+static const wg_until for_ever = {0};
+
+bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit) {
+    if (!ctx)
+        return true;
+    struct wg_sleeper *sleeper = &w->ends[w->contexts].sleeper;
+    *sleeper = (struct wg_sleeper){.word = &w->word, .bit = bit};
+    if (!wg_context_link(ctx, sleeper))
+        return false;
+    w->ends[w->contexts++].context = ctx;
+    return true;
+}
+
+/* The earliest deadline of those that the sleep must keep. The timer keeps those of contexts too; but it may have found
+ * no thread, or have been left in the parent of a fork. */
+static int64_t first_deadline(const struct wg_waiter *w, int64_t deadline) {
+    for (int i = 0; i < w->contexts; i++)
+        deadline = wg_earlier(deadline, wg_context_deadline(w->ends[i].context));
+    return deadline;
+}
+
+wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
+    wg_status status = WG_OK;
+    int64_t deadline = first_deadline(w, until->deadline);
+    wg_pool_block();
+    while (status == WG_OK && wg_load_acquire32(&w->word) == 0) {
+        switch (wg_park(&w->word, 0, deadline, until->interruptible)) {
+        case WG_PARK_WOKEN:
+            break;
+        case WG_PARK_TIMEOUT:
+            for (int i = 0; i < w->contexts; i++)
+                wg_context_expire(w->ends[i].context);
+            if (wg_passed(until->deadline))
+                status = WG_TIMEOUT;
+            break;
+        case WG_PARK_INTERRUPTED:
+            status = WG_INTERRUPTED;
+            break;
+        }
+    }
+    wg_pool_unblock();
+    return wg_load_acquire32(&w->word) ? WG_OK : status;
+}
+
+void wg_waiter_leave(struct wg_waiter *w) {
+    for (int i = 0; i < w->contexts; i++)
+        wg_context_unlink(w->ends[i].context, &w->ends[i].sleeper);
+}
+
+/* Look a few times before sleeping. */
+static wg_status spin(const wg_waitgroup *wg) {
+    wg_status status = wg_wait_look(wg);
+    for (int i = 0; i < SPINS && status == WG_TIMEOUT && wg_worth_spinning(); i++) {
+        wg_pause();
+        status = wg_wait_look(wg);
+    }
+    return status;
+}
+
+static wg_status context_status(const wg_context *ctx) { return ctx ? wg_context_status(ctx) : WG_OK; }
+
+wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group) {
+    if (!until)
+        until = &for_ever;
+    wg_status status = wg_wait_look(wg);
+    if (status != WG_TIMEOUT)
+        return status;
+    if (context_status(until->context) != WG_OK)
+        return wg_context_status(until->context);
+    if (context_status(group) != WG_OK)
+        return WG_CANCELLED;
+    if (wg_passed(until->deadline))
+        return WG_TIMEOUT;
+    status = spin(wg);
+    if (status != WG_TIMEOUT)
+        return status;
+
+    struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT}};
+    if (!wg_wait_link(wg, &w.subject))
+        return WG_OK;
+    if (!wg_waiter_context(&w, until->context, WG_ON_CONTEXT) || !wg_waiter_context(&w, group, WG_ON_GROUP))
+        status = WG_OK; /* one has ended: no need to sleep */
+    else
+        status = wg_waiter_sleep(&w, until);
+    wg_waiter_leave(&w);
+    /* Zero came first if its bit is set; then the wait group may be gone. */
+    if (!(wg_load_acquire32(&w.word) & WG_ON_SUBJECT)) {
+        struct wg_stripe *stripe = wg_stripe_of(wg);
+        wg_lock_take(&stripe->lock);
+        wg_sleeper_unlink(&w.subject);
+        wg_lock_give(&stripe->lock);
+    }
+    if (wg_load_acquire32(&w.word) & WG_ON_SUBJECT)
+        return WG_OK;
+    if (status != WG_OK)
+        return status;
+    return context_status(until->context) != WG_OK ? wg_context_status(until->context) : WG_CANCELLED;
+}

@@ -1,0 +1,45 @@
+/* wait.h - one thread sleeping for any of several things: a count reaching zero, contexts ending, a slot. */
+#ifndef WG_WAIT_H
+#define WG_WAIT_H
+
+#include "waitgroup/context.h"
+#include "waitgroup/waitgroup.h"
+
+#include "stripe.h"
+
+/* The bits of a waiter's park word: what has happened. Each is set at most once, by whoever made it happen. */
+enum {
+    WG_ON_SUBJECT = 1,  /* what the call is about: zero, the context's end, a slot */
+    WG_ON_CONTEXT = 2,  /* until->context has ended */
+    WG_ON_GROUP = 4,    /* the group's own context has ended */
+    WG_ON_DEADLOCK = 8, /* every slot is held by a task that waits for one */
+};
+
+/* Sleeps on one subject and up to two contexts. Lives on the stack of the thread that waits. */
+struct wg_waiter {
+    wg_a32 word;
+    struct wg_sleeper subject;
+    struct {
+        wg_context *context;
+        struct wg_sleeper sleeper;
+    } ends[2];
+    int contexts;
+};
+
+/* Sleep on `ctx` too; NULL is allowed. False: it has ended, and nothing is linked. */
+bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit);
+
+/* Sleep until a bit is set: WG_OK; or WG_TIMEOUT, WG_INTERRUPTED. Keeps the deadlines of the contexts slept on. */
+wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
+
+/* Unlink it from the contexts. Its owner unlinks it from its subject. */
+void wg_waiter_leave(struct wg_waiter *w);
+
+/* wg_wait, which ends with WG_CANCELLED also when `group`, a context or NULL, ends. */
+wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group);
+
+/* How the above looks at a wait group. Link: false if it is zero. Look: WG_OK, WG_FORKED, or WG_TIMEOUT. */
+bool wg_wait_link(wg_waitgroup *wg, struct wg_sleeper *sleeper);
+wg_status wg_wait_look(const wg_waitgroup *wg);
+
+#endif

@@ -1,0 +1,202 @@
+/* waitgroup.c - the wait group: its word (see count.h for the invariants) and the calls on it. */
+#include "count.h"
+
+#include <stddef.h>
+
+#include "fork.h"
+#include "wait.h"
+
+_Static_assert(sizeof(wg_waitgroup) <= 16, "a wait group is small");
+_Static_assert(sizeof(wg_a64) == sizeof(uint64_t), "atomics are lock-free");
+
+/* `state` with another count. Leaving zero marks the process; reaching zero ends what was asked of the old round. */
+static uint64_t with_count(uint64_t state, int64_t count) {
+    uint64_t next = (state & ~WG_COUNT_MASK) | (uint64_t)count << WG_COUNT_SHIFT;
+    if (wg_count_of(state) == 0)
+        next = (next & ((UINT64_C(1) << WG_EPOCH_SHIFT) - 1)) | (uint64_t)wg_fork_epoch() << WG_EPOCH_SHIFT;
+    if (count == 0)
+        next &= ~WG_SLEEPERS;
+    return next;
+}
+
+static bool closed(uint64_t state) { return wg_count_of(state) == 0 && (state & WG_SLEEPERS); }
+
+static bool of_parent(uint64_t state) {
+    return wg_count_of(state) > 0 && (uint32_t)(state >> WG_EPOCH_SHIFT) != wg_fork_epoch();
+}
+
+/* The step to zero when somebody may wait for it. Takes the lock, and returns false if the word changed meanwhile. The
+ * acquire half of acq_rel hands on to the sleepers what all earlier steps down released. */
+static bool to_zero(wg_waitgroup *wg, uint64_t state) {
+    struct wg_stripe *stripe = wg_stripe_of(wg);
+    wg_lock_take(&stripe->lock);
+    bool stepped = wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, 0));
+    if (stepped) {
+        wg_sleepers_wake(stripe, wg);
+        wg_observers_call(stripe, &stripe->observers, wg);
+    }
+    wg_lock_give(&stripe->lock);
+    return stepped;
+}
+
+wg_status wg_add(wg_waitgroup *wg, int64_t n) {
+    if (!wg)
+        return WG_INVALID;
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    for (;;) {
+        int64_t count = wg_count_of(state);
+        if (n < -count)
+            return WG_NEGATIVE;
+        if (n > WG_COUNT_MAX - count)
+            return WG_OVERFLOW;
+        if (n == 0)
+            return WG_OK;
+        if (count + n == 0 && (state & WG_SLEEPERS)) {
+            if (to_zero(wg, state))
+                return WG_OK;
+            state = wg_load_relaxed64(wg_state(wg));
+        } else if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, count + n)))
+            return WG_OK;
+    }
+}
+
+wg_status wg_done(wg_waitgroup *wg) { return wg_add(wg, -1); }
+
+int32_t wg_count(const wg_waitgroup *wg) { return wg ? wg_count_of(wg_load_relaxed64(wg_state(wg))) : 0; }
+
+/* Under the stripe's lock: ask to be told of zero. False if it is zero. */
+static bool ask_for_zero(wg_waitgroup *wg) {
+    uint64_t state = wg_load_acquire64(wg_state(wg));
+    while (wg_count_of(state) > 0 && !(state & WG_SLEEPERS))
+        if (wg_cas_acq_rel64(wg_state(wg), &state, state | WG_SLEEPERS))
+            return true;
+    return wg_count_of(state) > 0;
+}
+
+wg_status wg_wait(wg_waitgroup *wg, const wg_until *until) {
+    if (!wg)
+        return WG_INVALID;
+    return wg_wait_zero(wg, until, NULL);
+}
+
+bool wg_wait_link(wg_waitgroup *wg, struct wg_sleeper *sleeper) {
+    struct wg_stripe *stripe = wg_stripe_of(wg);
+    wg_lock_take(&stripe->lock);
+    bool asked = ask_for_zero(wg);
+    if (asked) {
+        sleeper->subject = wg;
+        wg_sleeper_link(stripe, sleeper);
+    }
+    wg_lock_give(&stripe->lock);
+    return asked;
+}
+
+wg_status wg_wait_look(const wg_waitgroup *wg) {
+    uint64_t state = wg_load_acquire64(wg_state(wg));
+    if (wg_count_of(state) == 0)
+        return WG_OK;
+    return of_parent(state) ? WG_FORKED : WG_TIMEOUT;
+}
+
+wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg) {
+    if (!wg || !observer || !fn)
+        return WG_INVALID;
+    struct wg_stripe *stripe = wg_stripe_of(wg);
+    wg_lock_take(&stripe->lock);
+    bool listed = ask_for_zero(wg);
+    if (listed)
+        wg_observer_link(&stripe->observers, wg, observer, fn, arg);
+    wg_lock_give(&stripe->lock);
+    if (!listed) {
+        observer->link_ = NULL;
+        fn(arg);
+    }
+    return WG_OK;
+}
+
+bool wg_unobserve(wg_waitgroup *wg, wg_observer *observer) {
+    return wg && observer && wg_observer_remove(wg_stripe_of(wg), observer, false);
+}
+
+bool wg_unobserve_sync(wg_waitgroup *wg, wg_observer *observer) {
+    return wg && observer && wg_observer_remove(wg_stripe_of(wg), observer, true);
+}
+
+/* The steps of an error group. */
+
+wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    for (;;) {
+        int32_t count = wg_count_of(state);
+        if (closed(state))
+            return WG_FINISHED;
+        if (of_parent(state))
+            return WG_FORKED;
+        if ((state & WG_GATED) || count >= limit)
+            return count == WG_COUNT_MAX ? WG_OVERFLOW : WG_LIMIT;
+        if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, count + 1))) {
+            *first = count == 0;
+            return WG_OK;
+        }
+    }
+}
+
+bool wg_count_admit(wg_waitgroup *wg, int32_t limit) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    while (wg_count_of(state) < limit && !closed(state))
+        if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, wg_count_of(state) + 1)))
+            return true;
+    return false;
+}
+
+bool wg_count_leave(wg_waitgroup *wg, bool *last) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    while (!(state & WG_GATED)) {
+        int32_t left = wg_count_of(state) - 1;
+        if (left == 0 && (state & WG_SLEEPERS)) {
+            if (to_zero(wg, state)) {
+                *last = true;
+                return true;
+            }
+            state = wg_load_relaxed64(wg_state(wg));
+        } else if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, left))) {
+            *last = left == 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    int32_t left;
+    do
+        left = wg_count_of(state) - 1;
+    while (!wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, left)));
+    if (left == 0 && (state & WG_SLEEPERS)) {
+        wg_sleepers_wake(stripe, wg);
+        wg_observers_call(stripe, &stripe->observers, wg);
+    }
+    return left;
+}
+
+bool wg_count_gate(wg_waitgroup *wg, int32_t limit) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    while (wg_count_of(state) >= limit)
+        if (wg_cas_acq_rel64(wg_state(wg), &state, state | WG_GATED))
+            return true;
+    return false;
+}
+
+void wg_count_ungate(wg_waitgroup *wg) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    while (!wg_cas_relaxed64(wg_state(wg), &state, state & ~WG_GATED)) {}
+}
+
+bool wg_count_close(wg_waitgroup *wg) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    while (wg_count_of(state) == 0)
+        if (closed(state) || wg_cas_acq_rel64(wg_state(wg), &state, state | WG_SLEEPERS))
+            return true;
+    return false;
+}
