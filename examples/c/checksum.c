@@ -17,8 +17,7 @@
 #include "tree.h"
 
 /* The task: hash one file, and look now and then whether that is still wanted. */
-static wg_error *hash(void *arg, wg_context *ctx)
-{
+static wg_error *hash(void *arg, wg_context *ctx) {
     tree_file *file = arg;
     unsigned char buffer[1 << 16];
     size_t n;
@@ -42,8 +41,7 @@ static wg_error *hash(void *arg, wg_context *ctx)
 /* Ctrl-C cancels the group; whoever is blocked in go or wait wakes by itself. */
 static volatile sig_atomic_t interrupted;
 
-static void *watch_for_sigint(void *group)
-{
+static void *watch_for_sigint(void *group) {
     sigset_t sigint;
     int signal;
     sigemptyset(&sigint);
@@ -54,14 +52,12 @@ static void *watch_for_sigint(void *group)
     return NULL;
 }
 
-static void show_progress(wg_errgroup *g, size_t count)
-{
+static void show_progress(wg_errgroup *g, size_t count) {
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\r%lu of %zu files", wg_errgroup_get_counts(g).completed, count);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const char *dir = argc > 1 ? argv[1] : ".";
     size_t count;
     tree_file *files = tree_list(dir, &count);
@@ -76,7 +72,7 @@ int main(int argc, char **argv)
 
     wg_errgroup *g;
     pthread_t watcher;
-    wg_status status = wg_errgroup_new(&g, &(wg_errgroup_options){ .limit = 2 * (int)sysconf(_SC_NPROCESSORS_ONLN) });
+    wg_status status = wg_errgroup_new(&g, &(wg_errgroup_options){.limit = 2 * (int)sysconf(_SC_NPROCESSORS_ONLN)});
     if (status != WG_OK || pthread_create(&watcher, NULL, watch_for_sigint, wg_errgroup_retain(g)) != 0) {
         fprintf(stderr, "checksum: cannot start: %s\n", wg_strstatus(status));
         return 1;

@@ -10,8 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static struct sockaddr_in loopback(int port)
-{
+static struct sockaddr_in loopback(int port) {
     return (struct sockaddr_in){
         .sin_family = AF_INET,
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
@@ -19,37 +18,30 @@ static struct sockaddr_in loopback(int port)
     };
 }
 
-bool http_open(http_service *service)
-{
+bool http_open(http_service *service) {
     struct sockaddr_in address = loopback(0);
     socklen_t length = sizeof address;
     service->listener = socket(AF_INET, SOCK_STREAM, 0);
     if (service->listener < 0 || bind(service->listener, (struct sockaddr *)&address, length) != 0 ||
-        listen(service->listener, 16) != 0 ||
-        getsockname(service->listener, (struct sockaddr *)&address, &length) != 0)
+        listen(service->listener, 16) != 0 || getsockname(service->listener, (struct sockaddr *)&address, &length) != 0)
         return false;
     service->port = ntohs(address.sin_port);
     return true;
 }
 
-void http_close(http_service *service)
-{
-    close(service->listener);
-}
+void http_close(http_service *service) { close(service->listener); }
 
 /* Sleep until `fd` is readable: true; or until `ctx` ends: false. A context is a file descriptor like any other. */
-static bool readable(int fd, wg_context *ctx)
-{
+static bool readable(int fd, wg_context *ctx) {
     int end;
     if (wg_context_fd(ctx, &end) != WG_OK)
         return false;
-    struct pollfd fds[] = { { .fd = fd, .events = POLLIN }, { .fd = end, .events = POLLIN } };
+    struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = end, .events = POLLIN}};
     while (poll(fds, 2, -1) < 0) {}
     return !fds[1].revents;
 }
 
-wg_error *http_serve(void *arg, wg_context *ctx)
-{
+wg_error *http_serve(void *arg, wg_context *ctx) {
     http_service *service = arg;
     char request[1024], answer[1024];
     snprintf(answer, sizeof answer, "HTTP/1.0 %s\r\nContent-Length: %zu\r\n\r\n%s", service->status,
@@ -59,20 +51,16 @@ wg_error *http_serve(void *arg, wg_context *ctx)
         if (client < 0)
             continue;
         if (readable(client, ctx) && recv(client, request, sizeof request, 0) > 0 &&
-            wg_context_wait(ctx, &(wg_until){ .deadline = wg_after(service->latency) }) == WG_TIMEOUT)
+            wg_context_wait(ctx, &(wg_until){.deadline = wg_after(service->latency)}) == WG_TIMEOUT)
             send(client, answer, strlen(answer), MSG_NOSIGNAL);
         close(client);
     }
     return wg_context_error(ctx);
 }
 
-static wg_error *failure(const char *text)
-{
-    return wg_error_new(WG_ERROR_FAILURE, (void *)text, NULL);
-}
+static wg_error *failure(const char *text) { return wg_error_new(WG_ERROR_FAILURE, (void *)text, NULL); }
 
-wg_error *http_get(int port, char *body, size_t size, wg_context *ctx)
-{
+wg_error *http_get(int port, char *body, size_t size, wg_context *ctx) {
     static const char request[] = "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n";
     char answer[1024];
     size_t got = 0;

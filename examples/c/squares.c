@@ -7,18 +7,16 @@ typedef struct slot {
     int number, square;
 } slot;
 
-static void square(void *arg)
-{
+static void square(void *arg) {
     slot *s = arg;
     s->square = s->number * s->number;
 }
 
-int main(void)
-{
+int main(void) {
     slot slots[10];
     wg_waitgroup wg = WG_INIT;
     for (int i = 0; i < 10; i++) {
-        slots[i] = (slot){ .number = i };
+        slots[i] = (slot){.number = i};
         wg_status status = wg_go(&wg, NULL, square, &slots[i], NULL);
         if (status != WG_OK) {
             fprintf(stderr, "squares: %s\n", wg_strstatus(status));

@@ -14,8 +14,7 @@ static struct {
     size_t count, room;
 } list; /* nftw passes no argument through */
 
-static int visit(const char *path, const struct stat *entry, int type, struct FTW *walk)
-{
+static int visit(const char *path, const struct stat *entry, int type, struct FTW *walk) {
     struct stat target;
     if (walk->level > 0 && path[walk->base] == '.')
         return FTW_SKIP_SUBTREE;
@@ -31,17 +30,15 @@ static int visit(const char *path, const struct stat *entry, int type, struct FT
         list.files = files;
         list.room = room;
     }
-    list.files[list.count] = (tree_file){ .path = strdup(path) };
+    list.files[list.count] = (tree_file){.path = strdup(path)};
     return list.files[list.count++].path ? FTW_CONTINUE : FTW_STOP;
 }
 
-static int by_path(const void *a, const void *b)
-{
+static int by_path(const void *a, const void *b) {
     return strcmp(((const tree_file *)a)->path, ((const tree_file *)b)->path);
 }
 
-tree_file *tree_list(const char *dir, size_t *count)
-{
+tree_file *tree_list(const char *dir, size_t *count) {
     list.files = calloc(1, sizeof *list.files);
     list.room = 1;
     list.count = 0;
@@ -58,15 +55,13 @@ tree_file *tree_list(const char *dir, size_t *count)
     return list.files;
 }
 
-void tree_free(tree_file *files, size_t count)
-{
+void tree_free(tree_file *files, size_t count) {
     for (size_t i = 0; i < count; i++)
         free(files[i].path);
     free(files);
 }
 
-void tree_print(const tree_file *file)
-{
+void tree_print(const tree_file *file) {
     /* As sha256sum does: a name with a backslash or an end of line is escaped, and its line starts with a backslash. */
     if (strpbrk(file->path, "\\\n\r"))
         putchar('\\');
@@ -74,6 +69,6 @@ void tree_print(const tree_file *file)
         printf("%02x", file->digest[i]);
     fputs("  ", stdout);
     for (const char *c = file->path; *c; c++)
-        fputs(*c == '\\' ? "\\\\" : *c == '\n' ? "\\n" : *c == '\r' ? "\\r" : (char[]){ *c, 0 }, stdout);
+        fputs(*c == '\\' ? "\\\\" : *c == '\n' ? "\\n" : *c == '\r' ? "\\r" : (char[]){*c, 0}, stdout);
     putchar('\n');
 }
