@@ -60,7 +60,7 @@ struct wg_errgroup {
     wg_context *context;
     wg_pool *pool;
     int64_t grace;
-    struct wg_lane lane;
+    struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
     wg_a64 started, ended;
     struct task *failed, **last_failed;
     struct task spare; /* the entry of a first error without memory */

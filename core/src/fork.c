@@ -13,9 +13,7 @@
 #include "stripe.h"
 #include "timer.h"
 
-static wg_a32 epoch;
-
-uint32_t wg_fork_epoch(void) { return wg_load_relaxed32(&epoch); }
+wg_a32 wg_epoch;
 
 static void before(void) {
     wg_timer_take();
@@ -30,7 +28,7 @@ static void after_in_parent(void) {
 }
 
 static void after_in_child(void) {
-    wg_store_relaxed32(&epoch, (wg_fork_epoch() + 1) & 0x7fffffff);
+    wg_store_relaxed32(&wg_epoch, (wg_fork_epoch() + 1) & 0x7fffffff);
     wg_stripes_reset();
     wg_pools_reset();
     wg_timer_reset();

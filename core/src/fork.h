@@ -4,7 +4,9 @@
 
 #include "atomics.h"
 
+extern wg_a32 wg_epoch;
+
 /* 0 in the first process, and one more in each child of a fork; of 31 bits. */
-uint32_t wg_fork_epoch(void);
+static inline uint32_t wg_fork_epoch(void) { return wg_load_relaxed32(&wg_epoch); }
 
 #endif

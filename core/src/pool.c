@@ -6,16 +6,17 @@
  * next: the wakes make a chain, one per thread needed and not one per task. A worker that has ended a task takes the
  * next itself, looking or not.
  *
- * The invariant that keeps tasks from being stranded: whenever the lock is free and work is queued, somebody is
- * looking, or starting a thread for it has failed. Every place that makes `queued` positive or ends a looking checks
- * it by appoint().
+ * The invariant that keeps tasks from being stranded: whenever the lock is free and a lane is in the ring, somebody is
+ * looking, or starting a thread for it has failed. Every place that puts a lane into the ring or ends a looking
+ * upholds it by appoint(). Work that comes into a lane that is listed already needs no more than the lane's lock.
  *
  * While as many workers compute as there are cores, a looking worker does not take work but *watches*: it sleeps in
  * ticks and compares the CPU time that the process has used with what the cores could have given. If cores were idle
  * with work queued, tasks are blocked, and it adds workers, in bursts that double. A worker that sleeps in a wait of
  * this library says so (wg_pool_block) and is not counted as computing, which needs no tick.
  *
- * Fields of a pool are guarded by its lock but for `queued`, which is also read without, and `host`, which is constant. */
+ * Fields of a pool are guarded by its lock but for `lanes`, which is also read without, and `host`, which is constant.
+ * A lane's lock may be taken while holding the pool's: the one pair of locks in the core. */
 #include "pool.h"
 
 #include <stddef.h>
@@ -51,9 +52,9 @@ struct wg_worker {
 struct wg_pool {
     wg_lock lock;
     wg_a32 refs;
-    wg_a32 queued;
+    wg_a32 lanes;             /* in the ring */
+    unsigned long queued;     /* works in them, not counting what has come in and was not moved yet */
     struct wg_lane *ring;     /* the lane to serve next */
-    struct wg_lane loose;     /* work of no group */
     struct wg_worker *idle;   /* the one that slept last comes first: its caches are warm */
     struct wg_worker *watcher; /* the looking worker while it sleeps through a tick */
     unsigned workers;         /* threads in wg_pool_work, or being started */
@@ -67,6 +68,7 @@ struct wg_pool {
     uint64_t taken, seen_taken;
     wg_pool_host host;
     wg_pool *next;            /* among all pools */
+    struct wg_lane loose;     /* work of no group */
 };
 
 /* What has to be done after the lock is let go. */
@@ -94,20 +96,17 @@ static unsigned cores_of(const wg_pool *pool) {
 
 bool wg_worth_spinning(void) { return cores_of(&process_pool) > 1; }
 
-static uint32_t queued(const wg_pool *pool) { return wg_load_relaxed32(&pool->queued); }
-static void set_queued(wg_pool *pool, uint32_t n) { wg_store_relaxed32(&pool->queued, n); }
+static bool work_waits(const wg_pool *pool) { return wg_load_relaxed32(&pool->lanes) > 0; }
 
 /* Lanes. */
 
 static void ring_insert(wg_pool *pool, struct wg_lane *lane) {
-    if (!pool->ring) {
-        lane->next = lane->prev = lane;
-        pool->ring = lane;
-        return;
-    }
+    if (!pool->ring)
+        pool->ring = lane->next = lane->prev = lane;
     lane->next = pool->ring; /* behind all others */
     lane->prev = pool->ring->prev;
     lane->prev->next = lane->next->prev = lane;
+    wg_store_relaxed32(&pool->lanes, wg_load_relaxed32(&pool->lanes) + 1);
 }
 
 static void ring_remove(wg_pool *pool, struct wg_lane *lane) {
@@ -116,51 +115,62 @@ static void ring_remove(wg_pool *pool, struct wg_lane *lane) {
     if (pool->ring == lane)
         pool->ring = lane->next == lane ? NULL : lane->next;
     lane->next = lane->prev = NULL;
+    wg_store_relaxed32(&pool->lanes, wg_load_relaxed32(&pool->lanes) - 1);
 }
 
-static void push(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
+/* Let work in. True if the caller must list the lane. */
+static bool let_in(struct wg_lane *lane, struct wg_work *work) {
     work->next = NULL;
-    if (lane->first)
-        lane->last->next = work;
-    else {
-        lane->first = work;
-        ring_insert(pool, lane);
-    }
-    lane->last = work;
-    set_queued(pool, queued(pool) + 1);
+    wg_lock_take(&lane->lock);
+    if (lane->first_in)
+        lane->last_in->next = work;
+    else
+        lane->first_in = work;
+    lane->last_in = work;
+    lane->in++;
+    bool must_list = !lane->listed;
+    lane->listed = true;
+    wg_lock_give(&lane->lock);
+    return must_list;
 }
 
+/* Move what has come in to the end, now empty, from which work is taken; if there is nothing, unlist the lane. */
+static bool move_in(wg_pool *pool, struct wg_lane *lane) {
+    wg_lock_take(&lane->lock);
+    lane->first = lane->first_in;
+    lane->first_in = NULL;
+    pool->queued += lane->in;
+    lane->in = 0;
+    lane->listed = lane->first != NULL;
+    wg_lock_give(&lane->lock);
+    return lane->first != NULL;
+}
+
+/* The first work of a lane in the ring. Afterwards, if none is left, the lane is not touched again: its group may go. */
 static struct wg_work *pop(wg_pool *pool, struct wg_lane *lane) {
     struct wg_work *work = lane->first;
     lane->first = work->next;
-    if (!lane->first)
+    pool->queued--;
+    pool->taken++;
+    if (!lane->first && !move_in(pool, lane))
         ring_remove(pool, lane);
     else if (pool->ring == lane)
         pool->ring = lane->next;
-    set_queued(pool, queued(pool) - 1);
-    pool->taken++;
     return work;
 }
 
-/* Take out `work`, if it is still queued. */
-static bool withdraw(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
-    struct wg_work *before = NULL, *w = lane->first;
-    while (w && w != work) {
-        before = w;
-        w = w->next;
+/* Take `work` out of a lane in the ring, if it is still there. */
+static bool withdraw(wg_pool *pool, struct wg_lane *lane, const struct wg_work *work) {
+    for (struct wg_work **link = &lane->first; *link; link = &(*link)->next) {
+        if (*link != work)
+            continue;
+        *link = work->next;
+        pool->queued--;
+        if (!lane->first && !move_in(pool, lane))
+            ring_remove(pool, lane);
+        return true;
     }
-    if (!w)
-        return false;
-    if (before)
-        before->next = w->next;
-    else
-        lane->first = w->next;
-    if (lane->last == w)
-        lane->last = before;
-    if (!lane->first)
-        ring_remove(pool, lane);
-    set_queued(pool, queued(pool) - 1);
-    return true;
+    return false;
 }
 
 /* Who looks. */
@@ -179,7 +189,7 @@ static struct order wake_idle(wg_pool *pool, bool looking) {
 
 /* With the lock held: if work is queued, see to it that somebody looks. */
 static struct order appoint(wg_pool *pool) {
-    if (queued(pool) == 0 || pool->stopped)
+    if (!pool->ring || pool->stopped)
         return (struct order){NOTHING, NULL};
     if (pool->looking) {
         struct wg_worker *watcher = pool->watcher;
@@ -222,13 +232,37 @@ static bool carry_out(wg_pool *pool, struct order order) {
     return order.what != HIRE || hire(pool);
 }
 
+/* Run the works of a list without starting them. */
+static void drop_all(struct wg_work *works) {
+    while (works) {
+        struct wg_work *work = works;
+        works = work->next;
+        work->run(work, true);
+    }
+}
+
+/* The pool was stopped while `work`, and perhaps more after it, came into an unlisted lane: empty it. `work`, which is
+ * the first since the lane was empty, is left to the caller. */
+static void refuse(struct wg_lane *lane, struct wg_work *work) {
+    wg_lock_take(&lane->lock);
+    lane->first_in = NULL;
+    lane->in = 0;
+    lane->listed = false;
+    wg_lock_give(&lane->lock);
+    drop_all(work->next);
+}
+
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
+    if (!let_in(lane, work))
+        return WG_OK;
     wg_lock_take(&pool->lock);
     if (pool->stopped) {
         wg_lock_give(&pool->lock);
+        refuse(lane, work);
         return WG_STOPPED;
     }
-    push(pool, lane, work);
+    move_in(pool, lane);
+    ring_insert(pool, lane);
     struct order order = appoint(pool);
     wg_lock_give(&pool->lock);
     if (carry_out(pool, order))
@@ -283,7 +317,7 @@ static unsigned missing_workers(wg_pool *pool) {
         return stale ? 1 : 0;
     }
     pool->tick = SHORTEST_TICK;
-    unsigned n = pool->burst < queued(pool) ? pool->burst : queued(pool);
+    unsigned n = pool->burst < pool->queued ? pool->burst : (unsigned)pool->queued;
     if (pool->burst < LARGEST_BURST)
         pool->burst *= 2;
     return n;
@@ -305,7 +339,7 @@ static void watch(wg_pool *pool, struct wg_worker *me) {
     sleep_until(pool, me, now + pool->tick);
     if (pool->watcher == me)
         pool->watcher = NULL;
-    if (wg_load_relaxed32(&me->wake) || queued(pool) == 0 || pool->stopped)
+    if (wg_load_relaxed32(&me->wake) || !pool->ring || pool->stopped)
         return;
     unsigned n = missing_workers(pool);
     if (n > 0) {
@@ -318,7 +352,7 @@ static void watch(wg_pool *pool, struct wg_worker *me) {
 static void spin(wg_pool *pool, struct wg_worker *me) {
     pool->looking = me->looking = true;
     wg_lock_give(&pool->lock);
-    for (int i = 0; i < SPINS && queued(pool) == 0; i++)
+    for (int i = 0; i < SPINS && !work_waits(pool); i++)
         wg_pause();
     wg_lock_take(&pool->lock);
 }
@@ -347,7 +381,7 @@ static bool idle(wg_pool *pool, struct wg_worker *me) {
 static struct wg_work *next_work(wg_pool *pool, struct wg_worker *me) {
     bool spun = cores_of(pool) == 1; /* then there is nothing to see while spinning */
     while (!pool->stopped) {
-        if (queued(pool) > 0) {
+        if (pool->ring) {
             if (!me->looking || me->urged || pool->computing < cores_of(pool))
                 return pop(pool, pool->ring);
             watch(pool, me);
@@ -434,7 +468,7 @@ bool wg_pool_help(wg_pool *pool, struct wg_lane *lane) {
     if (!pool->host.callers_help || self->helping >= DEEPEST_HELP)
         return false;
     wg_lock_take(&pool->lock);
-    struct wg_work *work = lane->first ? pop(pool, lane) : NULL;
+    struct wg_work *work = lane->first ? pop(pool, lane) : NULL; /* that is, if it is in the ring */
     wg_lock_give(&pool->lock);
     if (!work)
         return false;
@@ -497,11 +531,7 @@ void wg_pool_stop(wg_pool *pool) {
     if (pool->watcher)
         wg_unpark_one(wake(pool->watcher).word);
     wg_lock_give(&pool->lock);
-    while (dropped) {
-        struct wg_work *work = dropped;
-        dropped = work->next;
-        work->run(work, true);
-    }
+    drop_all(dropped);
 }
 
 unsigned wg_pool_workers(wg_pool *pool) {
@@ -512,7 +542,21 @@ unsigned wg_pool_workers(wg_pool *pool) {
     return n;
 }
 
-unsigned wg_pool_queued(wg_pool *pool) { return queued(wg_pool_or_default(pool)); }
+unsigned wg_pool_queued(wg_pool *pool) {
+    pool = wg_pool_or_default(pool);
+    wg_lock_take(&pool->lock);
+    unsigned long n = pool->queued;
+    struct wg_lane *lane = pool->ring;
+    if (lane)
+        do {
+            wg_lock_take(&lane->lock);
+            n += lane->in;
+            wg_lock_give(&lane->lock);
+            lane = lane->next;
+        } while (lane != pool->ring);
+    wg_lock_give(&pool->lock);
+    return (unsigned)n;
+}
 
 /* Tasks of a plain wait group. */
 
@@ -558,10 +602,11 @@ wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *ar
 static void reset(wg_pool *pool) {
     while (pool->ring) {
         struct wg_lane *lane = pool->ring;
-        lane->first = lane->last = NULL; /* the tasks stay behind in the parent */
         ring_remove(pool, lane);
+        *lane = (struct wg_lane){.first = NULL}; /* the tasks stay behind in the parent */
     }
-    set_queued(pool, 0);
+    pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
+    pool->queued = 0;
     pool->idle = pool->watcher = NULL;
     pool->workers = pool->computing = 0;
     pool->looking = pool->hiring = false;

@@ -4,7 +4,7 @@
 
 #include "waitgroup/pool.h"
 
-#include "atomics.h"
+#include "lock.h"
 
 /* Something to run once. `skip`: do not start it, only end it. The memory is its own; `run` frees it. */
 struct wg_work {
@@ -13,10 +13,20 @@ struct wg_work {
 };
 
 /* The queued work of one group, first come first run. The pool serves lanes in turn, so that a group with a million
- * tasks does not hold up one with two. Guarded by the pool's lock; in the pool's ring while not empty. */
+ * tasks does not hold up one with two.
+ *
+ * A lane has two ends, apart in memory, so that who submits and who works do not pull one cache line back and forth:
+ * work comes in at one, and is moved to the other, all at once, whenever that has run empty. */
 struct wg_lane {
-    struct wg_work *first, *last;
-    struct wg_lane *next, *prev;
+    /* Guarded by the lane's lock. */
+    wg_lock lock;
+    bool listed; /* in the pool's ring, or about to be put there by who has set this: then nobody else has to */
+    struct wg_work *first_in, *last_in;
+    unsigned long in;
+    char apart[64];
+    /* Guarded by the pool's lock. */
+    struct wg_work *first;      /* not empty while in the ring */
+    struct wg_lane *next, *prev; /* in the ring; else NULL */
 };
 
 /* NULL is the pool of the process. */
