@@ -1,0 +1,182 @@
+"""Turn the results of the benchmark sets into one JSON file, one Markdown table and one chart.
+
+usage: report.py SET... (reads build/bench/SET.json; `make bench` calls this)
+
+A benchmark set writes build/bench/SET.json, a list of measurements:
+
+    {"work": "add and done",     what was done, in words; the same text for all subjects of a comparison
+     "subject": "waitgroup",     "waitgroup" for this library, else the peer's name
+     "value": 12.5,              the median of the samples, in `unit`
+     "unit": "ns",               a unit that ends in "/s" is a rate, of which more is better; of all others less is
+     "spread": 0.8,              the interquartile range of the samples, in `unit`
+     "samples": 9,               how many independent repetitions
+     "target": "at most 13 ns"}  what this library should reach here, in words, or null
+
+Written are docs/benchmarks.json (the measurements and the machine), docs/benchmarks.svg (the ratio of each peer to this
+library) and the part of docs/benchmarks.md between its two marks. The ratio is how many times better this library is:
+below 1 the peer wins.
+"""
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
+
+TOP = Path(__file__).resolve().parents[1]
+OURS = "waitgroup"
+MARKS = "<!-- results: written by bench/report.py -->", "<!-- end of results -->"
+TITLES = {"core": "C", "python": "Python", "lua": "Lua"}
+
+
+class Measurement(NamedTuple):
+    work: str
+    subject: str
+    value: float
+    unit: str
+    spread: float
+    samples: int
+    target: str | None
+
+
+class Comparison(NamedTuple):
+    """One kind of work, measured on this library and on its peers."""
+
+    work: str
+    ours: Measurement
+    peers: list[Measurement]
+
+    def ratio(self, peer: Measurement) -> float:
+        """How many times better ours is than `peer`."""
+        return self.ours.value / peer.value if peer.unit.endswith("/s") else peer.value / self.ours.value
+
+    def ratio_spread(self, peer: Measurement) -> float:
+        """The spread of the ratio, from those of its two values as if they were independent."""
+        return self.ratio(peer) * math.hypot(*(m.spread / m.value for m in (self.ours, peer)))
+
+
+def read(name: str) -> list[Comparison]:
+    """The comparisons of a set, in its order. A kind of work without a value of ours is an error."""
+    path = TOP / "build" / "bench" / f"{name}.json"
+    measurements = [Measurement(**entry) for entry in json.loads(path.read_text())]
+    comparisons = []
+    for work in dict.fromkeys(m.work for m in measurements):
+        of_work = [m for m in measurements if m.work == work]
+        ours = [m for m in of_work if m.subject == OURS]
+        if len(ours) != 1:
+            raise SystemExit(f"{path}: {work!r} has {len(ours)} measurements of {OURS!r}, not one")
+        for m in of_work:
+            if m.unit != ours[0].unit or not m.value > 0:
+                raise SystemExit(f"{path}: {work!r}, {m.subject!r}: a positive value in {ours[0].unit!r} is needed")
+        comparisons.append(Comparison(work, ours[0], [m for m in of_work if m is not ours[0]]))
+    return comparisons
+
+
+def first_line(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "not found"
+
+
+def machine() -> dict[str, str]:
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "processor": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.release()}",
+        "load": f"{os.getloadavg()[0]:.2f} (one minute, at the end)",
+        "compiler": first_line(os.environ.get("CC", "cc"), "--version"),
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "Lua": first_line("lua5.4", "-v"),
+        "commit": first_line("git", "-C", str(TOP), "describe", "--always", "--dirty"),
+    }
+
+
+def number(value: float) -> str:
+    """Three digits that mean something, without an exponent."""
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{digits}f}"
+
+
+def table(comparisons: list[Comparison]) -> list[str]:
+    lines = ["| work | subject | median | spread | samples | ratio |", "|---|---|---:|---:|---:|---:|"]
+    for c in comparisons:
+        work = f"{c.work} (target: {c.ours.target})" if c.ours.target else c.work
+        for m in [c.ours, *c.peers]:
+            name = f"**{m.subject}**" if m is c.ours else m.subject
+            ratio = "" if m is c.ours else f"{number(c.ratio(m))} ± {number(c.ratio_spread(m))}"
+            lines.append(f"| {work} | {name} | {number(m.value)} {m.unit} | {number(m.spread)} | {m.samples} | {ratio} |")
+            work = ""
+    return lines
+
+
+def write_markdown(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:
+    path = TOP / "docs" / "benchmarks.md"
+    text = path.read_text()
+    before, found, rest = text.partition(MARKS[0])
+    _, found_end, after = rest.partition(MARKS[1])
+    if not found or not found_end:
+        raise SystemExit(f"{path}: the marks {MARKS} are missing")
+    lines = [MARKS[0], "", *(f"- {key}: {value}" for key, value in about.items())]
+    for name, comparisons in sets.items():
+        lines += ["", f"### {TITLES.get(name, name)}", "", *table(comparisons)]
+    path.write_text(before + "\n".join([*lines, "", MARKS[1]]) + after)
+
+
+def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:
+    """One panel for each set: the ratio of each peer for each kind of work, on a logarithmic axis."""
+    rows = {name: [(c, p) for c in comparisons for p in c.peers] for name, comparisons in sets.items()}
+    rows = {name: pairs for name, pairs in rows.items() if pairs}
+    heights = [len(pairs) + 1.5 for pairs in rows.values()]
+    figure, axes = plt.subplots(len(rows), 1, figsize=(10, 0.26 * sum(heights) + 1), squeeze=False, sharex=True,
+                                height_ratios=heights, layout="constrained")
+    for axis, (name, pairs) in zip(axes[:, 0], rows.items()):
+        for y, (c, peer) in enumerate(pairs):
+            ratio = c.ratio(peer)
+            colour = "tab:blue" if ratio >= 1 else "tab:orange"
+            error = min(c.ratio_spread(peer), 0.99 * ratio)
+            axis.errorbar(ratio, y, xerr=[[error], [error]] if error else None, fmt="o", color=colour, markersize=4,
+                          elinewidth=1)
+            axis.annotate(f"{number(ratio)}×", (ratio, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
+        axis.set_yticks(range(len(pairs)), [f"{c.work}: {peer.subject}" for c, peer in pairs], fontsize=7)
+        axis.set_ylim(len(pairs) - 0.4, -0.6)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_title(TITLES.get(name, name), fontsize=9, loc="left")
+    axes[-1, 0].set_xlabel("how many times better than the peer (left of 1, in orange, the peer wins)", fontsize=8)
+    figure.suptitle(f"waitgroup beside its peers: {about['processor']}, {about['date']}", fontsize=9)
+    figure.savefig(TOP / "docs" / "benchmarks.svg", metadata={"Date": None})
+
+
+def main(names: list[str]) -> None:
+    if not names:
+        raise SystemExit(__doc__)
+    sets = {name: read(name) for name in names}
+    about = machine()
+    (TOP / "docs" / "benchmarks.json").write_text(json.dumps({
+        "machine": about,
+        "measurements": {name: [m._asdict() for c in sets[name] for m in [c.ours, *c.peers]] for name in names},
+    }, indent=1) + "\n")
+    write_markdown(sets, about)
+    write_chart(sets, about)
+    for name, comparisons in sets.items():
+        print(f"{TITLES.get(name, name)}:", *table(comparisons), sep="\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
