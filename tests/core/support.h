@@ -1,0 +1,75 @@
+/* support.h - what all test programs of the core share.
+ *
+ * Each program is one file, test_PROMISE.c, and tests one promise. cmocka's assertions leave a test by longjmp, so they
+ * are for the thread that runs the test; everywhere else (threads, tasks, child processes) REQUIRE ends the program. */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "waitgroup.h"
+
+/* Run the tests of a program. One that does not end within WATCHDOG_SECONDS is named, and ends the program. */
+#define WATCHDOG_SECONDS 120
+#define RUN(group, tests) run_group(group, tests, sizeof(tests) / sizeof *(tests))
+int run_group(const char *group, struct CMUnitTest *tests, size_t n);
+
+#define REQUIRE(condition) ((condition) ? (void)0 : require_failed(__FILE__, __LINE__, #condition))
+_Noreturn void require_failed(const char *file, int line, const char *condition);
+
+#define assert_status(is, should) assert_string_equal(wg_strstatus(is), wg_strstatus(should))
+
+/* Look again and again until it is true: the watchdog knows when it never will be. */
+#define EVENTUALLY(condition) do { while (!(condition)) nap(); } while (0)
+void nap(void);
+
+/* How often to repeat something: `n` in a normal run; the environment variable WG_TEST_EFFORT multiplies it. */
+int effort(int n);
+
+/* A thread of the test's own. */
+struct thread {
+    pthread_t id;
+    void *(*fn)(void *arg);
+    void *arg;
+    atomic_int tid;
+};
+void thread_start(struct thread *t, void *(*fn)(void *arg), void *arg);
+void thread_join(struct thread *t);
+/* Wait until it sleeps in the kernel: probably in the call that it has said it would make. Good for bringing a case
+ * about most of the time, not for relying on it. */
+void thread_let_sleep(struct thread *t);
+
+/* How many threads this process has. */
+int threads_now(void);
+
+/* How many descriptors are open. */
+int fds_now(void);
+
+/* Run `fn` in a child process. True if it returned; a REQUIRE that fails, a crash or a hang make it false. */
+bool in_child(void (*fn)(void));
+
+/* Is `fd` readable now? */
+bool readable(int fd);
+
+/* A deadline that only something that hangs will meet, and one that has a chance to pass while a test waits for it. */
+#define HANG (60 * WG_SECOND)
+#define SOON (20 * WG_MILLISECOND)
+
+/* Waits of one line. */
+static inline wg_until until_deadline(int64_t deadline) { return (wg_until){.deadline = deadline}; }
+#define AFTER(duration) (&(wg_until){.deadline = wg_after(duration)})
+#define POLL (&(wg_until){.deadline = WG_POLL})
+#define WITH(ctx) (&(wg_until){.context = (ctx)})
+
+#endif
