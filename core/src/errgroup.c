@@ -30,6 +30,9 @@
 #include "pool.h"
 #include "wait.h"
 
+/* How often to look for a slot before a sleep: small tasks give theirs back within a microsecond. */
+#define SPINS 100
+
 struct task {
     struct wg_work work;
     wg_errgroup *group;
@@ -63,7 +66,7 @@ struct wg_errgroup {
     struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
     wg_a64 started, ended;
     struct task *failed, **last_failed;
-    struct task spare; /* the entry of a first error without memory */
+    struct task last_resort; /* the entry of a first error without memory */
     size_t failures;
     unsigned own_blocked; /* slots held by tasks that sleep as goers */
     wg_observer *room;
@@ -125,7 +128,7 @@ void wg_errgroup_release(wg_errgroup *g) {
     for (struct task *task = g->failed, *next; task; task = next) {
         next = task->next_failed;
         wg_error_release(task->error);
-        if (task != &g->spare)
+        if (task != &g->last_resort)
             free(task);
     }
     wg_context_release(g->context);
@@ -274,6 +277,12 @@ static wg_status take_slot(wg_errgroup *g, const wg_until *until) {
             return status;
         if (wg_passed(until->deadline) || (until->context && wg_context_status(until->context) != WG_OK))
             return WG_TIMEOUT;
+        for (int i = 0; i < SPINS && status == WG_LIMIT && wg_worth_spinning(); i++) {
+            wg_pause();
+            status = try_take_slot(g);
+        }
+        if (status != WG_LIMIT)
+            return status;
         status = sleep_for_slot(g, until);
         if (status != WG_LIMIT)
             return status;
@@ -352,7 +361,7 @@ static void record(wg_errgroup *g, struct task *task, wg_error *error) {
     wg_lock_take(&stripe->lock);
     bool first = g->failures == 0;
     if (!task && first)
-        task = &g->spare;
+        task = &g->last_resort;
     if (task) {
         task->error = error;
         task->next_failed = NULL;
