@@ -3,7 +3,7 @@
 BENCH_SETS := core python lua examples
 
 .PHONY: bench bench-report bench-examples
-bench: system-bench $(PY_READY_BENCH) ## measure beside the peers; writes docs/benchmarks.{json,md,svg}
+bench: $(PY_READY_BENCH) ## measure beside the peers; writes docs/benchmarks.{json,md,svg}
 	@for set in $(BENCH_SETS); do $(MAKE) --no-print-directory bench-$$set || exit 1; done
 	@$(MAKE) --no-print-directory bench-report
 

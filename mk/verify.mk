@@ -3,7 +3,7 @@
 VERIFY := $(sort $(shell sed -n 's/^\(verify-[a-z-]*\):.*/\1/p' mk/*.mk))
 
 .PHONY: verify
-verify: system-verify ## the slow checks: sanitizers, models, mutants, lint
+verify: ## the slow checks: sanitizers, models, mutants, lint
 	@failed=; for part in $(VERIFY); do \
 	    printf '\n==== %s ====\n' "$$part"; \
 	    $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \

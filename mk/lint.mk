@@ -1,0 +1,25 @@
+# Style and static checks: clean, or they fail.
+
+C_FILES = $(wildcard core/include/*.h core/include/waitgroup/*.h core/src/*.[ch] core/src/park/*.c bindings/*/*.[ch] \
+    tests/core/*.[ch] bench/core/*.h bench/core/*.cpp examples/c/*.[ch])
+PY_FILES = $(wildcard setup.py) python tests tools bench examples
+LUA_FILES = $(wildcard lua tests/lua bench/lua) examples/lua tools/busted_report.lua
+
+# A thread's round of calls lives on its stack while it is listed, on purpose; readdir_r is deprecated.
+CPPCHECK_FLAGS := --quiet --error-exitcode=1 --std=c11 --library=posix --enable=warning,performance,portability \
+    --suppress=autoVariables:core/src/stripe.c --suppress=readdirCalled
+
+.PHONY: format lint verify-lint
+format: $(PY_READY_LINT) | system-lint ## bring C and Python into the one format
+	clang-format -i $(C_FILES)
+	$(PYTHON) -m ruff format --quiet $(PY_FILES)
+
+lint: $(PY_READY_LINT) | system-lint ## formats and static checks of C, Python and Lua
+	clang-format --dry-run -Werror $(C_FILES)
+	cppcheck $(CPPCHECK_FLAGS) -Icore/include core/src examples/c
+	$(PYTHON) -m ruff format --check $(PY_FILES)
+	$(PYTHON) -m ruff check $(PY_FILES)
+	$(PYTHON) -m mypy
+	luacheck --quiet $(LUA_FILES)
+
+verify-lint: lint
