@@ -483,8 +483,9 @@ static bool finish(wg_errgroup *g, bool leave_stragglers) {
 
 /* Wait for the tasks, or for the end of grace: then *grace_over. */
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
+    wg_pool_retry(g->pool);
     if (g->grace == 0) {
-        bool unbounded = wg_point(until->deadline) == INT64_MAX && !until->context;
+        bool unbounded = wg_point(until->deadline) == INT64_MAX && !until->context && !until->interruptible;
         while (unbounded && wg_pool_help(g->pool, &g->lane)) {}
         return wg_wait_zero(&g->tasks, until, NULL);
     }

@@ -7,7 +7,8 @@
  * next itself, looking or not.
  *
  * The invariant that keeps tasks from being stranded: whenever the lock is free and a lane is in the ring, somebody is
- * looking, or starting a thread for it has failed. Every place that puts a lane into the ring or ends a looking
+ * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again.
+ * Every place that puts a lane into the ring or ends a looking
  * upholds it by appoint(). Work that comes into a lane that is listed already needs no more than the lane's lock.
  *
  * While as many workers compute as there are cores, a looking worker does not take work but *watches*: it sleeps in
@@ -15,7 +16,8 @@
  * with work queued, tasks are blocked, and it adds workers, in bursts that double. A worker that sleeps in a wait of
  * this library says so (wg_pool_block) and is not counted as computing, which needs no tick.
  *
- * Fields of a pool are guarded by its lock but for `lanes`, which is also read without, and `host`, which is constant.
+ * Fields of a pool are guarded by its lock but for `lanes` and `starved`, which are also read without, and `host`, which
+ * is constant.
  * A lane's lock may be taken while holding the pool's: the one pair of locks in the core. */
 #include "pool.h"
 
@@ -61,6 +63,7 @@ struct wg_pool {
     unsigned computing;       /* of them, those in a task and not in a wait of ours */
     bool looking;
     bool hiring;              /* the looking one is a thread being started */
+    wg_a32 starved;           /* the last attempt to start a thread failed; written under the lock */
     bool stopped;
     /* Of the watch: */
     int64_t tick, seen_time, seen_cpu;
@@ -219,6 +222,7 @@ static bool hire(wg_pool *pool) {
 void wg_pool_work_failed(wg_pool *pool) {
     wg_lock_take(&pool->lock);
     pool->workers--;
+    wg_store_relaxed32(&pool->starved, 1);
     if (pool->hiring)
         pool->hiring = pool->looking = false;
     wg_lock_give(&pool->lock);
@@ -252,9 +256,20 @@ static void refuse(struct wg_lane *lane, struct wg_work *work) {
     drop_all(work->next);
 }
 
+void wg_pool_retry(wg_pool *pool) {
+    if (!wg_load_relaxed32(&pool->starved))
+        return;
+    wg_lock_take(&pool->lock);
+    struct order order = appoint(pool);
+    wg_lock_give(&pool->lock);
+    carry_out(pool, order);
+}
+
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
-    if (!let_in(lane, work))
+    if (!let_in(lane, work)) {
+        wg_pool_retry(pool);
         return WG_OK;
+    }
     wg_lock_take(&pool->lock);
     if (pool->stopped) {
         wg_lock_give(&pool->lock);
@@ -413,6 +428,7 @@ void wg_pool_work(wg_pool *pool) {
     wg_lock_take(&pool->lock);
     me.looking = pool->hiring;
     pool->hiring = false;
+    wg_store_relaxed32(&pool->starved, 0);
     struct wg_work *work;
     while ((work = next_work(pool, &me))) {
         me.urged = false;

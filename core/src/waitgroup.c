@@ -9,12 +9,12 @@
 _Static_assert(sizeof(wg_waitgroup) <= 16, "a wait group is small");
 _Static_assert(sizeof(wg_a64) == sizeof(uint64_t), "atomics are lock-free");
 
-/* `state` with another count. Leaving zero marks the process; reaching zero ends what was asked of the old round. */
-static uint64_t with_count(uint64_t state, int64_t count) {
-    uint64_t next = (state & ~WG_COUNT_MASK) | (uint64_t)count << WG_COUNT_SHIFT;
+/* `state` after a step of `n`. Leaving zero marks the process; reaching zero ends what was asked of the old round. */
+static inline uint64_t step(uint64_t state, int64_t n) {
+    uint64_t next = state + (uint64_t)n * WG_ONE;
     if (wg_count_of(state) == 0)
         next = (next & ((UINT64_C(1) << WG_EPOCH_SHIFT) - 1)) | (uint64_t)wg_fork_epoch() << WG_EPOCH_SHIFT;
-    if (count == 0)
+    else if (wg_count_of(next) == 0)
         next &= ~WG_SLEEPERS;
     return next;
 }
@@ -30,7 +30,7 @@ static bool of_parent(uint64_t state) {
 static bool to_zero(wg_waitgroup *wg, uint64_t state) {
     struct wg_stripe *stripe = wg_stripe_of(wg);
     wg_lock_take(&stripe->lock);
-    bool stepped = wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, 0));
+    bool stepped = wg_cas_acq_rel64(wg_state(wg), &state, step(state, -(int64_t)wg_count_of(state)));
     if (stepped) {
         wg_sleepers_wake(stripe, wg);
         wg_observers_call(stripe, &stripe->observers, wg);
@@ -55,7 +55,7 @@ wg_status wg_add(wg_waitgroup *wg, int64_t n) {
             if (to_zero(wg, state))
                 return WG_OK;
             state = wg_load_relaxed64(wg_state(wg));
-        } else if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, count + n)))
+        } else if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, n)))
             return WG_OK;
     }
 }
@@ -76,6 +76,8 @@ static bool ask_for_zero(wg_waitgroup *wg) {
 wg_status wg_wait(wg_waitgroup *wg, const wg_until *until) {
     if (!wg)
         return WG_INVALID;
+    if (wg_count_of(wg_load_acquire64(wg_state(wg))) == 0)
+        return WG_OK;
     return wg_wait_zero(wg, until, NULL);
 }
 
@@ -134,7 +136,7 @@ wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first) {
             return WG_FORKED;
         if ((state & WG_GATED) || count >= limit)
             return count == WG_COUNT_MAX ? WG_OVERFLOW : WG_LIMIT;
-        if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, count + 1))) {
+        if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, 1))) {
             *first = count == 0;
             return WG_OK;
         }
@@ -144,7 +146,7 @@ wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first) {
 bool wg_count_admit(wg_waitgroup *wg, int32_t limit) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
     while (wg_count_of(state) < limit && !closed(state))
-        if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, wg_count_of(state) + 1)))
+        if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, 1)))
             return true;
     return false;
 }
@@ -152,15 +154,15 @@ bool wg_count_admit(wg_waitgroup *wg, int32_t limit) {
 bool wg_count_leave(wg_waitgroup *wg, bool *last) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
     while (!(state & WG_GATED)) {
-        int32_t left = wg_count_of(state) - 1;
-        if (left == 0 && (state & WG_SLEEPERS)) {
+        bool to_last = wg_count_of(state) == 1;
+        if (to_last && (state & WG_SLEEPERS)) {
             if (to_zero(wg, state)) {
                 *last = true;
                 return true;
             }
             state = wg_load_relaxed64(wg_state(wg));
-        } else if (wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, left))) {
-            *last = left == 0;
+        } else if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, -1))) {
+            *last = to_last;
             return true;
         }
     }
@@ -169,10 +171,8 @@ bool wg_count_leave(wg_waitgroup *wg, bool *last) {
 
 int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
-    int32_t left;
-    do
-        left = wg_count_of(state) - 1;
-    while (!wg_cas_acq_rel64(wg_state(wg), &state, with_count(state, left)));
+    while (!wg_cas_acq_rel64(wg_state(wg), &state, step(state, -1))) {}
+    int32_t left = wg_count_of(state) - 1;
     if (left == 0 && (state & WG_SLEEPERS)) {
         wg_sleepers_wake(stripe, wg);
         wg_observers_call(stripe, &stripe->observers, wg);
