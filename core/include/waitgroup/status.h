@@ -5,10 +5,14 @@
 #ifndef WAITGROUP_STATUS_H
 #define WAITGROUP_STATUS_H
 
+/* What each public call is declared with. Who builds the core into a module of its own may define it empty, so that the
+ * names stay inside. */
+#ifndef WG_API
 #if defined(__GNUC__)
 #define WG_API __attribute__((visibility("default")))
 #else
 #define WG_API
+#endif
 #endif
 
 #define WG_VERSION "0.1.0"
