@@ -1,0 +1,185 @@
+/* callback.c - a Python call that the core makes once, when a context ends or a count reaches zero.
+ *
+ * While it is registered, the core's pointer counts as a reference. Of a Context's callbacks that reference is the
+ * Context's list, which the collector sees: whoever takes a callback from the list, under the lock, deals with the
+ * reference. */
+#include "binding.h"
+
+struct Callback {
+    PyObject_HEAD
+    state *st;
+    wg_observer observer;
+    PyObject *fn;         /* NULL once called or given up */
+    Context *context;     /* borrowed, while in its list */
+    wg_context *core;     /* of the context; else */
+    wg_waitgroup *wg;     /* the count in `subject`, a strong reference */
+    PyObject *subject;
+    Callback *next, **link;
+};
+
+static guard lock;
+
+static void list_add(Context *context, Callback *self) {
+    guard_take(&lock);
+    self->context = context;
+    self->next = context->callbacks;
+    self->link = &context->callbacks;
+    if (self->next)
+        self->next->link = &self->next;
+    context->callbacks = self;
+    guard_give(&lock);
+}
+
+/* With the lock held. */
+static void list_remove(Callback *self) {
+    if (!self->link)
+        return;
+    *self->link = self->next;
+    if (self->next)
+        self->next->link = self->link;
+    self->link = NULL;
+    self->context = NULL;
+}
+
+static void fire(void *arg) {
+    Callback *self = arg;
+    attachment a;
+    if (!attach(self->st, &a))
+        return; /* the interpreter is going away, and all its objects with it */
+    PyObject *raised = PyErr_GetRaisedException();
+    guard_take(&lock);
+    list_remove(self);
+    PyObject *fn = self->fn;
+    self->fn = NULL;
+    guard_give(&lock);
+    if (fn) {
+        PyObject *result = PyObject_CallNoArgs(fn);
+        if (!result)
+            PyErr_WriteUnraisable(fn);
+        Py_XDECREF(result);
+        Py_DECREF(fn);
+    }
+    Py_DECREF(self);
+    if (raised)
+        PyErr_SetRaisedException(raised);
+    detach(self->st, &a);
+}
+
+/* Prevent the call; false if it is too late. */
+static bool give_up(Callback *self) {
+    bool prevented = self->core ? wg_context_unobserve(self->core, &self->observer)
+                                : wg_unobserve(self->wg, &self->observer);
+    if (!prevented)
+        return false;
+    guard_take(&lock);
+    list_remove(self);
+    PyObject *fn = self->fn;
+    self->fn = NULL;
+    guard_give(&lock);
+    Py_XDECREF(fn);
+    Py_DECREF(self);
+    return true;
+}
+
+PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *subject, PyObject *fn) {
+    if (!PyCallable_Check(fn))
+        return PyErr_Format(PyExc_TypeError, "a callback must be callable without arguments, which %R is not", fn);
+    Callback *self = PyObject_GC_New(Callback, st->callback_type);
+    if (!self)
+        return NULL;
+    self->st = st;
+    self->fn = Py_NewRef(fn);
+    self->context = NULL;
+    self->core = NULL;
+    self->wg = wg;
+    self->subject = Py_XNewRef(subject);
+    self->next = NULL;
+    self->link = NULL;
+    PyObject_GC_Track(self);
+    Py_INCREF(self); /* for the core */
+    if (context) {
+        self->core = wg_context_retain(context->core);
+        list_add(context, self);
+        wg_context_observe(self->core, &self->observer, fire, self);
+    } else {
+        wg_observe(wg, &self->observer, fire, self);
+    }
+    return (PyObject *)self;
+}
+
+void callbacks_drop(Context *context) {
+    for (;;) {
+        guard_take(&lock);
+        Callback *self = context->callbacks;
+        if (self) {
+            list_remove(self);
+            Py_INCREF(self);
+        }
+        guard_give(&lock);
+        if (!self)
+            return;
+        give_up(self);
+        Py_DECREF(self);
+    }
+}
+
+int callbacks_visit(Context *context, visitproc visit, void *arg) {
+    for (Callback *self = context->callbacks; self; self = self->next)
+        Py_VISIT(self);
+    return 0;
+}
+
+static PyObject *callback_call(Callback *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":stop", names))
+        return NULL;
+    return PyBool_FromLong(give_up(self));
+}
+
+static int callback_traverse(Callback *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->fn);
+    Py_VISIT(self->subject);
+    return 0;
+}
+
+static int callback_clear(Callback *self) {
+    guard_take(&lock);
+    PyObject *fn = self->fn;
+    self->fn = NULL;
+    guard_give(&lock);
+    Py_XDECREF(fn);
+    return 0;
+}
+
+static void callback_dealloc(Callback *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_XDECREF(self->fn);
+    wg_context_release(self->core);
+    Py_XDECREF(self->subject);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(callback_doc,
+"What add_callback() returns: call it to take the callback back.\n"
+"\n"
+"Returns True if that prevented the call, False if it was made, is under way, or was\n"
+"taken back before.");
+
+static PyType_Slot callback_slots[] = {
+    {Py_tp_dealloc, callback_dealloc},
+    {Py_tp_traverse, callback_traverse},
+    {Py_tp_clear, callback_clear},
+    {Py_tp_call, callback_call},
+    {Py_tp_doc, (void *)callback_doc},
+    {0, NULL},
+};
+
+PyType_Spec callback_spec = {
+    .name = "cwaitgroup._core.Callback",
+    .basicsize = sizeof(Callback),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = callback_slots,
+};

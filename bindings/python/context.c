@@ -1,0 +1,423 @@
+/* context.c - cwaitgroup.Context, and the exceptions that tell of one that has ended. */
+#include "binding.h"
+
+Context *context_wrap(state *st, wg_context *core, Context *parent) {
+    Context *self = PyObject_GC_New(Context, st->context_type);
+    if (!self) {
+        wg_context_release(core);
+        return NULL;
+    }
+    self->weakrefs = NULL;
+    self->st = st;
+    self->core = core;
+    self->parent = (Context *)Py_XNewRef((PyObject *)parent);
+    self->held = NULL;
+    self->callbacks = NULL;
+    PyObject_GC_Track(self);
+    return self;
+}
+
+Context *context_of_this_task(state *st) {
+    Task *task = self_thread()->task;
+    if (!task || state_of_type(Py_TYPE(task)) != st || Py_TYPE(task->owner) != st->group_type)
+        return NULL;
+    return ((Group *)task->owner)->context;
+}
+
+wg_context *context_core_or_base(state *st, const Context *parent) { return parent ? parent->core : st->base; }
+
+int context_hold(Context *self, PyObject *object) {
+    int result = -1;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (self->held || (self->held = PyList_New(0)))
+        result = PyList_Append(self->held, object);
+    Py_END_CRITICAL_SECTION();
+    return result;
+}
+
+/* Undo context_hold. */
+static void unhold(Context *self, PyObject *object) {
+    Py_BEGIN_CRITICAL_SECTION(self);
+    for (Py_ssize_t i = PyList_GET_SIZE(self->held) - 1; i >= 0; i--) {
+        if (PyList_GET_ITEM(self->held, i) == object) {
+            if (PyList_SetSlice(self->held, i, i + 1, NULL) < 0)
+                PyErr_Clear(); /* it is held longer, that is all */
+            break;
+        }
+    }
+    Py_END_CRITICAL_SECTION();
+}
+
+bool check_cause(const char *call, PyObject *object, PyObject **cause) {
+    *cause = NULL;
+    if (!object || object == Py_None)
+        return true;
+    if (!PyExceptionInstance_Check(object) && !PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s: the cause must be an exception, a str or None, not %R", call, object);
+        return false;
+    }
+    *cause = object;
+    return true;
+}
+
+int context_cancel_with(Context *self, PyObject *cause) {
+    wg_error *error = NULL;
+    if (cause) {
+        if (context_hold(self, cause) < 0)
+            return -1;
+        error = wg_error_new(WG_ERROR_FAILURE, cause, NULL);
+        if (!wg_error_value(error)) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    wg_status status = wg_context_cancel(self->core, error);
+    wg_error_release(error);
+    if (cause && status != WG_OK)
+        unhold(self, cause);
+    return 0;
+}
+
+PyObject *context_cause_object(const Context *self) {
+    wg_error *error = wg_context_cause(self->core);
+    PyObject *object = wg_error_value(error);
+    if (!object)
+        return error == wg_error_no_memory() ? PyObject_CallNoArgs(PyExc_MemoryError) : Py_NewRef(Py_None);
+    if (Py_TYPE(object) == self->st->task_type)
+        object = ((Task *)object)->value;
+    return Py_NewRef(object);
+}
+
+PyObject *raise_ended(Context *self, const char *subject) {
+    state *st = self->st;
+    bool late = wg_context_status(self->core) == WG_DEADLINE_EXCEEDED;
+    const char *what = late ? "deadline exceeded" : "cancelled";
+    PyObject *message, *exception = NULL, *cause = context_cause_object(self);
+    if (!cause)
+        return NULL;
+    if (PyUnicode_Check(cause))
+        message = PyUnicode_FromFormat("%s %s: %U", subject, what, cause);
+    else if (cause != Py_None)
+        message = PyUnicode_FromFormat("%s %s because of %s", subject, what, Py_TYPE(cause)->tp_name);
+    else
+        message = PyUnicode_FromFormat("%s %s", subject, what);
+    if (message)
+        exception = PyObject_CallOneArg(late ? st->deadline_error : st->cancelled_error, message);
+    Py_XDECREF(message);
+    if (exception && PyObject_SetAttr(exception, st->context_attribute, (PyObject *)self) == 0) {
+        if (PyExceptionInstance_Check(cause))
+            PyException_SetCause(exception, Py_NewRef(cause));
+        PyErr_SetRaisedException(Py_NewRef(exception));
+    }
+    Py_XDECREF(exception);
+    Py_DECREF(cause);
+    return NULL;
+}
+
+static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"parent", "timeout", "deadline", NULL};
+    state *st = state_of_type(type);
+    PyObject *parent = NULL, *timeout = NULL, *moment = NULL;
+    int64_t deadline, at;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OO:Context", names, &parent, &timeout, &moment) ||
+        !deadline_from_timeout(timeout, "timeout", &deadline) || !deadline_from_moment(moment, "deadline", &at))
+        return NULL;
+    if (at != WG_FOREVER && (deadline == WG_FOREVER || at < deadline))
+        deadline = at;
+    if (!parent)
+        parent = (PyObject *)context_of_this_task(st);
+    else if (parent == Py_None)
+        parent = NULL;
+    else if (Py_TYPE(parent) != st->context_type)
+        return PyErr_Format(PyExc_TypeError, "parent must be a Context or None, not %.200s", Py_TYPE(parent)->tp_name);
+    wg_context *core;
+    wg_status status = wg_context_new(&core, context_core_or_base(st, (Context *)parent), deadline);
+    if (status != WG_OK)
+        return raise_status(st, status, "Context()");
+    return (PyObject *)context_wrap(st, core, (Context *)parent);
+}
+
+static int context_traverse(Context *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->parent);
+    Py_VISIT(self->held);
+    return callbacks_visit(self, visit, arg);
+}
+
+/* `held` stays, since the core points into it, and `parent`, since the core's parent may: the exceptions and tasks on
+ * the way round a cycle can be cleared. */
+static int context_clear(Context *self) {
+    callbacks_drop(self);
+    return 0;
+}
+
+static void context_dealloc(Context *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
+    callbacks_drop(self);
+    wg_context_release(self->core);
+    Py_XDECREF(self->held);
+    Py_XDECREF((PyObject *)self->parent);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyObject *context_repr(Context *self) {
+    wg_status status = wg_context_status(self->core);
+    if (status == WG_OK)
+        return PyUnicode_FromString("<cwaitgroup.Context active>");
+    PyObject *cause = context_cause_object(self), *repr = NULL;
+    if (!cause)
+        return NULL;
+    const char *what = status == WG_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled";
+    if (cause == Py_None)
+        repr = PyUnicode_FromFormat("<cwaitgroup.Context %s>", what);
+    else
+        repr = PyUnicode_FromFormat("<cwaitgroup.Context %s cause=%R>", what, cause);
+    Py_DECREF(cause);
+    return repr;
+}
+
+static PyObject *context_cancel(Context *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"cause", NULL};
+    PyObject *cause = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", names, &cause) ||
+        !check_cause("Context.cancel()", cause, &cause) || context_cancel_with(self, cause) < 0)
+        return NULL;
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *context_cancelled(Context *self, PyObject *Py_UNUSED(unused)) {
+    return PyBool_FromLong(wg_context_status(self->core) != WG_OK);
+}
+
+static PyObject *context_check(Context *self, PyObject *Py_UNUSED(unused)) {
+    if (wg_context_status(self->core) == WG_OK)
+        return Py_NewRef(Py_None);
+    return raise_ended(self, "context");
+}
+
+static wg_status call_wait(void *core, const wg_until *until) { return wg_context_wait(core, until); }
+
+static PyObject *context_wait(Context *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    int64_t deadline;
+    if (!parse_wait(self->st, "wait()", args, nargs, kwnames, &deadline, NULL))
+        return NULL;
+    int status = block(self->st, call_wait, self->core, deadline, NULL);
+    if (status == RAISED)
+        return NULL;
+    if (status != WG_OK && status != WG_TIMEOUT)
+        return raise_status(self->st, status, "Context.wait()");
+    return PyBool_FromLong(status == WG_OK);
+}
+
+/* The deadline in nanoseconds from now; INT64_MAX if there is none. */
+static int64_t time_left(const Context *self) {
+    int64_t deadline = wg_context_deadline(self->core);
+    return deadline == WG_FOREVER ? INT64_MAX : (deadline < 0 ? 0 : deadline) - wg_now();
+}
+
+static PyObject *context_remaining(Context *self, PyObject *Py_UNUSED(unused)) {
+    int64_t left = time_left(self);
+    if (left == INT64_MAX)
+        return Py_NewRef(Py_None);
+    return PyFloat_FromDouble(left > 0 ? (double)left / 1e9 : 0.0);
+}
+
+static PyObject *context_get_deadline(Context *self, void *Py_UNUSED(unused)) {
+    int64_t left = time_left(self);
+    if (left == INT64_MAX)
+        return Py_NewRef(Py_None);
+    return PyFloat_FromDouble((double)(monotonic_now() + left) / 1e9);
+}
+
+static PyObject *context_get_cause(Context *self, void *Py_UNUSED(unused)) { return context_cause_object(self); }
+
+static PyObject *context_add_callback(Context *self, PyObject *fn) {
+    return callback_new(self->st, self, NULL, NULL, fn);
+}
+
+static PyObject *context_fileno(Context *self, PyObject *Py_UNUSED(unused)) {
+    int fd;
+    wg_status status = wg_context_fd(self->core, &fd);
+    if (status != WG_OK)
+        return raise_status(self->st, status, "Context.fileno()");
+    return PyLong_FromLong(fd);
+}
+
+static PyObject *context_enter(Context *self, PyObject *Py_UNUSED(unused)) { return Py_NewRef((PyObject *)self); }
+
+static PyObject *context_exit(Context *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs)) {
+    if (context_cancel_with(self, NULL) < 0)
+        return NULL;
+    return Py_NewRef(Py_False);
+}
+
+static PyObject *context_await(PyObject *self) { return await_iterator(self, "wait_for_context"); }
+
+PyDoc_STRVAR(context_doc,
+"Context(parent=<that of the running task>, *, timeout=None, deadline=None)\n"
+"--\n"
+"\n"
+"One word that says \"stop now\", with a reason, a deadline, and children that hear it.\n"
+"\n"
+"It ends once: by cancel(), or when its time is over. Its children end with it, for\n"
+"the same cause. `parent` is, if not given, the context of the task that runs in\n"
+"this thread; None makes a context that is nobody's child. `timeout` is in seconds\n"
+"from now, `deadline` a moment on the clock of time.monotonic(), maybe past; the\n"
+"earliest holds, the parent's included.\n"
+"\n"
+">>> ctx = Context(timeout=60)\n"
+">>> ctx.cancelled()\n"
+"False\n"
+">>> ctx.cancel('no longer needed')\n"
+">>> ctx.cancelled(), ctx.cause\n"
+"(True, 'no longer needed')\n"
+">>> ctx.check()\n"
+"Traceback (most recent call last):\n"
+"cwaitgroup.Cancelled: context cancelled: no longer needed\n"
+"\n"
+"Leaving a with block cancels it. `await ctx` waits for its end in asyncio and trio,\n"
+"and does not raise for it. Raises ValueError for a negative or NaN timeout,\n"
+"RuntimeError if no thread can be had to keep the deadline. All its methods may be\n"
+"called from any thread.");
+
+PyDoc_STRVAR(context_cancel_doc,
+"cancel($self, /, cause=None)\n"
+"--\n"
+"\n"
+"End the context and its children; the first call wins, later ones do nothing.\n"
+"\n"
+"`cause` is an exception, a str or None. It wakes who waits and calls the callbacks\n"
+"before it returns, but does not wait for anybody to stop.\n"
+"\n"
+">>> ctx = Context()\n"
+">>> ctx.cancel(OSError('disk full'))\n"
+">>> ctx.cause\n"
+"OSError('disk full')\n"
+"\n"
+"Raises TypeError for another cause.");
+
+PyDoc_STRVAR(context_check_doc,
+"check($self, /)\n"
+"--\n"
+"\n"
+"Raise Cancelled, or DeadlineExceeded, if the context has ended.\n"
+"\n"
+"The exception's __cause__ is the cause, if that is an exception.\n"
+"\n"
+">>> Context().check()\n"
+">>> Context(timeout=0).check()\n"
+"Traceback (most recent call last):\n"
+"cwaitgroup.DeadlineExceeded: context deadline exceeded");
+
+PyDoc_STRVAR(context_wait_doc,
+"wait($self, /, timeout=None)\n"
+"--\n"
+"\n"
+"Sleep until the context ends: a sleep that cancellation interrupts.\n"
+"\n"
+"`timeout` is in seconds; None sleeps for ever and 0 only looks. Returns True if the\n"
+"context has ended, False if the time was over first.\n"
+"\n"
+">>> ctx = Context()\n"
+">>> ctx.wait(0.01)\n"
+"False\n"
+"\n"
+"Raises ValueError for a negative or NaN timeout. Ctrl-C interrupts it at once.");
+
+PyDoc_STRVAR(context_add_callback_doc,
+"add_callback($self, fn, /)\n"
+"--\n"
+"\n"
+"Call fn() once when the context ends; at once if it has.\n"
+"\n"
+"It is called in the thread that cancels, or in a housekeeping thread at the\n"
+"deadline, and should not block. An exception goes to sys.unraisablehook. Returns\n"
+"stop(), which takes the callback back: True if that prevented the call. A Context\n"
+"that nobody refers to any more calls nobody.\n"
+"\n"
+">>> ctx = Context()\n"
+">>> stop = ctx.add_callback(lambda: print('cancelled'))\n"
+">>> ctx.cancel()\n"
+"cancelled\n"
+">>> stop()\n"
+"False\n"
+"\n"
+"Raises TypeError if `fn` cannot be called.");
+
+PyDoc_STRVAR(context_fileno_doc,
+"fileno($self, /)\n"
+"--\n"
+"\n"
+"A file descriptor that becomes, and stays, readable when the context ends.\n"
+"\n"
+"For select, selectors and event loops. It belongs to the context: never read or\n"
+"close it.\n"
+"\n"
+">>> import select\n"
+">>> ctx = Context()\n"
+">>> ctx.cancel()\n"
+">>> select.select([ctx], [], [], 0)[0] == [ctx]\n"
+"True\n"
+"\n"
+"Raises OSError if there is none to be had, RuntimeError in the child of a fork if it\n"
+"was made before.");
+
+static PyMethodDef context_methods[] = {
+    {"cancel", (PyCFunction)(void (*)(void))context_cancel, METH_VARARGS | METH_KEYWORDS, context_cancel_doc},
+    {"cancelled", (PyCFunction)context_cancelled, METH_NOARGS,
+     "cancelled($self, /)\n--\n\n"
+     "True once the context has ended, also by its deadline. Cheap enough for a loop.\n\n"
+     ">>> Context().cancelled()\nFalse"},
+    {"check", (PyCFunction)context_check, METH_NOARGS, context_check_doc},
+    {"wait", (PyCFunction)(void (*)(void))context_wait, METH_FASTCALL | METH_KEYWORDS, context_wait_doc},
+    {"remaining", (PyCFunction)context_remaining, METH_NOARGS,
+     "remaining($self, /)\n--\n\n"
+     "Seconds left until the deadline, never below 0; None if there is none.\n\n"
+     "For the timeout= of other libraries.\n\n"
+     ">>> 59 < Context(timeout=60).remaining() <= 60\nTrue"},
+    {"add_callback", (PyCFunction)context_add_callback, METH_O, context_add_callback_doc},
+    {"fileno", (PyCFunction)context_fileno, METH_NOARGS, context_fileno_doc},
+    {"__enter__", (PyCFunction)context_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nReturns the context."},
+    {"__exit__", (PyCFunction)(void (*)(void))context_exit, METH_FASTCALL,
+     "__exit__($self, type, value, traceback, /)\n--\n\nCancels the context."},
+    {"__reduce__", refuse_pickle, METH_NOARGS, "__reduce__($self, /)\n--\n\nRefuses: it cannot be copied."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef context_getset[] = {
+    {"cause", (getter)context_get_cause, NULL,
+     "What the context was cancelled with, an exception or a str; None if nothing, or if it lives.", NULL},
+    {"deadline", (getter)context_get_deadline, NULL,
+     "The moment of its end on the clock of time.monotonic(), in seconds; None if there is none.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef context_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Context, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot context_slots[] = {
+    {Py_tp_new, context_new},
+    {Py_tp_dealloc, context_dealloc},
+    {Py_tp_traverse, context_traverse},
+    {Py_tp_clear, context_clear},
+    {Py_tp_repr, context_repr},
+    {Py_tp_doc, (void *)context_doc},
+    {Py_tp_methods, context_methods},
+    {Py_tp_getset, context_getset},
+    {Py_tp_members, context_members},
+    {Py_am_await, context_await},
+    {0, NULL},
+};
+
+PyType_Spec context_spec = {
+    .name = "cwaitgroup.Context",
+    .basicsize = sizeof(Context),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = context_slots,
+};

@@ -1,0 +1,270 @@
+/* module.c - the module cwaitgroup._core: its types, its state, its birth and its end. */
+#include "binding.h"
+
+extern const char wg_park_name[]; /* of the core: how threads sleep */
+
+/* How long an exit waits for threads that are on their way back into the interpreter, at most. */
+#define EXIT_PATIENCE WG_SECOND
+
+static state *state_of_module(PyObject *module) { return PyModule_GetState(module); }
+
+state *state_of_type(PyTypeObject *type) { return PyType_GetModuleState(type); }
+
+PyObject *call_python(const char *module, const char *name, PyObject *const *args, size_t nargs) {
+    PyObject *package = PyImport_ImportModule("cwaitgroup"), *result = NULL;
+    PyObject *submodule = package ? PyObject_GetAttrString(package, module) : NULL;
+    PyObject *function = submodule ? PyObject_GetAttrString(submodule, name) : NULL;
+    if (function)
+        result = PyObject_Vectorcall(function, args, nargs, NULL);
+    Py_XDECREF(function);
+    Py_XDECREF(submodule);
+    Py_XDECREF(package);
+    return result;
+}
+
+PyObject *await_iterator(PyObject *object, const char *name) {
+    PyObject *coroutine = call_python("_async", name, &object, 1), *iterator = NULL;
+    if (coroutine)
+        iterator = PyObject_CallMethod(coroutine, "__await__", NULL);
+    Py_XDECREF(coroutine);
+    return iterator;
+}
+
+static PyObject *current_context(PyObject *module, PyObject *Py_UNUSED(unused)) {
+    Context *context = context_of_this_task(state_of_module(module));
+    return Py_NewRef(context ? (PyObject *)context : Py_None);
+}
+
+PyDoc_STRVAR(current_context_doc,
+"current_context($module, /)\n"
+"--\n"
+"\n"
+"The Context of the ErrGroup whose task runs in this thread; None outside of any.\n"
+"\n"
+">>> with ErrGroup() as g:\n"
+"...     g.go(current_context).result() is g.context\n"
+"True");
+
+static PyObject *pool_counts(PyObject *module, PyObject *Py_UNUSED(unused)) {
+    state *st = state_of_module(module);
+    return Py_BuildValue("II", wg_pool_workers(st->pool), wg_pool_queued(st->pool));
+}
+
+/* The interpreter ends: cancel what still runs, let idle workers go, and start nothing any more. Waits for nobody's
+ * task. */
+static PyObject *at_exit(PyObject *module, PyObject *Py_UNUSED(unused)) {
+    state *st = state_of_module(module);
+    wg_context_cancel(st->base, NULL);
+    wg_pool_stop(st->pool);
+    atomic_store(&st->closing, true);
+    wg_until until = {.deadline = wg_after(EXIT_PATIENCE)};
+    let_go();
+    wg_wait(&st->returning, &until);
+    take_again();
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *after_fork_in_child(PyObject *module, PyObject *Py_UNUSED(unused)) {
+    state *st = state_of_module(module);
+    st->returning = st->loose = (wg_waitgroup)WG_INIT; /* who was counted is not here */
+    st->main_thread = PyThread_get_thread_ident();
+    return Py_NewRef(Py_None);
+}
+
+static PyMethodDef functions[] = {
+    {"current_context", current_context, METH_NOARGS, current_context_doc},
+    {"_pool_counts", pool_counts, METH_NOARGS,
+     "_pool_counts($module, /)\n--\n\nHow many worker threads there are, and how many tasks no worker has taken yet."},
+    {"_at_exit", at_exit, METH_NOARGS, "_at_exit($module, /)\n--\n\nRuns when the interpreter exits."},
+    {"_after_fork_in_child", after_fork_in_child, METH_NOARGS,
+     "_after_fork_in_child($module, /)\n--\n\nRuns in the child of a fork."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot, bool public) {
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    if (!*slot)
+        return -1;
+    return public ? PyModule_AddType(module, *slot) : 0;
+}
+
+static int add_types(PyObject *module, state *st) {
+    return add_type(module, &waitgroup_spec, &st->waitgroup_type, true) < 0 ||
+                   add_type(module, &errgroup_spec, &st->errgroup_type, true) < 0 ||
+                   add_type(module, &task_spec, &st->task_type, true) < 0 ||
+                   add_type(module, &context_spec, &st->context_type, true) < 0 ||
+                   add_type(module, &group_spec, &st->group_type, false) < 0 ||
+                   add_type(module, &callback_spec, &st->callback_type, false) < 0 ||
+                   add_type(module, &completed_spec, &st->completed_type, false) < 0 ||
+                   add_type(module, &worker_spec, &st->worker_type, false) < 0
+               ? -1
+               : 0;
+}
+
+/* Takes over the reference to `bases`. */
+static int add_exception(PyObject *module, const char *name, const char *doc, PyObject *bases, PyObject **slot) {
+    *slot = bases ? PyErr_NewExceptionWithDoc(name, doc, bases, NULL) : NULL;
+    Py_XDECREF(bases);
+    return *slot ? PyModule_AddObjectRef(module, strchr(name, '.') + 1, *slot) : -1;
+}
+
+static int add_exceptions(PyObject *module, state *st) {
+    if (add_exception(module, "cwaitgroup.Cancelled",
+                      "A context or a group has ended before the work was done; __cause__ is the cause, if it is an\n"
+                      "exception.",
+                      Py_NewRef(PyExc_Exception), &st->cancelled_error) < 0 ||
+        add_exception(module, "cwaitgroup.DeadlineExceeded",
+                      "A context or a group has ended because its time was over.",
+                      PyTuple_Pack(2, st->cancelled_error, PyExc_TimeoutError), &st->deadline_error) < 0 ||
+        add_exception(module, "cwaitgroup.NegativeCounterError",
+                      "A WaitGroup's count would have fallen below zero; it is unchanged.",
+                      Py_NewRef(PyExc_ValueError), &st->negative_error) < 0)
+        return -1;
+    return add_exception(module, "cwaitgroup.DeadlockError",
+                         "The call could never have returned, because it would have waited for itself.",
+                         Py_NewRef(PyExc_RuntimeError), &st->deadlock_error);
+}
+
+/* Make *slot the attribute `name` of a module. */
+static int import(const char *module_name, const char *name, PyObject **slot) {
+    PyObject *module = PyImport_ImportModule(module_name);
+    *slot = module ? PyObject_GetAttrString(module, name) : NULL;
+    Py_XDECREF(module);
+    return *slot ? 0 : -1;
+}
+
+static int import_all(state *st) {
+    st->context_attribute = PyUnicode_InternFromString("_context");
+    st->name_attribute = PyUnicode_InternFromString("name");
+    st->qualname_attribute = PyUnicode_InternFromString("__qualname__");
+    st->func_attribute = PyUnicode_InternFromString("func");
+    st->call_attribute = PyUnicode_InternFromString("__call__");
+    if (!st->context_attribute || !st->name_attribute || !st->qualname_attribute || !st->func_attribute ||
+        !st->call_attribute)
+        return -1;
+    st->threading = PyImport_ImportModule("threading");
+    if (!st->threading || import("threading", "Thread", &st->thread_type) < 0)
+        return -1;
+    return import("functools", "partial", (PyObject **)&st->partial_type);
+}
+
+/* Register a function of the module: name it as `registry`.`method`(function), or (keyword=function). */
+static int on_event(PyObject *module, const char *function, const char *registry, const char *method,
+                    const char *keyword) {
+    PyObject *callback = PyObject_GetAttrString(module, function), *result = NULL, *registrar;
+    if (callback && import(registry, method, &registrar) == 0) {
+        PyObject *args = keyword ? PyTuple_New(0) : PyTuple_Pack(1, callback);
+        PyObject *kwargs = keyword ? Py_BuildValue("{sO}", keyword, callback) : NULL;
+        if (args && (kwargs || !keyword))
+            result = PyObject_Call(registrar, args, kwargs);
+        Py_XDECREF(args);
+        Py_XDECREF(kwargs);
+        Py_DECREF(registrar);
+    }
+    Py_XDECREF(callback);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* Workers of the main interpreter are daemon threads, dismissed by atexit, so that threads which outlive the main one
+ * can use groups until they end. Other interpreters end only when all their threads have ended, and may allow no
+ * daemons: there the workers must go before the interpreter waits for its threads, for which Python has no public
+ * event; without it, an idle worker delays the interpreter's end by its idle time. */
+static int register_events(PyObject *module, state *st) {
+    bool early = !st->daemons && PyObject_HasAttrString(st->threading, "_register_atexit");
+    if (on_event(module, "_at_exit", early ? "threading" : "atexit", early ? "_register_atexit" : "register", NULL) < 0)
+        return -1;
+    PyObject *os = PyImport_ImportModule("os");
+    if (!os)
+        return -1;
+    bool forks = PyObject_HasAttrString(os, "register_at_fork");
+    Py_DECREF(os);
+    return forks ? on_event(module, "_after_fork_in_child", "os", "register_at_fork", "after_in_child") : 0;
+}
+
+static int find_main_thread(state *st) {
+    PyObject *thread = PyObject_CallMethod(st->threading, "main_thread", NULL);
+    PyObject *ident = thread ? PyObject_GetAttrString(thread, "ident") : NULL;
+    Py_XDECREF(thread);
+    if (!ident)
+        return -1;
+    st->main_thread = PyLong_AsUnsignedLong(ident);
+    Py_DECREF(ident);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int execute(PyObject *module) {
+    state *st = state_of_module(module);
+    st->module = module;
+    st->interpreter = PyInterpreterState_Get();
+    st->daemons = st->interpreter == PyInterpreterState_Main();
+    if (import_all(st) < 0 || add_exceptions(module, st) < 0 || add_types(module, st) < 0 || find_main_thread(st) < 0)
+        return -1;
+    wg_status status = wg_context_new(&st->base, wg_context_root(), WG_FOREVER);
+    if (status != WG_OK) {
+        raise_status(st, status, "import cwaitgroup");
+        return -1;
+    }
+    if (workers_start(st) < 0 || register_events(module, st) < 0)
+        return -1;
+    return PyModule_AddStringConstant(module, "__version__", wg_version()) < 0 ||
+                   PyModule_AddStringConstant(module, "_park", wg_park_name) < 0
+               ? -1
+               : 0;
+}
+
+/* The objects of the state, for traverse and clear. */
+#define EACH_OBJECT(st, DO)                                                                                            \
+    DO(st->waitgroup_type) DO(st->errgroup_type) DO(st->group_type) DO(st->task_type) DO(st->context_type)            \
+    DO(st->callback_type) DO(st->completed_type) DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error)   \
+    DO(st->negative_error) DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)          \
+    DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute) DO(st->func_attribute)                \
+    DO(st->call_attribute)
+
+static int traverse(PyObject *module, visitproc visit, void *arg) {
+    state *st = state_of_module(module);
+#define VISIT(object) Py_VISIT(object);
+    EACH_OBJECT(st, VISIT)
+#undef VISIT
+    return 0;
+}
+
+static int clear(PyObject *module) {
+    state *st = state_of_module(module);
+#define CLEAR(object) Py_CLEAR(object);
+    EACH_OBJECT(st, CLEAR)
+#undef CLEAR
+    return 0;
+}
+
+static void release(void *module) {
+    state *st = state_of_module(module);
+    clear(module);
+    wg_pool_release(st->pool);
+    wg_context_release(st->base);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "cwaitgroup._core",
+    .m_doc = "The extension behind cwaitgroup; import that.",
+    .m_size = sizeof(state),
+    .m_methods = functions,
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = release,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

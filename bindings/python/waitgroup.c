@@ -1,0 +1,303 @@
+/* waitgroup.c - cwaitgroup.WaitGroup. */
+#include "binding.h"
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *weakrefs;
+    state *st;
+    wg_waitgroup wg;
+} WaitGroup;
+
+/* `object` as a step of the count. A step too large for any count is one the core refuses. */
+static bool step_from_object(PyObject *object, int64_t *n) {
+    int overflow;
+    if (!PyLong_Check(object) && !PyIndex_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "a count must be an int, not %.200s", Py_TYPE(object)->tp_name);
+        return false;
+    }
+    *n = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (*n == -1 && PyErr_Occurred())
+        return false;
+    if (overflow)
+        *n = overflow < 0 ? INT64_MIN : INT64_MAX;
+    return true;
+}
+
+static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"n", NULL};
+    PyObject *object = NULL;
+    int64_t n = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:WaitGroup", names, &object))
+        return NULL;
+    if (object && !step_from_object(object, &n))
+        return NULL;
+    state *st = state_of_type(type);
+    WaitGroup *self = (WaitGroup *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->st = st;
+    wg_status status = wg_add(&self->wg, n);
+    if (status != WG_OK) {
+        Py_DECREF(self);
+        return raise_status(st, status, "WaitGroup()");
+    }
+    return (PyObject *)self;
+}
+
+static void waitgroup_dealloc(WaitGroup *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *waitgroup_repr(WaitGroup *self) {
+    return PyUnicode_FromFormat("<cwaitgroup.WaitGroup count=%d>", (int)wg_count(&self->wg));
+}
+
+static PyObject *waitgroup_add(WaitGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    int64_t n = 1;
+    if (kwnames && PyTuple_GET_SIZE(kwnames)) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, 0);
+        if (nargs || PyTuple_GET_SIZE(kwnames) > 1 || PyUnicode_CompareWithASCIIString(name, "n") != 0)
+            return PyErr_Format(PyExc_TypeError, "add() takes one argument, n");
+    } else if (nargs > 1) {
+        return PyErr_Format(PyExc_TypeError, "add() takes one argument, n, but %zd were given", nargs);
+    } else if (!nargs) {
+        args = NULL;
+    }
+    if (args && !step_from_object(args[0], &n))
+        return NULL;
+    wg_status status = wg_add(&self->wg, n);
+    if (status != WG_OK)
+        return raise_status(self->st, status, "WaitGroup.add()");
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *waitgroup_done(WaitGroup *self, PyObject *Py_UNUSED(unused)) {
+    wg_status status = wg_done(&self->wg);
+    if (status != WG_OK)
+        return raise_status(self->st, status, "WaitGroup.done()");
+    return Py_NewRef(Py_None);
+}
+
+static wg_status call_wait(void *wg, const wg_until *until) { return wg_wait(wg, until); }
+
+static PyObject *waitgroup_wait_until(WaitGroup *self, int64_t deadline, Context *context) {
+    if (deadline == WG_FOREVER && !context && wg_count(&self->wg) > 0 && runs_task_of((PyObject *)self))
+        return PyErr_Format(self->st->deadlock_error,
+                            "WaitGroup.wait(): called from a task that this WaitGroup runs, which would wait for "
+                            "itself; wait outside of its tasks");
+    int status = block(self->st, call_wait, &self->wg, deadline, context ? context->core : NULL);
+    switch (status) {
+    case WG_OK:
+        return Py_NewRef(Py_True);
+    case WG_TIMEOUT:
+        return Py_NewRef(Py_False);
+    case WG_CANCELLED:
+    case WG_DEADLINE_EXCEEDED:
+        return raise_ended(context, "context");
+    case RAISED:
+        return NULL;
+    default:
+        return raise_status(self->st, status, "WaitGroup.wait()");
+    }
+}
+
+static PyObject *waitgroup_wait(WaitGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    int64_t deadline;
+    PyObject *context;
+    if (!parse_wait(self->st, "wait()", args, nargs, kwnames, &deadline, &context))
+        return NULL;
+    return waitgroup_wait_until(self, deadline, (Context *)context);
+}
+
+static PyObject *waitgroup_go(WaitGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    state *st = self->st;
+    Task *task = task_new(st, "WaitGroup.go()", (PyObject *)self, args, nargs, kwnames);
+    if (!task)
+        return NULL;
+    /* The task adds and subtracts itself, and not wg_go for it: it must let go of this object after done(). */
+    wg_status status = wg_add(&self->wg, 1);
+    if (status == WG_OK) {
+        status = wg_go(&st->loose, st->pool, task_run_loose, task, task_destroy);
+        if (status != WG_OK)
+            wg_done(&self->wg);
+    }
+    if (status != WG_OK) {
+        task_discard(task);
+        return raise_status(st, status, "WaitGroup.go()");
+    }
+    Py_DECREF(task);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *waitgroup_observe(WaitGroup *self, PyObject *fn) {
+    return callback_new(self->st, NULL, &self->wg, (PyObject *)self, fn);
+}
+
+static PyObject *waitgroup_get_count(WaitGroup *self, void *Py_UNUSED(unused)) {
+    return PyLong_FromLong(wg_count(&self->wg));
+}
+
+static PyObject *waitgroup_enter(WaitGroup *self, PyObject *Py_UNUSED(unused)) { return Py_NewRef((PyObject *)self); }
+
+static PyObject *waitgroup_exit(WaitGroup *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs)) {
+    PyObject *waited = waitgroup_wait_until(self, WG_FOREVER, NULL);
+    if (!waited)
+        return NULL;
+    Py_DECREF(waited);
+    return Py_NewRef(Py_False);
+}
+
+static PyObject *waitgroup_await(PyObject *self) { return await_iterator(self, "wait_for_count"); }
+
+void waitgroup_task_ended(PyObject *self) { wg_done(&((WaitGroup *)self)->wg); }
+
+PyDoc_STRVAR(waitgroup_doc,
+"WaitGroup(n=0)\n"
+"--\n"
+"\n"
+"Wait until a number of things have happened.\n"
+"\n"
+"It counts: add() before something starts, done() when it has happened, wait()\n"
+"until the count is zero. It may be used again and again, from any thread.\n"
+"`n` is the count to begin with, 0 to 2147483647.\n"
+"\n"
+">>> wg = WaitGroup()\n"
+">>> results = []\n"
+">>> for i in range(3):\n"
+"...     wg.go(results.append, i)\n"
+">>> wg.wait()\n"
+"True\n"
+">>> sorted(results)\n"
+"[0, 1, 2]\n"
+"\n"
+"In a with statement, leaving the block waits. `await wg` waits in asyncio and\n"
+"in trio.\n"
+"\n"
+"Raises NegativeCounterError or OverflowError if `n` is out of range.");
+
+PyDoc_STRVAR(waitgroup_add_doc,
+"add($self, /, n=1)\n"
+"--\n"
+"\n"
+"Add `n`, which may be negative, to the count.\n"
+"\n"
+"Add before starting what will call done(): an add() in the new thread may come\n"
+"after the wait(). Adding while others still wake up from an earlier zero is fine.\n"
+"\n"
+">>> wg = WaitGroup()\n"
+">>> wg.add(2)\n"
+">>> wg.count\n"
+"2\n"
+"\n"
+"Raises NegativeCounterError if the count would fall below zero, OverflowError if\n"
+"it would pass 2147483647; then the count is unchanged. Any thread may call it.");
+
+PyDoc_STRVAR(waitgroup_done_doc,
+"done($self, /)\n"
+"--\n"
+"\n"
+"Subtract one from the count; at zero, everybody who waits wakes up.\n"
+"\n"
+"What a thread did before done() is visible to whoever returns from the wait()\n"
+"that it ended.\n"
+"\n"
+">>> wg = WaitGroup(1)\n"
+">>> wg.done()\n"
+">>> wg.count\n"
+"0\n"
+"\n"
+"Raises NegativeCounterError, and changes nothing, if the count is zero. Any\n"
+"thread may call it.");
+
+PyDoc_STRVAR(waitgroup_wait_doc,
+"wait($self, /, timeout=None, *, context=None)\n"
+"--\n"
+"\n"
+"Wait until the count is zero, or has been zero since the call.\n"
+"\n"
+"`timeout` is in seconds; None waits for ever and 0 only looks. Returns True if\n"
+"the count reached zero, False if the time was over first.\n"
+"\n"
+">>> wg = WaitGroup(1)\n"
+">>> wg.wait(timeout=0.01)\n"
+"False\n"
+">>> wg.done()\n"
+">>> wg.wait()\n"
+"True\n"
+"\n"
+"Raises Cancelled (or DeadlineExceeded) when `context`, a Context, ends first;\n"
+"ValueError for a negative or NaN timeout; DeadlockError when a task that this\n"
+"WaitGroup runs would wait for itself; RuntimeError in the child of a fork, if the\n"
+"count is of tasks of the parent. Ctrl-C interrupts it at once. Any thread may\n"
+"call it; a wait that ends early leaves nothing behind.");
+
+PyDoc_STRVAR(waitgroup_go_doc,
+"go($self, fn, /, *args, **kwargs)\n"
+"--\n"
+"\n"
+"Run fn(*args, **kwargs) in a worker thread: add(), run, done() however it ends.\n"
+"\n"
+"It runs in a copy of the caller's contextvars. An exception goes to\n"
+"threading.excepthook; use ErrGroup if you need it, or the result.\n"
+"\n"
+">>> wg = WaitGroup()\n"
+">>> wg.go(print, 'hello', end='!\\n')\n"
+">>> wg.wait()\n"
+"hello!\n"
+"True\n"
+"\n"
+"Raises TypeError if `fn` cannot be called or is async; RuntimeError if no thread\n"
+"can be started or the interpreter is shutting down. Any thread may call it.");
+
+PyDoc_STRVAR(waitgroup_observe_doc,
+"_observe($self, fn, /)\n"
+"--\n"
+"\n"
+"Call `fn` once when the count reaches zero; returns stop(), as add_callback().");
+
+static PyMethodDef waitgroup_methods[] = {
+    {"add", (PyCFunction)(void (*)(void))waitgroup_add, METH_FASTCALL | METH_KEYWORDS, waitgroup_add_doc},
+    {"done", (PyCFunction)waitgroup_done, METH_NOARGS, waitgroup_done_doc},
+    {"wait", (PyCFunction)(void (*)(void))waitgroup_wait, METH_FASTCALL | METH_KEYWORDS, waitgroup_wait_doc},
+    {"go", (PyCFunction)(void (*)(void))waitgroup_go, METH_FASTCALL | METH_KEYWORDS, waitgroup_go_doc},
+    {"_observe", (PyCFunction)waitgroup_observe, METH_O, waitgroup_observe_doc},
+    {"__enter__", (PyCFunction)waitgroup_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nReturns the wait group."},
+    {"__exit__", (PyCFunction)(void (*)(void))waitgroup_exit, METH_FASTCALL,
+     "__exit__($self, type, value, traceback, /)\n--\n\nWaits, also if the block has failed."},
+    {"__reduce__", refuse_pickle, METH_NOARGS, "__reduce__($self, /)\n--\n\nRefuses: it cannot be copied."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef waitgroup_getset[] = {
+    {"count", (getter)waitgroup_get_count, NULL,
+     "The count just now, an int; it may have changed by the time you look.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef waitgroup_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(WaitGroup, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot waitgroup_slots[] = {
+    {Py_tp_new, waitgroup_new},
+    {Py_tp_dealloc, waitgroup_dealloc},
+    {Py_tp_repr, waitgroup_repr},
+    {Py_tp_doc, (void *)waitgroup_doc},
+    {Py_tp_methods, waitgroup_methods},
+    {Py_tp_getset, waitgroup_getset},
+    {Py_tp_members, waitgroup_members},
+    {Py_am_await, waitgroup_await},
+    {0, NULL},
+};
+
+PyType_Spec waitgroup_spec = {
+    .name = "cwaitgroup.WaitGroup",
+    .basicsize = sizeof(WaitGroup),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = waitgroup_slots,
+};
