@@ -255,7 +255,7 @@ void wg_context_unlink(wg_context *ctx, struct wg_sleeper *sleeper) {
         return;
     struct wg_stripe *stripe = wg_stripe_of(ctx);
     wg_lock_take(&stripe->lock);
-    wg_sleeper_unlink(sleeper);
+    wg_sleeper_unlink(stripe, sleeper);
     wg_lock_give(&stripe->lock);
 }
 

@@ -63,6 +63,7 @@ struct wg_errgroup {
     wg_context *context;
     wg_pool *pool;
     int64_t grace;
+    wg_a64 grace_end; /* set once, by the first wait that finds the group cancelled; 0 before */
     struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
     wg_a64 started, ended;
     struct task *failed, **last_failed;
@@ -149,10 +150,10 @@ static struct goer *goer_of(struct wg_sleeper *sleeper) {
     return (struct goer *)((char *)sleeper - offsetof(struct goer, waiter.subject));
 }
 
-/* Under the lock: wake the goer that has slept longest, with `bit`. */
-static void wake_goer(wg_errgroup *g, struct wg_sleeper *sleeper, uint32_t bit) {
+/* Under the lock: wake the goer whose sleeper this is, with `bit`. */
+static void wake_goer(wg_errgroup *g, struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit) {
     g->own_blocked -= goer_of(sleeper)->held;
-    wg_sleeper_wake(sleeper, bit);
+    wg_sleeper_wake(stripe, sleeper, bit);
 }
 
 /* Under the lock, with `left` slots in use: if all of them are held by sleeping goers, no slot will ever be given back.
@@ -165,7 +166,7 @@ static void break_deadlock(wg_errgroup *g, struct wg_stripe *stripe, int32_t lef
         if (s->subject == &g->limit && goer_of(s)->held > 0)
             last = s;
     if (last)
-        wake_goer(g, last, WG_ON_DEADLOCK);
+        wake_goer(g, stripe, last, WG_ON_DEADLOCK);
 }
 
 /* The slot of a task that has ended, while somebody wants it: hand it over, or give it back and tell. */
@@ -176,7 +177,7 @@ static void give_slot_gated(wg_errgroup *g) {
     wg_lock_take(&stripe->lock);
     struct wg_sleeper *goer = wg_sleeper_first(stripe, &g->limit);
     if (goer && wg_count(&g->tasks) <= limit_of(g)) {
-        wake_goer(g, goer, WG_ON_SUBJECT);
+        wake_goer(g, stripe, goer, WG_ON_SUBJECT);
         ungate_if_unwanted(g, stripe);
     } else {
         int32_t left = wg_count_leave_locked(&g->tasks, stripe);
@@ -240,7 +241,7 @@ static wg_status join_goers(wg_errgroup *g, struct goer *goer) {
 static void leave_goers(wg_errgroup *g, struct goer *goer) {
     struct wg_stripe *stripe = stripe_of(g);
     wg_lock_take(&stripe->lock);
-    if (wg_sleeper_unlink(&goer->waiter.subject))
+    if (wg_sleeper_unlink(stripe, &goer->waiter.subject))
         g->own_blocked -= goer->held;
     ungate_if_unwanted(g, stripe);
     wg_lock_give(&stripe->lock);
@@ -302,7 +303,7 @@ wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit) {
     wg_lock_take(&stripe->lock);
     wg_store_relaxed32(&g->limit, (uint32_t)limit);
     while ((goer = wg_sleeper_first(stripe, &g->limit)) && wg_count_admit(&g->tasks, limit))
-        wake_goer(g, goer, WG_ON_SUBJECT);
+        wake_goer(g, stripe, goer, WG_ON_SUBJECT);
     if (wg_count(&g->tasks) < limit)
         wg_observers_call(stripe, &g->room, g);
     ungate_if_unwanted(g, stripe);
@@ -481,6 +482,12 @@ static bool finish(wg_errgroup *g, bool leave_stragglers) {
     return finished;
 }
 
+/* When the grace period ends. Later waits, and those that go on after an interruption, do not prolong it. */
+static int64_t end_of_grace(wg_errgroup *g) {
+    uint64_t end = wg_load_relaxed64(&g->grace_end), fresh = (uint64_t)wg_after(g->grace);
+    return (int64_t)(end == 0 && wg_cas_relaxed64(&g->grace_end, &end, fresh) ? fresh : end);
+}
+
 /* Wait for the tasks, or for the end of grace: then *grace_over. */
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
     wg_pool_retry(g->pool);
@@ -495,7 +502,7 @@ static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *gra
         if (status == WG_OK || wg_context_status(g->context) == WG_OK)
             return status;
     }
-    int64_t grace_end = wg_after(g->grace);
+    int64_t grace_end = end_of_grace(g);
     wg_until shorter = *until;
     shorter.deadline = wg_earlier(until->deadline, grace_end);
     status = wg_wait_zero(&g->tasks, &shorter, NULL);

@@ -20,20 +20,20 @@ struct wg_stripe *wg_stripe_of(const void *object) {
 }
 
 void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper) {
-    struct wg_sleeper **end = &stripe->sleepers;
-    while (*end)
-        end = &(*end)->next;
     sleeper->next = NULL;
-    sleeper->link = end;
-    *end = sleeper;
+    sleeper->link = stripe->end ? stripe->end : &stripe->sleepers;
+    *sleeper->link = sleeper;
+    stripe->end = &sleeper->next;
 }
 
-bool wg_sleeper_unlink(struct wg_sleeper *sleeper) {
+bool wg_sleeper_unlink(struct wg_stripe *stripe, struct wg_sleeper *sleeper) {
     if (!sleeper->link)
         return false;
     *sleeper->link = sleeper->next;
     if (sleeper->next)
         sleeper->next->link = sleeper->link;
+    else
+        stripe->end = sleeper->link;
     sleeper->link = NULL;
     return true;
 }
@@ -48,9 +48,9 @@ struct wg_sleeper *wg_sleeper_first(struct wg_stripe *stripe, const void *subjec
     return first_from(stripe->sleepers, subject);
 }
 
-void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit) {
+void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit) {
     wg_a32 *word = sleeper->word;
-    wg_sleeper_unlink(sleeper);
+    wg_sleeper_unlink(stripe, sleeper);
     wg_or_release32(word, bit);
     wg_unpark_one(word);
 }
@@ -58,14 +58,15 @@ void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit) {
 void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject) {
     for (struct wg_sleeper *s = wg_sleeper_first(stripe, subject), *next; s; s = next) {
         next = first_from(s->next, subject);
-        wg_sleeper_wake(s, s->bit);
+        wg_sleeper_wake(stripe, s, s->bit);
     }
 }
 
-void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    while (*list)
-        list = &(*list)->next_;
-    *observer = (wg_observer){.fn_ = fn, .arg_ = arg, .subject_ = subject, .link_ = list};
+static void observer_push(wg_observer **list, wg_observer *observer) {
+    observer->next_ = *list;
+    observer->link_ = list;
+    if (observer->next_)
+        observer->next_->link_ = &observer->next_;
     *list = observer;
 }
 
@@ -77,18 +78,20 @@ static void observer_unlink(wg_observer *observer) {
     observer->link_ = NULL;
 }
 
-/* Those of `subject`, moved from `list` to `pending`. What is observed from now on is not among them. */
+void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg), void *arg) {
+    *observer = (wg_observer){.fn_ = fn, .arg_ = arg, .subject_ = subject};
+    observer_push(list, observer);
+}
+
+/* Those of `subject`, moved from `list`, where the newest is first, to `pending`, where the oldest will be. What is
+ * observed from now on is not among them. */
 static void detach(wg_observer **list, const void *subject, wg_observer **pending) {
-    while (*list) {
-        wg_observer *observer = *list;
-        if (observer->subject_ != subject) {
-            list = &observer->next_;
-            continue;
+    for (wg_observer *observer = *list, *next; observer; observer = next) {
+        next = observer->next_;
+        if (observer->subject_ == subject) {
+            observer_unlink(observer);
+            observer_push(pending, observer);
         }
-        observer_unlink(observer);
-        observer->link_ = pending;
-        *pending = observer;
-        pending = &observer->next_;
     }
 }
 
@@ -161,6 +164,7 @@ void wg_stripes_give(void) {
 void wg_stripes_reset(void) {
     for (int i = 0; i < STRIPES; i++) {
         stripes[i].sleepers = NULL;
+        stripes[i].end = NULL;
         for (struct wg_call *call = stripes[i].calls; call; call = call->next)
             while (call->pending)
                 observer_unlink(call->pending);

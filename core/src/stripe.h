@@ -30,7 +30,7 @@ struct wg_sleeper {
 struct wg_stripe {
     _Alignas(64) wg_lock lock;
     wg_a32 calls_ended; /* counts, for who waits for a call to end */
-    struct wg_sleeper *sleepers;
+    struct wg_sleeper *sleepers, **end; /* end: the last one's `next`; NULL before the first came */
     wg_observer *observers;
     struct wg_call *calls;
 };
@@ -42,17 +42,17 @@ struct wg_stripe *wg_stripe_of(const void *object);
 /* Link a sleeper behind those that are there. */
 void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper);
 /* True if it was linked until now: nothing has happened, or will, through it. */
-bool wg_sleeper_unlink(struct wg_sleeper *sleeper);
+bool wg_sleeper_unlink(struct wg_stripe *stripe, struct wg_sleeper *sleeper);
 /* The one that has slept longest on `subject`, or NULL. */
 struct wg_sleeper *wg_sleeper_first(struct wg_stripe *stripe, const void *subject);
 /* Unlink it, set `bit` in its word and wake its thread. */
-void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit);
+void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit);
 /* The same for all who sleep on `subject`, each with its own bit. */
 void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject);
 
-/* Add an observer of `subject` to the end of `list`. */
+/* Add an observer of `subject` to `list`. */
 void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg), void *arg);
-/* Call each observer of `subject` that is in `list` now. The lock is let go during each call, and held again at the
+/* Call each observer of `subject` that is in `list` now, in the order in which they were added. The lock is let go during each call, and held again at the
  * end. */
 void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject);
 

@@ -99,7 +99,7 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     if (!(wg_load_acquire32(&w.word) & WG_ON_SUBJECT)) {
         struct wg_stripe *stripe = wg_stripe_of(wg);
         wg_lock_take(&stripe->lock);
-        wg_sleeper_unlink(&w.subject);
+        wg_sleeper_unlink(stripe, &w.subject);
         wg_lock_give(&stripe->lock);
     }
     if (wg_load_acquire32(&w.word) & WG_ON_SUBJECT)

@@ -76,7 +76,9 @@ WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, vo
  *   WG_DEADLINE_EXCEEDED  its deadline or the parent's passed; *first is the cause, if any
  * Not an outcome: WG_TIMEOUT (also when until->context ends), WG_INTERRUPTED; WG_DEADLOCK: called from a task of this
  * group; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome with wg_errgroup_counts().running
- * not zero means that the grace period ended first; those tasks' memory stays valid until they end. */
+ * not zero means that the grace period ended first; those tasks' memory stays valid until they end.
+ * A wait without deadline, context, grace and interruptible may itself run tasks of the group that have not started, if
+ * the pool lets callers help; the pool of the process does. */
 WG_API wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **first);
 
 /* Cancel the group: the same as wg_context_cancel of its context. Without a cause it is a stop, not an error. */
