@@ -1,0 +1,104 @@
+/* os.c - park.h and os.h over the scheduler: sleep, time, threads, descriptors, and the process, which never forks. */
+#include "engine.h"
+
+#include "fork.h"
+
+const char wg_park_name[] = "simulated";
+
+wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interruptible) {
+    void *where = __builtin_return_address(0);
+    struct sim_thread *me = engine->current;
+    step("sleep", word, where, false);
+    touch(word, sizeof *word, READ | ATOMIC, where);
+    if (*word != expected)
+        return WG_PARK_WOKEN;
+    if (deadline == 0)
+        deadline = INT64_MAX;
+    if (deadline <= engine->now)
+        return WG_PARK_TIMEOUT;
+    me->state = PARKED;
+    me->word = word;
+    me->deadline = deadline;
+    me->interruptible = interruptible;
+    if (engine->search == PCT) {
+        me->impatient = random_below(4) == 0;
+        me->nervous = random_below(16) == 0;
+    }
+    block();
+    return me->parked;
+}
+
+static void unpark(const wg_a32 *word, bool all) {
+    struct sim_thread *sleepers[MAX_THREADS];
+    unsigned n = 0;
+    for (unsigned i = 0; i < engine->thread_count; i++)
+        if (engine->threads[i].state == PARKED && engine->threads[i].word == word)
+            sleepers[n++] = &engine->threads[i];
+    if (n == 0)
+        return;
+    if (!all) {
+        sleepers[0] = sleepers[sim_pick(n)];
+        n = 1;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        sleepers[i]->state = RUNNABLE;
+        sleepers[i]->parked = WG_PARK_WOKEN;
+        sleepers[i]->impatient = sleepers[i]->nervous = false;
+    }
+}
+
+void wg_unpark_one(const wg_a32 *word) {
+    step("wake one", word, __builtin_return_address(0), false);
+    unpark(word, false);
+}
+
+void wg_unpark_all(const wg_a32 *word) {
+    step("wake all", word, __builtin_return_address(0), false);
+    unpark(word, true);
+}
+
+int64_t wg_now(void) { return engine->now; }
+int64_t wg_cpu_time(void) { return engine->now * engine->cpu_rate / 2; }
+unsigned wg_cores(void) { return engine->scenario->cores; }
+void wg_pause(void) { step("pause", NULL, __builtin_return_address(0), true); }
+struct wg_self *wg_self(void) { return &engine->current->self; }
+
+bool wg_start_thread(void (*fn)(void *arg), void *arg) {
+    if (engine->threads_fail && sim_pick(2) == 1)
+        return false;
+    sim_go("library", fn, arg);
+    return true;
+}
+
+uint32_t wg_fork_epoch(void) { return 0; }
+
+bool wg_signal_open(struct wg_signal *s) {
+    if (engine->signal_count == sizeof engine->signals / sizeof engine->signals[0])
+        return false;
+    s->readable = s->writable = (int)engine->signal_count;
+    engine->signals[engine->signal_count++] = 1;
+    return true;
+}
+
+static unsigned *open_signal(int fd) {
+    if (fd < 0 || (unsigned)fd >= engine->signal_count || engine->signals[fd] == 0)
+        sim_fail("descriptor %d is used and is not open", fd);
+    return &engine->signals[fd];
+}
+
+void wg_signal_raise(const struct wg_signal *s) {
+    step("raise", NULL, __builtin_return_address(0), false);
+    *open_signal(s->writable) = 2;
+}
+
+void wg_signal_clear(const struct wg_signal *s) {
+    step("clear", NULL, __builtin_return_address(0), false);
+    *open_signal(s->readable) = 1;
+}
+
+void wg_signal_close(const struct wg_signal *s) {
+    step("close", NULL, __builtin_return_address(0), false);
+    *open_signal(s->readable) = 0;
+}
+
+bool sim_readable(int fd) { return *open_signal(fd) == 2; }

@@ -1,0 +1,60 @@
+/* sim.h - the deterministic scheduler, as a scenario sees it.
+ *
+ * A scenario is a function that uses the core as any program would, from simulated threads. The scheduler runs it over
+ * and over, each time with another interleaving of the steps of its threads; a step is an atomic operation, a sleep or a
+ * wake. Only one simulated thread runs at a time, so a schedule can be repeated from its name: `random:17`, `pct:3`, or
+ * `path:...` of an exhaustive search.
+ *
+ * Of its own accord the scheduler fails a run in which
+ *   - all threads sleep without a deadline, or there is no end after very many steps;
+ *   - memory is touched that was freed, never allocated, or belongs to a stack frame that has returned;
+ *   - two threads touch the same plain memory, one writing, and the memory orders of the atomic operations between do
+ *     not put one before the other. Every plain access of the core and the scenarios is watched: they are compiled with
+ *     -fsanitize=thread, whose calls end up in memory.c instead of that sanitizer's library;
+ *   - memory is left allocated when all threads have ended.
+ *
+ * Interleavings are of whole steps: a weak memory order shows up as a missing edge in the last-but-one check, not as an
+ * old value read. */
+#ifndef SIM_H
+#define SIM_H
+
+#include "atomics.h"
+
+struct sim_thread;
+
+/* Start a thread; wait until it has ended. What it did is then visible to the caller. */
+struct sim_thread *sim_go(const char *name, void (*fn)(void *arg), void *arg);
+void sim_join(struct sim_thread *thread);
+
+/* A step that does nothing. */
+void sim_yield(void);
+
+/* One of 0..n-1, chosen as the schedule is. */
+unsigned sim_pick(unsigned n);
+
+/* Start of a thread, or opening of a signal, that may fail from now on as the schedule chooses. */
+void sim_let_threads_fail(void);
+
+/* Is this simulated descriptor readable? */
+bool sim_readable(int fd);
+
+/* Fail the run. */
+_Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+#define SIM_CHECK(condition) \
+    ((condition) ? (void)0 : sim_fail("%s:%d: %s: not true: %s", __FILE__, __LINE__, __func__, #condition))
+#define SIM_EQUAL(left, right) \
+    sim_equal((long long)(left), (long long)(right), __FILE__, __LINE__, #left " == " #right)
+void sim_equal(long long left, long long right, const char *file, int line, const char *text);
+
+struct sim_scenario {
+    const char *name;
+    void (*run)(void);
+    unsigned cores;       /* what wg_cores() says; with 1 the core does not spin */
+    unsigned exhaustive;  /* how many preemptions the exhaustive search tries; 0: no such search */
+    bool spurious;        /* the exhaustive search tries wakes without reason too; the random ones always do */
+};
+
+/* The lists of the scenario files end with a zeroed one. */
+extern const struct sim_scenario waitgroup_scenarios[], context_scenarios[], pool_scenarios[], errgroup_scenarios[];
+
+#endif
