@@ -488,12 +488,6 @@ static int64_t end_of_grace(wg_errgroup *g) {
     return (int64_t)(end == 0 && wg_cas_relaxed64(&g->grace_end, &end, fresh) ? fresh : end);
 }
 
-/* When the grace period ends. Later waits, and those that go on after an interruption, do not prolong it. */
-static int64_t end_of_grace(wg_errgroup *g) {
-    uint64_t end = wg_load_relaxed64(&g->grace_end), fresh = (uint64_t)wg_after(g->grace);
-    return (int64_t)(end == 0 && wg_cas_relaxed64(&g->grace_end, &end, fresh) ? fresh : end);
-}
-
 /* Wait for the tasks, or for the end of grace: then *grace_over. */
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
     wg_pool_retry(g->pool);

@@ -190,6 +190,14 @@ static struct order wake_idle(wg_pool *pool, bool looking) {
     return wake(worker);
 }
 
+/* With the lock held: one more worker, besides the looking one. */
+static struct order one_more(wg_pool *pool) {
+    if (pool->idle)
+        return wake_idle(pool, false);
+    pool->workers++;
+    return (struct order){HIRE, NULL};
+}
+
 /* With the lock held: if work is queued, see to it that somebody looks. */
 static struct order appoint(wg_pool *pool) {
     if (!pool->ring || pool->stopped)
@@ -304,11 +312,7 @@ static wg_parked sleep_until(wg_pool *pool, struct wg_worker *me, int64_t deadli
 
 static void add_workers(wg_pool *pool, unsigned n) {
     for (bool hired = true; n > 0 && hired && !pool->stopped; n--) {
-        struct order order = {HIRE, NULL};
-        if (pool->idle)
-            order = wake_idle(pool, false);
-        else
-            pool->workers++;
+        struct order order = one_more(pool);
         wg_lock_give(&pool->lock);
         hired = carry_out(pool, order);
         wg_lock_take(&pool->lock);
@@ -464,10 +468,15 @@ void wg_pool_block(void) {
         return;
     wg_lock_take(&me->pool->lock);
     recount(me->pool, me);
-    me->pool->computing--;
-    struct order order = appoint(me->pool);
-    wg_lock_give(&me->pool->lock);
-    carry_out(me->pool, order);
+    wg_pool *pool = me->pool;
+    pool->computing--;
+    struct order order = appoint(pool);
+    /* Somebody looks already. If there is more than he will take, replace this worker too: so that tasks which all wait
+     * for each other are started as fast as threads are, not one at a time. */
+    if (order.what == NOTHING && pool->queued > 1 && pool->computing < cores_of(pool) && !pool->stopped)
+        order = one_more(pool);
+    wg_lock_give(&pool->lock);
+    carry_out(pool, order);
 }
 
 void wg_pool_unblock(void) {
