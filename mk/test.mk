@@ -17,7 +17,8 @@ PYTEST = $(PYTHON) -m pytest --junitxml=build/reports/$(@:test-%=%).xml
 test-examples: setup examples ## the examples, in all three languages
 	$(PYTEST) tests/examples
 
-test-docs: setup ## every snippet of the documents, and the versions of every artefact
+test-docs: export CORE_A := $(CURDIR)/$(CORE_A)
+test-docs: setup core python lua ## every snippet of the documents, and the versions of every artefact
 	$(PYTEST) tests/docs
 
 test-tools: setup ## the tools that build and test
