@@ -140,8 +140,8 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
 }
 
 /* End `ctx` and all below it. */
-static bool end(wg_context *ctx, wg_status status, wg_error *cause) {
-    if (!set_status(ctx, status, cause, false))
+static bool end(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
+    if (!set_status(ctx, status, cause, inherited))
         return false;
     leave_parent(ctx);
     wg_context_retain(ctx);
@@ -174,12 +174,13 @@ static bool end(wg_context *ctx, wg_status status, wg_error *cause) {
 wg_status wg_context_cancel(wg_context *ctx, wg_error *cause) {
     if (!ctx || ctx == &root)
         return WG_INVALID;
-    return end(ctx, WG_CANCELLED, cause) ? WG_OK : wg_context_status(ctx);
+    return end(ctx, WG_CANCELLED, cause, false) ? WG_OK : wg_context_status(ctx);
 }
 
+/* The parent may not have noticed yet that the deadline is its own, or an ancestor's. */
 void wg_context_expire(wg_context *ctx) {
     if (ctx != &root && wg_passed(ctx->deadline))
-        end(ctx, WG_DEADLINE_EXCEEDED, NULL);
+        end(ctx, WG_DEADLINE_EXCEEDED, NULL, ctx->parent->deadline == ctx->deadline);
 }
 
 /* Become a child of `parent`, or end as it did. */
@@ -212,7 +213,7 @@ wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline)
     ctx->timed = !past && wg_point(ctx->deadline) < wg_point(parent->deadline);
     join_parent(ctx, parent);
     if (past)
-        end(ctx, WG_DEADLINE_EXCEEDED, NULL);
+        wg_context_expire(ctx);
     else if (ctx->timed && wg_context_status(ctx) == WG_OK && !wg_timer_add(&ctx->timer, ctx, ctx->deadline)) {
         wg_context_release(ctx);
         return WG_NO_THREADS;
