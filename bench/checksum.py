@@ -67,8 +67,15 @@ def main() -> None:
 
     def entry(work: str, subject: str, name: str) -> dict[str, object]:
         quartiles = statistics.quantiles(rates[name], n=4)
-        return {"work": work, "subject": subject, "value": statistics.median(rates[name]), "unit": "MB/s",
-                "spread": quartiles[2] - quartiles[0], "samples": SAMPLES, "target": None}
+        return {
+            "work": work,
+            "subject": subject,
+            "value": statistics.median(rates[name]),
+            "unit": "MB/s",
+            "spread": quartiles[2] - quartiles[0],
+            "samples": SAMPLES,
+            "target": None,
+        }
 
     results = []
     for language, peers in {"Python": ["ThreadPoolExecutor"], "Lua": [], "C": []}.items():

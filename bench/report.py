@@ -24,15 +24,15 @@ import platform
 import re
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 
 matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 TOP = Path(__file__).resolve().parents[1]
 OURS = "waitgroup"
@@ -93,7 +93,7 @@ def first_line(*command: str) -> str:
 def machine() -> dict[str, str]:
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release()}",
         "load": f"{os.getloadavg()[0]:.2f} (one minute, at the end)",
@@ -117,7 +117,9 @@ def table(comparisons: list[Comparison]) -> list[str]:
         for m in [c.ours, *c.peers]:
             name = f"**{m.subject}**" if m is c.ours else m.subject
             ratio = "" if m is c.ours else f"{number(c.ratio(m))} ± {number(c.ratio_spread(m))}"
-            lines.append(f"| {work} | {name} | {number(m.value)} {m.unit} | {number(m.spread)} | {m.samples} | {ratio} |")
+            lines.append(
+                f"| {work} | {name} | {number(m.value)} {m.unit} | {number(m.spread)} | {m.samples} | {ratio} |"
+            )
             work = ""
     return lines
 
@@ -140,16 +142,24 @@ def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> Non
     rows = {name: [(c, p) for c in comparisons for p in c.peers] for name, comparisons in sets.items()}
     rows = {name: pairs for name, pairs in rows.items() if pairs}
     heights = [len(pairs) + 1.5 for pairs in rows.values()]
-    figure, axes = plt.subplots(len(rows), 1, figsize=(10, 0.26 * sum(heights) + 1), squeeze=False, sharex=True,
-                                height_ratios=heights, layout="constrained")
-    for axis, (name, pairs) in zip(axes[:, 0], rows.items()):
+    figure, axes = plt.subplots(
+        len(rows),
+        1,
+        figsize=(10, 0.26 * sum(heights) + 1),
+        squeeze=False,
+        sharex=True,
+        height_ratios=heights,
+        layout="constrained",
+    )
+    for axis, (name, pairs) in zip(axes[:, 0], rows.items(), strict=False):
         for y, (c, peer) in enumerate(pairs):
             ratio = c.ratio(peer)
             colour = "tab:blue" if ratio >= 1 else "tab:orange"
             error = min(c.ratio_spread(peer), 0.99 * ratio)
-            axis.errorbar(ratio, y, xerr=[[error], [error]] if error else None, fmt="o", color=colour, markersize=4,
-                          elinewidth=1)
-            axis.annotate(f"{number(ratio)}×", (ratio, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
+            axis.errorbar(
+                ratio, y, xerr=[[error], [error]] if error else None, fmt="o", color=colour, markersize=4, elinewidth=1
+            )
+            axis.annotate(number(ratio), (ratio, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
         axis.set_yticks(range(len(pairs)), [f"{c.work}: {peer.subject}" for c, peer in pairs], fontsize=7)
         axis.set_ylim(len(pairs) - 0.4, -0.6)
         axis.set_xscale("log")
@@ -168,10 +178,16 @@ def main(names: list[str]) -> None:
         raise SystemExit(__doc__)
     sets = {name: read(name) for name in names}
     about = machine()
-    (TOP / "docs" / "benchmarks.json").write_text(json.dumps({
-        "machine": about,
-        "measurements": {name: [m._asdict() for c in sets[name] for m in [c.ours, *c.peers]] for name in names},
-    }, indent=1) + "\n")
+    (TOP / "docs" / "benchmarks.json").write_text(
+        json.dumps(
+            {
+                "machine": about,
+                "measurements": {name: [m._asdict() for c in sets[name] for m in [c.ours, *c.peers]] for name in names},
+            },
+            indent=1,
+        )
+        + "\n"
+    )
     write_markdown(sets, about)
     write_chart(sets, about)
     for name, comparisons in sets.items():

@@ -10,7 +10,7 @@ class Counts(NamedTuple):
     skipped: int = 0
 
     def plus(self, other: "Counts") -> "Counts":
-        return Counts(*(a + b for a, b in zip(self, other)))
+        return Counts(*(a + b for a, b in zip(self, other, strict=False)))
 
     def __str__(self) -> str:
         text = f"{self.passed} passed, {self.failed} failed"

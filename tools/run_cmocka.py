@@ -22,8 +22,14 @@ def run(program: str, timeout: float) -> tuple[list[ElementTree.Element], str]:
         environment = os.environ | {"CMOCKA_MESSAGE_OUTPUT": "XML", "CMOCKA_XML_FILE": f"{reports}/%g.xml"}
         wrong = None
         try:
-            status = subprocess.run([program], env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                                    stderr=subprocess.STDOUT, timeout=timeout).returncode
+            status = subprocess.run(
+                [program],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+            ).returncode
         except subprocess.TimeoutExpired:
             wrong = f"did not end within {timeout:g} seconds"
         except OSError as error:
@@ -68,8 +74,12 @@ def main() -> int:
         failures = [(case.get("name"), bad.text) for case in cases for bad in case if bad.tag in ("failure", "error")]
         skipped = sum(case.find("skipped") is not None for case in cases)
         bad_names = {name for name, _ in failures}
-        print(f"{os.path.basename(program):32} {len(cases) - len(bad_names) - skipped:4} passed, {len(bad_names)} failed"
-              + (f", {skipped} skipped" if skipped else "") + f" in {time.monotonic() - start:.1f} s", flush=True)
+        print(
+            f"{os.path.basename(program):32} {len(cases) - len(bad_names) - skipped:4} passed, {len(bad_names)} failed"
+            + (f", {skipped} skipped" if skipped else "")
+            + f" in {time.monotonic() - start:.1f} s",
+            flush=True,
+        )
         if failures:
             any_failed = True
             print(*(f"    {name}: {(text or '').strip()}" for name, text in failures), sep="\n")

@@ -8,6 +8,7 @@ tests, with an exit status that contradicts its report, or not within WAITGROUP_
 The exit status is 0 if nothing failed.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -27,10 +28,8 @@ def run(command: list[str], timeout: float) -> int | None:
     except subprocess.TimeoutExpired:
         return None
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
 
@@ -66,7 +65,9 @@ def main(suites: list[str]) -> int:
         print(f"\n==== {suite} ====", flush=True)
         start = time.monotonic()
         counts, wrong = run_suite(suite, make, timeout)
-        lines.append(f"{suite + ':':10} {counts} in {time.monotonic() - start:.0f} s" + (f" - {wrong}" if wrong else ""))
+        lines.append(
+            f"{suite + ':':10} {counts} in {time.monotonic() - start:.0f} s" + (f" - {wrong}" if wrong else "")
+        )
         total = total.plus(counts)
     print("\n==== summary ====")
     print(*lines, "", total, sep="\n", flush=True)

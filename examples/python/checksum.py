@@ -65,7 +65,7 @@ def main(directory: str) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    sys.stdout.buffer.writelines(line(task.result(), path) for task, path in zip(tasks, files))
+    sys.stdout.buffer.writelines(line(task.result(), path) for task, path in zip(tasks, files, strict=False))
     return 0
 
 

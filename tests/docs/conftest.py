@@ -13,8 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 def clone(tmp_path_factory):
     """A copy of the files that belong to the project, in a directory with a space in its name."""
     copy = tmp_path_factory.mktemp("install") / "a clone"
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=TOP, check=True,
-                            capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=TOP,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     for name in filter(None, listed.split("\0")):
         if (TOP / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

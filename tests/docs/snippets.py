@@ -1,7 +1,7 @@
 """The code blocks of the documents.
 
-A block of `python`, `lua` or `c` is a whole program. If a block of `output` follows it directly, that is what it prints,
-where `...` stands for any text. A block of `sh` holds commands for a reader, one a line.
+A block of `python`, `lua` or `c` is a whole program. If a block of `output` follows it directly, that is what it
+prints, where `...` stands for any text. A block of `sh` holds commands for a reader, one a line.
 """
 
 import re
@@ -36,7 +36,7 @@ def blocks(document: Path) -> Iterator[tuple[int, str, str, bool]]:
         if start is None and fence:
             start, language = number, fence[1]
         elif start is not None and line == "```":
-            yield start, language or "", "".join(f"{text}\n" for text in lines[start:number - 1]), near
+            yield start, language or "", "".join(f"{text}\n" for text in lines[start : number - 1]), near
             start, near = None, True
         elif start is None and line.strip():
             near = False

@@ -18,8 +18,15 @@ def readme(language):
 
 
 def run(*command, cwd, **environment):
-    ran = subprocess.run([str(c) for c in command], cwd=cwd, env=os.environ | environment, capture_output=True,
-                         stdin=subprocess.DEVNULL, text=True, timeout=HANG)
+    ran = subprocess.run(
+        [str(c) for c in command],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=HANG,
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
@@ -34,16 +41,35 @@ def test_readme_names_these_commands():
 def test_c(clone, tmp_path, link):
     root = tmp_path / "root"
     run("make", "install", f"DESTDIR={root}", "PREFIX=/usr/local", cwd=clone)
-    flags = run("pkg-config", "--cflags", "--libs", *(["--static"] if link else []), "waitgroup", cwd=tmp_path,
-                PKG_CONFIG_PATH=str(root / "usr/local/lib/pkgconfig"), PKG_CONFIG_SYSROOT_DIR=str(root)).split()
+    flags = run(
+        "pkg-config",
+        "--cflags",
+        "--libs",
+        *(["--static"] if link else []),
+        "waitgroup",
+        cwd=tmp_path,
+        PKG_CONFIG_PATH=str(root / "usr/local/lib/pkgconfig"),
+        PKG_CONFIG_SYSROOT_DIR=str(root),
+    ).split()
     (tmp_path / "example.c").write_text(readme("c").code)
     run("cc", "-std=c11", "example.c", "-o", "example", *link, *flags, cwd=tmp_path)
     assert run("./example", cwd=tmp_path, LD_LIBRARY_PATH=str(root / "usr/local/lib")) == readme("c").output
 
 
 def test_python(clone, tmp_path):
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target",
-        tmp_path / "site", ".", cwd=clone)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        tmp_path / "site",
+        ".",
+        cwd=clone,
+    )
     metadata = next((tmp_path / "site").glob("cwaitgroup-*.dist-info/METADATA")).read_text()
     assert f"\nVersion: {cwaitgroup.__version__}\n" in metadata
     (tmp_path / "example.py").write_text(readme("python").code)

@@ -30,8 +30,22 @@ def run_lua(snippet, directory):
 
 def run_c(snippet, directory):
     (directory / "snippet.c").write_text(snippet.code)
-    run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{TOP}/core/include", "snippet.c", os.environ["CORE_A"],
-         "-pthread", "-o", "snippet"], directory)
+    run(
+        [
+            "cc",
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            f"-I{TOP}/core/include",
+            "snippet.c",
+            os.environ["CORE_A"],
+            "-pthread",
+            "-o",
+            "snippet",
+        ],
+        directory,
+    )
     return run(["./snippet"], directory)
 
 
@@ -53,8 +67,13 @@ def test_every_block_names_a_language_that_is_tested(document):
 @pytest.mark.parametrize("snippet", all_snippets("sh"), ids=lambda s: s.name)
 def test_commands_name_what_exists(snippet):
     """What is typed to install is run by test_install.py; here each target, script and option file is looked up."""
-    targets = set(re.findall(r"^([\w-]+):", subprocess.run(["make", "-npq"], cwd=TOP, capture_output=True, text=True,
-                                                           timeout=HANG).stdout, re.MULTILINE))
+    targets = set(
+        re.findall(
+            r"^([\w-]+):",
+            subprocess.run(["make", "-npq"], cwd=TOP, capture_output=True, text=True, timeout=HANG).stdout,
+            re.MULTILINE,
+        )
+    )
     for line in snippet.code.splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["sudo"]:

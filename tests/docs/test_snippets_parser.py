@@ -18,12 +18,15 @@ def test_blocks_and_their_output(parse):
     ]
 
 
-@pytest.mark.parametrize("text, why", [
-    ("```lua\nx\n", "1: this block has no end"),
-    ("```output\n1\n```\n", "1: this output belongs to no program"),
-    ("```lua\nx\n```\ntext\n```output\n1\n```\n", "5: this output belongs to no program"),
-    ("```lua\nx\n```\n```output\n1\n```\n```output\n1\n```\n", "7: this output belongs to no program"),
-])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("```lua\nx\n", "1: this block has no end"),
+        ("```output\n1\n```\n", "1: this output belongs to no program"),
+        ("```lua\nx\n```\ntext\n```output\n1\n```\n", "5: this output belongs to no program"),
+        ("```lua\nx\n```\n```output\n1\n```\n```output\n1\n```\n", "7: this output belongs to no program"),
+    ],
+)
 def test_mistakes_are_named(parse, text, why):
     with pytest.raises(ValueError, match=why):
         parse(text)

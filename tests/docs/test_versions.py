@@ -9,8 +9,9 @@ from pathlib import Path
 import cwaitgroup
 from snippets import TOP
 
-VERSION = re.search(r'^#define WG_VERSION "(\d+\.\d+\.\d+)"$', (TOP / "core/include/waitgroup/status.h").read_text(),
-                    re.MULTILINE)[1]
+VERSION = re.search(
+    r'^#define WG_VERSION "(\d+\.\d+\.\d+)"$', (TOP / "core/include/waitgroup/status.h").read_text(), re.MULTILINE
+)[1]
 CORE = Path(os.environ["CORE_A"]).parent
 
 
@@ -30,12 +31,17 @@ def test_python_package():
 
 
 def test_lua_module():
-    ran = subprocess.run([TOP / "tools/in-tree-lua", "-e", 'io.write(require("waitgroup")._VERSION)'],
-                         capture_output=True, text=True)
+    ran = subprocess.run(
+        [TOP / "tools/in-tree-lua", "-e", 'io.write(require("waitgroup")._VERSION)'], capture_output=True, text=True
+    )
     assert VERSION in ran.stdout.split()
 
 
 def test_nobody_writes_it_a_second_time():
-    files = subprocess.run(["git", "grep", "-lF", VERSION, "--", ":!CHANGELOG.md", ":!docs/benchmarks.json"], cwd=TOP,
-                           capture_output=True, text=True).stdout.split()
+    files = subprocess.run(
+        ["git", "grep", "-lF", VERSION, "--", ":!CHANGELOG.md", ":!docs/benchmarks.json"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
     assert files == ["core/include/waitgroup/status.h"]

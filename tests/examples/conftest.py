@@ -31,7 +31,14 @@ def example(command: Command) -> Run:
     """Runs the example of a name with arguments in one of the languages; its exit status, output and errors."""
 
     def run(name: str, *arguments: str | os.PathLike[str], **options: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([*command(name), *arguments], capture_output=True, stdin=subprocess.DEVNULL,
-                              timeout=HANG, text=True, errors="surrogateescape", **options)  # type: ignore[call-overload]
+        return subprocess.run(
+            [*command(name), *arguments],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=HANG,
+            text=True,
+            errors="surrogateescape",
+            **options,
+        )  # type: ignore[call-overload]
 
     return run

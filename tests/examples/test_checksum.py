@@ -1,5 +1,6 @@
 """The checksum example against sha256sum, and its ways to stop."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,8 +13,9 @@ TOP = Path(__file__).resolve().parents[2]
 
 
 def sha256sum(*files: str, cwd: Path | None = None) -> str:
-    return subprocess.run(["sha256sum", *files], check=True, capture_output=True, text=True, cwd=cwd,
-                          errors="surrogateescape").stdout
+    return subprocess.run(
+        ["sha256sum", *files], check=True, capture_output=True, text=True, cwd=cwd, errors="surrogateescape"
+    ).stdout
 
 
 @pytest.fixture
@@ -21,9 +23,18 @@ def tree(tmp_path):
     """A tree with an empty file, a big one, a link, subdirectories, hidden entries and awkward names."""
     root = tmp_path / "a tree"
     contents = {
-        "empty": b"", "big": os.urandom(3_000_001), "sub/one": b"1", "sub/sub/two words": b"2", "sub-one": b"3",
-        "back\\slash": b"4", "end of\nline": b"5", "return\r": b"6", "ünïcode": b"7",
-        os.fsdecode(b"not utf-8 \xff"): b"8", ".hidden": b"9", ".git/objects": b"10",
+        "empty": b"",
+        "big": os.urandom(3_000_001),
+        "sub/one": b"1",
+        "sub/sub/two words": b"2",
+        "sub-one": b"3",
+        "back\\slash": b"4",
+        "end of\nline": b"5",
+        "return\r": b"6",
+        "ünïcode": b"7",
+        os.fsdecode(b"not utf-8 \xff"): b"8",
+        ".hidden": b"9",
+        ".git/objects": b"10",
     }
     for name, content in contents.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +47,12 @@ def tree(tmp_path):
 
 def test_equals_sha256sum(example, tree):
     ran = example("checksum", tree)
-    visible = [os.path.join(folder, name) for folder, _, names in os.walk(tree) for name in names
-               if name != "fifo" and "/." not in os.path.join(folder, name)]
+    visible = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(tree)
+        for name in names
+        if name != "fifo" and "/." not in os.path.join(folder, name)
+    ]
     assert (ran.stderr, ran.returncode) == ("", 0)
     assert ran.stdout == sha256sum(*sorted(visible, key=os.fsencode))
 
@@ -76,10 +91,8 @@ def test_an_empty_directory(example, tmp_path):
 def open_files(pid: int) -> list[str]:
     found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except FileNotFoundError:
-            pass  # closed meanwhile
     return found
 
 
@@ -88,8 +101,9 @@ def test_ctrl_c_stops_it(command, tmp_path):
     for i in range(8):
         (tmp_path / f"zeros{i}").touch()
         os.truncate(tmp_path / f"zeros{i}", 1 << 42)
-    process = subprocess.Popen([*command("checksum"), tmp_path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command("checksum"), tmp_path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
         while not any(name.startswith(f"{tmp_path}/zeros") for name in open_files(process.pid)):
             assert process.poll() is None, process.communicate()
@@ -105,8 +119,9 @@ def test_ctrl_c_stops_it(command, tmp_path):
 def test_shows_progress_on_a_terminal_only(command, tree):
     terminal, its_other_side = os.openpty()
     with open(terminal, "rb", buffering=0) as seen:
-        process = subprocess.Popen([*command("checksum"), tree], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=its_other_side)
+        process = subprocess.Popen(
+            [*command("checksum"), tree], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=its_other_side
+        )
         os.close(its_other_side)
         stdout, _ = process.communicate(timeout=60)
         text = b""

@@ -30,7 +30,14 @@ def run_tool(tmp_path):
     def run(name: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
         tool = TOP / "tools" / name
         command = [sys.executable, tool] if tool.suffix == ".py" else [tool]
-        return subprocess.run([*command, *map(str, arguments)], cwd=tmp_path, env=os.environ | environment,
-                              capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=120)
+        return subprocess.run(
+            [*command, *map(str, arguments)],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=120,
+        )
 
     return run

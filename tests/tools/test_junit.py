@@ -18,20 +18,26 @@ def test_counts_each_case_once(tmp_path):
     assert read(tmp_path, CASES) == junit.Counts(passed=2, failed=2, skipped=1)
 
 
-@pytest.mark.parametrize("report", [
-    "<testsuites><testsuite><testcase/></testsuite><error>cannot load x_spec.lua</error></testsuites>",
-    "<testsuites><testsuite><testcase/><error>cannot load x_spec.lua</error></testsuite></testsuites>",
-    "<testsuite><testcase/><error>cannot load x_spec.lua</error></testsuite>",
-])
+@pytest.mark.parametrize(
+    "report",
+    [
+        "<testsuites><testsuite><testcase/></testsuite><error>cannot load x_spec.lua</error></testsuites>",
+        "<testsuites><testsuite><testcase/><error>cannot load x_spec.lua</error></testsuite></testsuites>",
+        "<testsuite><testcase/><error>cannot load x_spec.lua</error></testsuite>",
+    ],
+)
 def test_an_error_outside_of_cases_is_a_failure(tmp_path, report):
     assert read(tmp_path, report) == junit.Counts(passed=1, failed=1)
 
 
-@pytest.mark.parametrize("text, why", [
-    (CASES[:-20], "not well formed"),
-    ("", "not well formed"),
-    ("<testsuites/>", "no test ran"),
-])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        (CASES[:-20], "not well formed"),
+        ("", "not well formed"),
+        ("<testsuites/>", "no test ran"),
+    ],
+)
 def test_a_report_that_says_nothing_is_refused(tmp_path, text, why):
     with pytest.raises(junit.BadReport, match=why):
         read(tmp_path, text)

@@ -3,11 +3,13 @@
 import junit
 import pytest
 
-REPORT = """echo '<testsuites><testsuite name="g"><testcase name="t">%s</testcase></testsuite></testsuites>' > "${CMOCKA_XML_FILE/\\%%g/%s}" """
+REPORT = """cat > "${CMOCKA_XML_FILE/\\%%g/%s}" <<END
+<testsuites><testsuite name="g"><testcase name="t">%s</testcase></testsuite></testsuites>
+END"""
 
 
 def cases(outcome="", group="group"):
-    return REPORT % (outcome, group)
+    return REPORT % (group, outcome)
 
 
 @pytest.fixture
@@ -41,13 +43,16 @@ def test_skipped_tests_are_counted(run):
     assert "1 skipped" in text
 
 
-@pytest.mark.parametrize("program, why", [
-    (cases() + "\nkill -ABRT $$", "was killed by signal 6"),
-    ("exit 0", "reported no test"),
-    (cases() + "\nexit 66", "ended with status 66, which its report contradicts"),
-    (cases("<failure/>") + "\nexit 0", "ended with status 0, which its report contradicts"),
-    ('echo "<testsuites>" > "$CMOCKA_XML_FILE"', "not well formed"),
-])
+@pytest.mark.parametrize(
+    "program, why",
+    [
+        (cases() + "\nkill -ABRT $$", "was killed by signal 6"),
+        ("exit 0", "reported no test"),
+        (cases() + "\nexit 66", "ended with status 66, which its report contradicts"),
+        (cases("<failure/>") + "\nexit 0", "ended with status 0, which its report contradicts"),
+        ('echo "<testsuites>" > "$CMOCKA_XML_FILE"', "not well formed"),
+    ],
+)
 def test_a_program_that_does_not_report_properly_is_a_failure(run, program, why):
     counts, text, status = run(program)
     assert counts.failed >= 1 and status == 1

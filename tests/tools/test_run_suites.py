@@ -37,12 +37,15 @@ def test_a_failed_test_fails_even_if_the_suite_says_success(run):
     assert "ended with status 0 though tests failed" in text
 
 
-@pytest.mark.parametrize("make, why", [
-    ("exit 0", "wrote no report"),
-    ("kill -SEGV $$", "wrote no report"),
-    ("echo nonsense > build/reports/one.xml", "not well formed"),
-    ("echo '<testsuites/>' > build/reports/one.xml", "no test ran"),
-])
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        ("exit 0", "wrote no report"),
+        ("kill -SEGV $$", "wrote no report"),
+        ("echo nonsense > build/reports/one.xml", "not well formed"),
+        ("echo '<testsuites/>' > build/reports/one.xml", "no test ran"),
+    ],
+)
 def test_a_suite_that_does_not_report_is_a_failure(run, make, why):
     text, last, status = run(make, "one")
     assert (last, status) == ("0 passed, 1 failed", 1)

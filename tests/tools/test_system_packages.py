@@ -60,7 +60,10 @@ def test_prints_the_one_command_where_it_may_not_install(run, tmp_path, who):
 
 
 def test_updates_the_lists_when_the_first_try_fails(run, tmp_path):
-    ran = run("demo", apt_get='echo "$*" >> calls; case "$*" in update*) touch lists;; *) test -f lists && touch installed;; esac')
+    ran = run(
+        "demo",
+        apt_get='echo "$*" >> calls; case "$*" in update*) touch lists;; *) test -f lists && touch installed;; esac',
+    )
     assert ran.returncode == 0, ran.stderr
     assert [line.split()[0] for line in calls(tmp_path).splitlines()] == ["install", "update", "install"]
 
