@@ -142,7 +142,7 @@ static void test(void **state) {
         good = replay(settings.replay);
     } else {
         good = run_seeds(RANDOM, seeds) && run_seeds(PCT, seeds);
-        if (good && engine->scenario->exhaustive && settings.limit != 1)
+        if (good && engine->scenario->exhaustive)
             good = run_all(settings.limit, &schedules, &complete);
     }
     if (!good) {

@@ -141,6 +141,8 @@ void sim_join(struct sim_thread *thread) {
     clock_join(me->clock, thread->clock);
 }
 
+bool sim_asleep(const struct sim_thread *thread) { return thread->state == PARKED; }
+
 void sim_yield(void) { step("yield", NULL, __builtin_return_address(0), false); }
 
 void sim_let_threads_fail(void) { engine->threads_fail = true; }

@@ -26,6 +26,9 @@ struct sim_thread;
 struct sim_thread *sim_go(const char *name, void (*fn)(void *arg), void *arg);
 void sim_join(struct sim_thread *thread);
 
+/* Does it sleep on a word? */
+bool sim_asleep(const struct sim_thread *thread);
+
 /* A step that does nothing. */
 void sim_yield(void);
 
