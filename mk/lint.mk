@@ -19,7 +19,9 @@ lint: $(PY_READY_LINT) | system-lint ## formats and static checks of C, Python a
 	cppcheck $(CPPCHECK_FLAGS) -Icore/include core/src examples/c
 	$(PYTHON) -m ruff format --check $(PY_FILES)
 	$(PYTHON) -m ruff check $(PY_FILES)
-	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy python/cwaitgroup
+	$(PYTHON) -m mypy tools/*.py bench/*.py
+	MYPYPATH=python $(PYTHON) -m mypy examples/python/*.py
 	luacheck --quiet $(LUA_FILES)
 
 verify-lint: lint

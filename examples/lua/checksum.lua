@@ -15,13 +15,13 @@ local function tree(directory, files)
   for name, kind in uv.fs_scandir_next, entries do
     local path = directory .. "/" .. name
     local target = kind == "link" and uv.fs_stat(path)
-    if name:sub(1, 1) == "." then -- hidden
-    elseif kind == "directory" then
+    local hidden = name:sub(1, 1) == "."
+    if kind == "directory" and not hidden then
       local ok, why = tree(path, files)
       if not ok then
         return nil, why
       end
-    elseif kind == "file" or kind == "link" and (not target or target.type == "file") then
+    elseif not hidden and (kind == "file" or kind == "link" and (not target or target.type == "file")) then
       files[#files + 1] = path
     end
   end
