@@ -15,8 +15,10 @@ struct wg_self {
 };
 struct wg_self *wg_self(void);
 
-/* The CPU time that all threads of the process have used, in nanoseconds. */
-int64_t wg_cpu_time(void);
+/* CPU time in nanoseconds: of the whole process, and of one thread, which other threads may ask for while it runs. */
+#define WG_PROCESS_CLOCK INT32_MIN
+int32_t wg_thread_clock(void);
+int64_t wg_cpu_time(int32_t clock);
 
 /* How many threads can run at once. */
 unsigned wg_cores(void);

@@ -16,7 +16,14 @@ static int64_t nanoseconds(clockid_t clock) {
 }
 
 int64_t wg_now(void) { return nanoseconds(CLOCK_MONOTONIC); }
-int64_t wg_cpu_time(void) { return nanoseconds(CLOCK_PROCESS_CPUTIME_ID); }
+int32_t wg_thread_clock(void) {
+    clockid_t clock;
+    return pthread_getcpuclockid(pthread_self(), &clock) == 0 ? (int32_t)clock : WG_PROCESS_CLOCK;
+}
+
+int64_t wg_cpu_time(int32_t clock) {
+    return nanoseconds(clock == WG_PROCESS_CLOCK ? CLOCK_PROCESS_CPUTIME_ID : (clockid_t)clock);
+}
 
 unsigned wg_cores(void) {
 #ifdef __linux__ /* a container or taskset may allow fewer than are online */

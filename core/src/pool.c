@@ -12,8 +12,9 @@
  * upholds it by appoint(). Work that comes into a lane that is listed already needs no more than the lane's lock.
  *
  * While as many workers compute as there are cores, a looking worker does not take work but *watches*: it sleeps in
- * ticks and compares the CPU time that the process has used with what the cores could have given. If cores were idle
- * with work queued, tasks are blocked, and it adds workers, in bursts that double. A worker that sleeps in a wait of
+ * ticks and compares the CPU time that the workers have used with what the cores could have given. If they used less
+ * with work queued, tasks are blocked, and it adds workers, in bursts that double. If tasks are not blocked, but other
+ * threads have the cores, more workers get a larger share, and it soon stops. A worker that sleeps in a wait of
  * this library says so (wg_pool_block) and is not counted as computing, which needs no tick.
  *
  * Fields of a pool are guarded by its lock but for `lanes` and `starved`, which are also read without, and `host`, which
@@ -33,6 +34,8 @@
 #define SHORTEST_TICK (WG_MILLISECOND / 2)
 #define LONGEST_TICK (8 * WG_MILLISECOND)
 #define LARGEST_BURST 64
+/* What a tick is longer by for each worker whose clock has to be read. */
+#define CLOCK_COST (WG_MILLISECOND / 500)
 /* Ticks without any task taken, cores busy, after which one worker is added all the same: progress for everybody. */
 #define STALE_TICKS 20
 /* How often a worker out of work looks at the queue before it sleeps. */
@@ -49,6 +52,9 @@ struct wg_worker {
     bool urged;    /* it has seen that tasks are blocked, and takes work whatever the number of cores */
     bool asleep;   /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
     uint32_t epoch; /* the process it was counted in */
+    int32_t clock;  /* see wg_cpu_time */
+    int64_t cpu;    /* its CPU time at the last tick */
+    struct wg_worker *next, **link; /* among all workers of the pool */
 };
 
 struct wg_pool {
@@ -59,7 +65,8 @@ struct wg_pool {
     struct wg_lane *ring;     /* the lane to serve next */
     struct wg_worker *idle;   /* the one that slept last comes first: its caches are warm */
     struct wg_worker *watcher; /* the looking worker while it sleeps through a tick */
-    unsigned workers;         /* threads in wg_pool_work, or being started */
+    struct wg_worker *all;    /* threads in wg_pool_work */
+    unsigned workers;         /* the same, and those being started, by number */
     unsigned computing;       /* of them, those in a task and not in a wait of ours */
     bool looking;
     bool hiring;              /* the looking one is a thread being started */
@@ -319,17 +326,41 @@ static void add_workers(wg_pool *pool, unsigned n) {
     }
 }
 
+/* The CPU time that the workers have used since the last call. One that has left meanwhile is not counted. */
+static int64_t cpu_used(wg_pool *pool) {
+    int64_t used = 0;
+    for (struct wg_worker *worker = pool->all; worker; worker = worker->next) {
+        int64_t cpu = wg_cpu_time(worker->clock);
+        used += cpu - worker->cpu;
+        worker->cpu = cpu;
+    }
+    return used;
+}
+
+/* What happened since the last measure. CPU times are of the workers and of the whole process. */
+struct measure {
+    int64_t elapsed, by_workers, by_process;
+    uint64_t taken;
+};
+
+static struct measure measure(wg_pool *pool) {
+    int64_t now = wg_now(), cpu = wg_cpu_time(WG_PROCESS_CLOCK);
+    struct measure m = {now - pool->seen_time, cpu_used(pool), cpu - pool->seen_cpu, pool->taken - pool->seen_taken};
+    pool->seen_time = now;
+    pool->seen_cpu = cpu;
+    pool->seen_taken = pool->taken;
+    return m;
+}
+
 /* How many workers the last tick says are missing. */
 static unsigned missing_workers(wg_pool *pool) {
-    int64_t time = wg_now(), cpu = wg_cpu_time();
-    int64_t elapsed = time - pool->seen_time, used = cpu - pool->seen_cpu;
-    bool blocked = used < elapsed * cores_of(pool) - elapsed / 2;
-    bool stale = pool->taken == pool->seen_taken && ++pool->stale >= STALE_TICKS;
-    pool->seen_time = time;
-    pool->seen_cpu = cpu;
-    if (pool->taken != pool->seen_taken || stale)
+    struct measure m = measure(pool);
+    int64_t all_cores = m.elapsed * cores_of(pool) - m.elapsed / 2;
+    /* Other threads, such as one that submits, may have the cores: then it is no fault if the queue moves. */
+    bool blocked = m.by_workers < all_cores && (m.by_process < all_cores || m.taken <= pool->workers);
+    bool stale = m.taken == 0 && ++pool->stale >= STALE_TICKS;
+    if (m.taken > 0 || stale)
         pool->stale = 0;
-    pool->seen_taken = pool->taken;
     if (!blocked) {
         pool->burst = 1;
         pool->tick = pool->tick * 2 < LONGEST_TICK ? pool->tick * 2 : LONGEST_TICK;
@@ -346,16 +377,14 @@ static unsigned missing_workers(wg_pool *pool) {
 static void watch(wg_pool *pool, struct wg_worker *me) {
     int64_t now = wg_now();
     if (now - pool->seen_time > 2 * LONGEST_TICK) { /* nobody watched lately: begin afresh */
-        pool->seen_time = now;
-        pool->seen_cpu = wg_cpu_time();
-        pool->seen_taken = pool->taken;
+        measure(pool);
         pool->tick = SHORTEST_TICK;
         pool->burst = 1;
         pool->stale = 0;
     }
     pool->watcher = me;
     wg_store_relaxed32(&me->wake, 0);
-    sleep_until(pool, me, now + pool->tick);
+    sleep_until(pool, me, now + pool->tick + pool->workers * CLOCK_COST);
     if (pool->watcher == me)
         pool->watcher = NULL;
     if (wg_load_relaxed32(&me->wake) || !pool->ring || pool->stopped)
@@ -416,20 +445,38 @@ static struct wg_work *next_work(wg_pool *pool, struct wg_worker *me) {
     return NULL;
 }
 
-/* The worker is now, or is no longer, one that computes. If it was counted in the parent of a fork, count it here. */
+static void enrol(wg_pool *pool, struct wg_worker *me) {
+    me->epoch = wg_fork_epoch();
+    me->clock = wg_thread_clock();
+    me->cpu = wg_cpu_time(me->clock);
+    me->next = pool->all;
+    me->link = &pool->all;
+    if (me->next)
+        me->next->link = &me->next;
+    pool->all = me;
+}
+
+static void leave(wg_pool *pool, struct wg_worker *me) {
+    *me->link = me->next;
+    if (me->next)
+        me->next->link = me->link;
+    pool->workers--;
+}
+
+/* If the worker, in a task, finds itself in the child of a fork, it is counted there. */
 static void recount(wg_pool *pool, struct wg_worker *me) {
     if (me->epoch == wg_fork_epoch())
         return;
-    me->epoch = wg_fork_epoch();
-    me->looking = false;
+    enrol(pool, me);
     pool->workers++;
     pool->computing++;
 }
 
 void wg_pool_work(wg_pool *pool) {
-    struct wg_worker me = {.pool = pool, .epoch = wg_fork_epoch()};
+    struct wg_worker me = {.pool = pool};
     wg_self()->worker = &me;
     wg_lock_take(&pool->lock);
+    enrol(pool, &me);
     me.looking = pool->hiring;
     pool->hiring = false;
     wg_store_relaxed32(&pool->starved, 0);
@@ -452,7 +499,7 @@ void wg_pool_work(wg_pool *pool) {
     }
     if (me.looking)
         pool->looking = false;
-    pool->workers--;
+    leave(pool, &me);
     struct order order = appoint(pool);
     wg_lock_give(&pool->lock);
     if (me.asleep && pool->host.after_sleep)
@@ -632,7 +679,7 @@ static void reset(wg_pool *pool) {
     }
     pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
     pool->queued = 0;
-    pool->idle = pool->watcher = NULL;
+    pool->idle = pool->watcher = pool->all = NULL;
     pool->workers = pool->computing = 0;
     pool->looking = pool->hiring = false;
 }

@@ -57,8 +57,12 @@ void wg_unpark_all(const wg_a32 *word) {
     unpark(word, true);
 }
 
+void sim_sleep_on(wg_a32 *word, uint32_t expected) { wg_park(word, expected, 0, false); }
+void sim_wake_all(const wg_a32 *word) { wg_unpark_all(word); }
+
 int64_t wg_now(void) { return engine->now; }
-int64_t wg_cpu_time(void) { return engine->now * engine->cpu_rate / 2; }
+int32_t wg_thread_clock(void) { return WG_PROCESS_CLOCK; }
+int64_t wg_cpu_time(int32_t clock) { return clock == WG_PROCESS_CLOCK ? engine->now * engine->cpu_rate / 2 : 0; }
 unsigned wg_cores(void) { return engine->scenario->cores; }
 void wg_pause(void) { step("pause", NULL, __builtin_return_address(0), true); }
 struct wg_self *wg_self(void) { return &engine->current->self; }
@@ -66,11 +70,11 @@ struct wg_self *wg_self(void) { return &engine->current->self; }
 bool wg_start_thread(void (*fn)(void *arg), void *arg) {
     if (engine->threads_fail && sim_pick(2) == 1)
         return false;
-    sim_go("library", fn, arg);
+    sim_go(LIBRARY, fn, arg);
     return true;
 }
 
-uint32_t wg_fork_epoch(void) { return 0; }
+wg_a32 wg_epoch; /* see fork.h */
 
 bool wg_signal_open(struct wg_signal *s) {
     if (engine->signal_count == sizeof engine->signals / sizeof engine->signals[0])
