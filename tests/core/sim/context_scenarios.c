@@ -304,17 +304,7 @@ static void timer_keeps_all(void) {
     }
 }
 
-/* A cancelled context is no longer in the timer: nothing is due any more, so its thread may leave long before. */
-static void cancelled_leaves_the_timer(void) {
-    ctx = new_context(NULL, wg_after(1000 * WG_SECOND));
-    cancel(NULL);
-    SIM_EQUAL(wg_wait(&pending, &(wg_until){.deadline = wg_after(WG_SECOND)}), WG_OK);
-    while (wg_now() < wg_context_deadline(ctx) && sim_library_threads() > 0)
-        sim_sleep();
-    SIM_CHECK(wg_now() < wg_context_deadline(ctx));
-    wg_context_release(ctx);
-}
-
+/* A deadline without a thread to keep it is refused. */
 static void no_thread_for_the_deadline(void) {
     sim_let_threads_fail();
     wg_status status = wg_context_new(&ctx, NULL, wg_after(WG_SECOND));
@@ -340,7 +330,6 @@ const struct sim_scenario context_scenarios[] = {
     {"timer_against_cancel_and_release", timer_against_cancel_and_release, .cores = 1, .exhaustive = 2, .spurious = false},
     {"released_while_the_timer_ends_it", released_while_the_timer_ends_it, .cores = 1, .exhaustive = 2, .spurious = false},
     {"timer_keeps_all", timer_keeps_all, .cores = 2, .exhaustive = 0, .spurious = false},
-    {"cancelled_leaves_the_timer", cancelled_leaves_the_timer, .cores = 1, .exhaustive = 0, .spurious = false},
     {"no_thread_for_the_deadline", no_thread_for_the_deadline, .cores = 1, .exhaustive = 2, .spurious = false},
     {0},
 };

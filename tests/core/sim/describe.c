@@ -1,5 +1,4 @@
 /* describe.c - a failed run, for people: what went wrong, where each thread stands, and the last steps. */
-#define _POSIX_C_SOURCE 200809L /* popen, readlink */
 #include "engine.h"
 
 #include <stdlib.h>
@@ -40,18 +39,25 @@ static void look_up(void) {
     if (n <= 0)
         return;
     self[n] = '\0';
-    int used = snprintf(command, sizeof command, "addr2line -f -p -s -e '%s'", self);
+    int used = snprintf(command, sizeof command, "addr2line -f -p -s -i -e '%s'", self);
     for (int i = 0; i < place_count; i++) {
         snprintf(places[i].text, sizeof places[i].text, "%p", places[i].at);
         used += snprintf(command + used, sizeof command - (size_t)used, " %#lx", (unsigned long)places[i].at - 1);
     }
     FILE *lines = popen(command, "r");
-    for (int i = 0; lines && i < place_count; i++) {
-        char line[160];
-        if (!fgets(line, sizeof line, lines))
+    char line[160];
+    bool found = false; /* a line for place i that is not of an inlined helper */
+    for (int i = -1; lines && fgets(line, sizeof line, lines);) {
+        static const char inlined[] = " (inlined by) ";
+        bool goes_on = strncmp(line, inlined, sizeof inlined - 1) == 0;
+        if (!goes_on && ++i == place_count)
             break;
-        line[strcspn(line, "\n(")] = '\0'; /* "(discriminator 2)" is for nobody */
-        memcpy(places[i].text, line, sizeof line);
+        if (goes_on && found)
+            continue;
+        char *text = goes_on ? line + sizeof inlined - 1 : line;
+        found = !strstr(text, " atomics.h:") && !strstr(text, " lock.h:");
+        text[strcspn(text, "\n(")] = '\0'; /* "(discriminator 2)" is for nobody */
+        snprintf(places[i].text, sizeof places[i].text, "%s", text);
     }
     if (lines)
         pclose(lines);

@@ -17,6 +17,7 @@
 #define MAX_THREADS 32
 #define STACK_SIZE ((size_t)1 << 16)
 #define MAX_STEPS 200000u
+#define LIBRARY "library" /* the name of the threads that the library starts */
 
 typedef uint32_t sim_clock[MAX_THREADS]; /* how much each thread had done, as far as the owner knows */
 
@@ -79,7 +80,7 @@ struct engine {
     unsigned thread_count;
     struct sim_thread *current;
     int64_t now, cpu_rate; /* of each two nanoseconds, how many times that one core works */
-    bool threads_fail;
+    bool threads_fail, needed_time;
     unsigned signals[64], signal_count; /* 0 closed, 1 open, 2 readable */
     struct trace trace[TRACE]; /* the last steps */
     unsigned traced;

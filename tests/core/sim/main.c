@@ -1,5 +1,4 @@
 /* main.c - runs scenarios under many schedules; each scenario is a cmocka test. */
-#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "engine.h"
 
 #include <setjmp.h>

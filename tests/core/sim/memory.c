@@ -4,7 +4,6 @@
  * bytes, the last accesses by thread and time. Two accesses conflict when they overlap, one of them writes and they are
  * not both atomic; conflicting ones must be ordered, which is read off vector clocks: a release leaves the thread's
  * clock at the atomic word, an acquire joins what it finds there. */
-#define _GNU_SOURCE /* MAP_FIXED_NOREPLACE */
 #include "engine.h"
 
 #include <stdlib.h>

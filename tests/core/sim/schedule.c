@@ -51,9 +51,9 @@ void schedule_begin(void) {
     engine->thread_count = 0;
     engine->steps = 0;
     engine->depth = engine->preemptions = 0;
-    engine->now = 1000;
+    engine->now = 1000 * WG_SECOND;
     engine->cpu_rate = 0;
-    engine->threads_fail = false;
+    engine->threads_fail = engine->needed_time = false;
     engine->signal_count = 0;
     engine->failed = false;
     engine->traced = 0;
@@ -140,6 +140,16 @@ void sim_join(struct sim_thread *thread) {
     }
     clock_join(me->clock, thread->clock);
 }
+
+void sim_join_library(void) {
+    for (unsigned i = 0; i < engine->thread_count; i++)
+        if (strcmp(engine->threads[i].name, LIBRARY) == 0)
+            sim_join(&engine->threads[i]);
+}
+
+unsigned sim_self_id(void) { return engine->current->id; }
+
+bool sim_needed_time(void) { return engine->needed_time; }
 
 bool sim_asleep(const struct sim_thread *thread) { return thread->state == PARKED; }
 
@@ -264,6 +274,8 @@ static void dispatch(bool may_stay, bool pause) {
         _longjmp(engine->driver, 1); /* the end of the run */
     }
     if (next.how == TIME_OUT) {
+        if (list((struct option[MAX_THREADS]){0}, 0, runnable, RUN) == 0)
+            engine->needed_time = true;
         if (engine->now < next.thread->deadline)
             engine->now = next.thread->deadline;
         wake(next.thread, WG_PARK_TIMEOUT);

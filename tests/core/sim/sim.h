@@ -35,8 +35,21 @@ void sim_yield(void);
 /* One of 0..n-1, chosen as the schedule is. */
 unsigned sim_pick(unsigned n);
 
-/* Start of a thread, or opening of a signal, that may fail from now on as the schedule chooses. */
+/* From now on the library's threads start or do not, as the schedule chooses. */
 void sim_let_threads_fail(void);
+
+/* Wait until all threads that the library started have ended; time passes only if nothing else can happen. */
+void sim_join_library(void);
+
+/* The number of this thread, below 64. */
+unsigned sim_self_id(void);
+
+/* Sleeping that the library does not know of. */
+void sim_sleep_on(wg_a32 *word, uint32_t expected);
+void sim_wake_all(const wg_a32 *word);
+
+/* Was there a moment in this run at which nothing could happen until some sleeper's time was up? */
+bool sim_needed_time(void);
 
 /* Is this simulated descriptor readable? */
 bool sim_readable(int fd);

@@ -1,0 +1,438 @@
+/* errgroup_scenarios.c - the error group: first error, limit, room, grace, deadlocks. */
+#include "sim.h"
+
+#include "waitgroup.h"
+
+static wg_errgroup *g;
+
+static void new_group(wg_errgroup_options options) { SIM_EQUAL(wg_errgroup_new(&g, &options), WG_OK); }
+
+/* Waits for the outcome and gives the group up at once, as the contract allows. */
+static void expect(wg_status outcome) {
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), outcome);
+    wg_errgroup_release(g);
+}
+
+/* Two tasks fail, a third stops because of it: the first error in time decides, and is there before the cancel. */
+static wg_error *failures[2];
+static int ended[4]; /* by each task: plain memory */
+
+static wg_error *fail(void *raw, wg_context *ctx) {
+    wg_error **failure = raw;
+    (void)ctx;
+    return *failure = wg_error_new(WG_ERROR_FAILURE, failure, NULL);
+}
+
+static void destroyed(void *raw) { ended[(wg_error **)raw - failures]++; }
+
+static wg_error *stop_when_told(void *unused, wg_context *ctx) {
+    (void)unused;
+    SIM_EQUAL(wg_context_wait(ctx, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_errors(g, NULL, 0) > 0, 1); /* the error was recorded before the cancel */
+    SIM_CHECK(wg_context_cause(ctx) != NULL);
+    ended[2]++;
+    return wg_context_error(ctx);
+}
+
+static void first_error_decides(void) {
+    new_group((wg_errgroup_options){0});
+    SIM_EQUAL(wg_errgroup_go(g, stop_when_told, NULL, NULL, NULL), WG_OK);
+    for (int i = 0; i < 2; i++) {
+        wg_status status = wg_errgroup_go(g, fail, &failures[i], destroyed, NULL);
+        SIM_CHECK(status == WG_OK || (i == 1 && status == WG_CANCELLED));
+        if (status != WG_OK)
+            ended[i]++;
+    }
+    wg_error *first = NULL, *errors[3];
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, &first), WG_FAILED);
+    size_t n = wg_errgroup_errors(g, errors, 3);
+    SIM_CHECK(n == 1 || n == 2);
+    SIM_CHECK(errors[0] == first && wg_context_cause(wg_errgroup_context(g)) == first);
+    SIM_EQUAL(ended[0], 1); /* the arguments are gone before the task counts as done */
+    SIM_EQUAL(ended[1], 1);
+    SIM_CHECK(ended[2] <= 1); /* it may have been cancelled before its start */
+    wg_errgroup_release(g);
+}
+
+/* The limit. Whoever counts finds at most so many, whatever cancels, resizes, or gives up waiting. */
+
+static wg_a32 inside, ran, accepted;
+
+static wg_error *count_inside(void *limit, wg_context *ctx) {
+    (void)ctx;
+    uint32_t now = wg_add_relaxed32(&inside, 1) + 1;
+    SIM_CHECK(now <= (uint32_t)(uintptr_t)limit);
+    wg_add_relaxed32(&ran, 1);
+    sim_yield();
+    wg_sub_acq_rel32(&inside, 1);
+    return NULL;
+}
+
+static void go_twice(void *limit) {
+    for (int i = 0; i < 2; i++) {
+        wg_status status = wg_errgroup_go(g, count_inside, limit, NULL, NULL);
+        SIM_CHECK(status == WG_OK || status == WG_CANCELLED);
+        if (status == WG_OK)
+            wg_add_relaxed32(&accepted, 1);
+    }
+}
+
+static void slot_handed_over(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    struct sim_thread *a = sim_go("go", go_twice, (void *)1), *b = sim_go("go", go_twice, (void *)1);
+    sim_join(a);
+    sim_join(b);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 4);
+}
+
+static void cancel_group(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_errgroup_cancel(g, NULL), WG_OK);
+}
+
+/* A `go` that sleeps for a slot hears of the cancel; a slot handed to it at that moment is not lost. */
+static void slot_against_cancel(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    struct sim_thread *a = sim_go("go", go_twice, (void *)1), *b = sim_go("go", go_twice, (void *)1);
+    struct sim_thread *canceller = sim_go("cancel", cancel_group, NULL);
+    sim_join(a);
+    sim_join(b);
+    sim_join(canceller);
+    expect(WG_OK);
+    SIM_CHECK(wg_load_relaxed32(&ran) <= wg_load_relaxed32(&accepted));
+}
+
+static void resize(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_errgroup_set_limit(g, 2), WG_OK);
+    SIM_EQUAL(wg_errgroup_set_limit(g, 1), WG_OK);
+}
+
+static void slot_against_resize(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    struct sim_thread *a = sim_go("go", go_twice, (void *)2), *b = sim_go("go", go_twice, (void *)2);
+    struct sim_thread *resizer = sim_go("resize", resize, NULL);
+    sim_join(a);
+    sim_join(b);
+    sim_join(resizer);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 4);
+}
+
+/* Tasks that wait until the limit has been raised, with a `go` that sleeps meanwhile: it must be let in. */
+static wg_waitgroup third;
+
+static wg_error *wait_for_third(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    SIM_EQUAL(wg_wait(&third, NULL), WG_OK);
+    return NULL;
+}
+
+static wg_error *be_third(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    SIM_EQUAL(wg_done(&third), WG_OK);
+    return NULL;
+}
+
+static void raise_limit(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_errgroup_set_limit(g, 3), WG_OK);
+}
+
+static void more_room_lets_in(void) {
+    SIM_EQUAL(wg_add(&third, 1), WG_OK);
+    new_group((wg_errgroup_options){.limit = 2});
+    struct sim_thread *raiser = sim_go("raise", raise_limit, NULL);
+    SIM_EQUAL(wg_errgroup_go(g, wait_for_third, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(g, wait_for_third, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(g, be_third, NULL, NULL, NULL), WG_OK);
+    sim_join(raiser);
+    expect(WG_OK);
+}
+
+/* A `go` that stops waiting keeps nothing: the slot handed to it just then is its own, or somebody else's. */
+static void go_impatiently(void *unused) {
+    (void)unused;
+    wg_until until = {.deadline = wg_after(WG_SECOND), .interruptible = true};
+    wg_status status = wg_errgroup_go(g, count_inside, (void *)1, NULL, &until);
+    SIM_CHECK(status == WG_OK || status == WG_TIMEOUT || status == WG_INTERRUPTED);
+    if (status == WG_OK)
+        wg_add_relaxed32(&accepted, 1);
+}
+
+static void slot_against_timeout(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    struct sim_thread *a = sim_go("go", go_impatiently, NULL), *b = sim_go("go", go_impatiently, NULL);
+    go_twice((void *)1);
+    sim_join(a);
+    sim_join(b);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), wg_load_relaxed32(&accepted));
+}
+
+/* Room, for who never blocks: enter until there is none, hear of it, enter again. */
+struct enterer {
+    wg_observer observer;
+    wg_waitgroup told;
+};
+
+static void tell(void *raw) { SIM_EQUAL(wg_done(&((struct enterer *)raw)->told), WG_OK); }
+
+static void enter_by_and_by(void *unused) {
+    (void)unused;
+    struct enterer *me = malloc(sizeof *me);
+    *me = (struct enterer){.told = WG_INIT};
+    wg_status status;
+    while ((status = wg_errgroup_enter(g)) == WG_LIMIT) {
+        SIM_EQUAL(wg_add(&me->told, 1), WG_OK);
+        SIM_EQUAL(wg_errgroup_observe_room(g, &me->observer, tell, me), WG_OK);
+        SIM_EQUAL(wg_wait(&me->told, NULL), WG_OK);
+        wg_errgroup_unobserve_room_sync(g, &me->observer);
+    }
+    free(me);
+    if (status == WG_OK) {
+        wg_add_relaxed32(&ran, 1);
+        sim_yield();
+        wg_errgroup_leave(g, NULL);
+    } else
+        SIM_EQUAL(status, WG_CANCELLED);
+}
+
+static void told_of_room(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    struct sim_thread *a = sim_go("enter", enter_by_and_by, NULL), *b = sim_go("enter", enter_by_and_by, NULL);
+    enter_by_and_by(NULL);
+    sim_join(a);
+    sim_join(b);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 3);
+}
+
+/* Room comes from a higher limit too, and the cancel ends the waiting for it. */
+static void told_of_room_and_end(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    struct sim_thread *a = sim_go("enter", enter_by_and_by, NULL), *b = sim_go("enter", enter_by_and_by, NULL);
+    struct sim_thread *resizer = sim_go("resize", resize, NULL);
+    cancel_group(NULL);
+    sim_join(a);
+    sim_join(b);
+    sim_join(resizer);
+    wg_errgroup_leave(g, NULL);
+    expect(WG_OK);
+}
+
+/* When an observer of room is called there is room, unless somebody was faster; here there is nobody else. */
+static void enter_at_once(void *raw) {
+    struct enterer *me = raw;
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_done(&me->told), WG_OK);
+}
+
+static void room_is_there_when_told(void) {
+    struct enterer me = {.told = WG_INIT};
+    new_group((wg_errgroup_options){.limit = 1});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_add(&me.told, 1), WG_OK);
+    SIM_EQUAL(wg_errgroup_observe_room(g, &me.observer, enter_at_once, &me), WG_OK);
+    if (sim_pick(2) == 0) {
+        wg_errgroup_leave(g, NULL);
+    } else {
+        SIM_EQUAL(wg_errgroup_set_limit(g, 2), WG_OK);
+        wg_errgroup_leave(g, NULL);
+    }
+    SIM_EQUAL(wg_wait(&me.told, NULL), WG_OK);
+    wg_errgroup_leave(g, NULL);
+    expect(WG_OK);
+}
+
+/* Tasks that hold all slots and want one more: the last to ask hears that it is a deadlock, and all end. */
+static wg_a32 refused;
+
+static wg_error *want_one_more(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    wg_status status = wg_errgroup_go(g, count_inside, (void *)2, NULL, NULL);
+    SIM_CHECK(status == WG_OK || status == WG_DEADLOCK);
+    if (status == WG_DEADLOCK)
+        wg_add_relaxed32(&refused, 1);
+    return NULL;
+}
+
+static void all_slots_want_one_more(void) {
+    new_group((wg_errgroup_options){.limit = 2});
+    SIM_EQUAL(wg_errgroup_go(g, want_one_more, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(g, want_one_more, NULL, NULL, NULL), WG_OK);
+    wg_status status = wg_errgroup_go(g, count_inside, (void *)2, NULL, NULL); /* and one from outside */
+    SIM_EQUAL(status, WG_OK);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran) + wg_load_relaxed32(&refused), 3);
+}
+
+/* A wait for the own group is refused. */
+static wg_error *wait_for_itself(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), WG_DEADLOCK);
+    return NULL;
+}
+
+static void waits_for_itself(void) {
+    new_group((wg_errgroup_options){0});
+    SIM_EQUAL(wg_errgroup_go(g, wait_for_itself, NULL, NULL, NULL), WG_OK);
+    expect(WG_OK);
+}
+
+/* Grace: after a cancel a straggler is left behind, and ends when it likes; the group's memory lasts until then. */
+static wg_waitgroup let_go;
+
+static wg_error *straggle(void *unused, wg_context *ctx) {
+    (void)unused;
+    SIM_EQUAL(wg_wait(&let_go, NULL), WG_OK);
+    return wg_context_error(ctx);
+}
+
+static void release_straggler(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_done(&let_go), WG_OK);
+}
+
+static void straggler_left_behind(void) {
+    SIM_EQUAL(wg_add(&let_go, 1), WG_OK);
+    new_group((wg_errgroup_options){.grace = WG_SECOND});
+    SIM_EQUAL(wg_errgroup_go(g, straggle, NULL, NULL, NULL), WG_OK);
+    cancel_group(NULL);
+    expect(WG_OK);
+    release_straggler(NULL);
+}
+
+static void cancel_late(void *unused) {
+    (void)unused;
+    wg_errgroup_cancel(g, NULL); /* too late if the outcome was given before */
+}
+
+static void grace_against_late_finish(void) {
+    SIM_EQUAL(wg_add(&let_go, 1), WG_OK);
+    new_group((wg_errgroup_options){.grace = WG_SECOND});
+    SIM_EQUAL(wg_errgroup_go(g, straggle, NULL, NULL, NULL), WG_OK);
+    struct sim_thread *canceller = sim_go("cancel", cancel_late, NULL);
+    struct sim_thread *releaser = sim_go("release", release_straggler, NULL);
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    SIM_CHECK(wg_errgroup_go(g, straggle, NULL, NULL, NULL) != WG_OK); /* the outcome has been given */
+    sim_join(canceller);
+    sim_join(releaser);
+    wg_errgroup_release(g);
+}
+
+/* Go against wait: a task is refused, or has ended when the wait gives the outcome. */
+static wg_error *write_ended(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    ended[0]++;
+    return NULL;
+}
+
+static void go_once(void *unused) {
+    (void)unused;
+    wg_status status = wg_errgroup_go(g, write_ended, NULL, NULL, NULL);
+    SIM_CHECK(status == WG_OK || status == WG_FINISHED || status == WG_CANCELLED);
+    if (status == WG_OK)
+        wg_add_relaxed32(&accepted, 1);
+}
+
+static void go_against_wait(void) {
+    new_group((wg_errgroup_options){0});
+    struct sim_thread *other = sim_go("go", go_once, NULL);
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    int seen = ended[0];
+    sim_join(other);
+    SIM_EQUAL(seen, wg_load_relaxed32(&accepted));
+    SIM_EQUAL(wg_errgroup_go(g, write_ended, NULL, NULL, NULL), WG_FINISHED);
+    wg_errgroup_release(g);
+}
+
+/* Groups inside tasks of groups, on one core. */
+static wg_error *run_inner(void *unused, wg_context *ctx) {
+    wg_errgroup *inner;
+    (void)unused, (void)ctx;
+    SIM_EQUAL(wg_errgroup_new(&inner, &(wg_errgroup_options){.limit = 1}), WG_OK);
+    for (int i = 0; i < 2; i++)
+        SIM_EQUAL(wg_errgroup_go(inner, write_ended, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_wait(inner, NULL, NULL), WG_OK);
+    wg_errgroup_release(inner);
+    return NULL;
+}
+
+static wg_error *run_middle(void *unused, wg_context *ctx) {
+    wg_errgroup *middle;
+    (void)ctx;
+    SIM_EQUAL(wg_errgroup_new(&middle, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(middle, run_inner, unused, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_wait(middle, NULL, NULL), WG_OK);
+    wg_errgroup_release(middle);
+    return NULL;
+}
+
+static void nested_groups(void) {
+    new_group((wg_errgroup_options){0});
+    SIM_EQUAL(wg_errgroup_go(g, run_middle, NULL, NULL, NULL), WG_OK);
+    expect(WG_OK);
+    SIM_EQUAL(ended[0], 2);
+}
+
+/* A parent's end and the group's own deadline reach its tasks. */
+static wg_error *stop_with_context(void *unused, wg_context *ctx) {
+    (void)unused;
+    SIM_EQUAL(wg_context_wait(ctx, NULL), WG_OK);
+    return wg_context_error(ctx);
+}
+
+static wg_context *parent;
+
+static void cancel_parent(void *cause) {
+    SIM_EQUAL(wg_context_cancel(parent, cause), WG_OK);
+    wg_error_release(cause);
+}
+
+static void parent_and_deadline_end_it(void) {
+    SIM_EQUAL(wg_context_new(&parent, NULL, WG_FOREVER), WG_OK);
+    new_group((wg_errgroup_options){.parent = parent, .deadline = wg_after(WG_SECOND), .limit = 1});
+    wg_status gone = wg_errgroup_go(g, stop_with_context, NULL, NULL, NULL);
+    SIM_CHECK(gone == WG_OK || gone == WG_DEADLINE_EXCEEDED);
+    struct sim_thread *canceller = sim_go("cancel", cancel_parent, wg_error_new(WG_ERROR_FAILURE, NULL, NULL));
+    gone = wg_errgroup_go(g, stop_with_context, NULL, NULL, NULL); /* sleeps for the slot until the end */
+    SIM_CHECK(gone == WG_CANCELLED || gone == WG_DEADLINE_EXCEEDED);
+    wg_error *cause = NULL;
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, &cause), gone);
+    SIM_EQUAL(cause != NULL, gone == WG_CANCELLED);
+    wg_errgroup_release(g);
+    sim_join(canceller);
+    wg_context_release(parent);
+}
+
+/* The caller gives up its only reference before the tasks have ended. */
+static void given_up_at_once(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    for (int i = 0; i < 2; i++)
+        SIM_EQUAL(wg_errgroup_go(g, count_inside, (void *)1, NULL, NULL), WG_OK);
+    wg_errgroup_release(g);
+}
+
+const struct sim_scenario errgroup_scenarios[] = {
+    {"first_error_decides", first_error_decides, .cores = 2, .exhaustive = 0, .spurious = false},
+    {"slot_handed_over", slot_handed_over, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"slot_against_cancel", slot_against_cancel, .cores = 2, .exhaustive = 0, .spurious = false},
+    {"slot_against_resize", slot_against_resize, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"more_room_lets_in", more_room_lets_in, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"slot_against_timeout", slot_against_timeout, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"told_of_room", told_of_room, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"told_of_room_and_end", told_of_room_and_end, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"room_is_there_when_told", room_is_there_when_told, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"all_slots_want_one_more", all_slots_want_one_more, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"waits_for_itself", waits_for_itself, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"straggler_left_behind", straggler_left_behind, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"grace_against_late_finish", grace_against_late_finish, .cores = 2, .exhaustive = 0, .spurious = false},
+    {"go_against_wait", go_against_wait, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"nested_groups", nested_groups, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"parent_and_deadline_end_it", parent_and_deadline_end_it, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"given_up_at_once", given_up_at_once, .cores = 1, .exhaustive = 2, .spurious = false},
+    {0},
+};

@@ -1,0 +1,249 @@
+/* pool_scenarios.c - the pool: no task is stranded, whoever goes to sleep, leaves, or cannot be started. */
+#include "sim.h"
+
+#include "waitgroup.h"
+
+static wg_pool *pool;
+static wg_waitgroup tasks;
+static wg_a32 ran;
+
+static void count_run(void *unused) {
+    (void)unused;
+    wg_add_relaxed32(&ran, 1);
+}
+
+static wg_pool *new_pool(unsigned cores, int64_t idle_time) {
+    wg_pool *made;
+    SIM_EQUAL(wg_pool_new(&made, &(wg_pool_host){.cores = cores, .idle_time = idle_time}), WG_OK);
+    return made;
+}
+
+static void go(void (*fn)(void *arg), void *arg) { SIM_EQUAL(wg_go(&tasks, pool, fn, arg, NULL), WG_OK); }
+
+static void submit_two(void *unused) {
+    (void)unused;
+    go(count_run, NULL);
+    go(count_run, NULL);
+}
+
+/* Two threads submit while workers start, take and go idle. */
+static void submit_against_idle(void) {
+    pool = new_pool(sim_pick(2) + 1, 0);
+    struct sim_thread *other = sim_go("submit", submit_two, NULL);
+    go(count_run, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK); /* so that workers are idle, or about to be, at the next one */
+    go(count_run, NULL);
+    sim_join(other);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 4);
+    wg_pool_release(pool);
+}
+
+/* A small one, for the exhaustive search: one task after the other. */
+static void one_after_the_other(void) {
+    pool = new_pool(1, 1);
+    for (int i = 0; i < 2; i++) {
+        go(count_run, NULL);
+        SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    }
+    SIM_EQUAL(wg_load_relaxed32(&ran), 2);
+    wg_pool_release(pool);
+}
+
+/* Workers are idle for so short a time that they leave just when they are wanted. */
+static void submit_against_expiry(void) {
+    pool = new_pool(2, 1);
+    struct sim_thread *other = sim_go("submit", submit_two, NULL);
+    submit_two(NULL);
+    sim_join(other);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    go(count_run, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 5);
+    wg_pool_release(pool);
+}
+
+/* Tasks that all wait for each other, on one core: in a wait of the library, or in one that it does not see. */
+static wg_waitgroup here;
+
+static void wait_for_all(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_done(&here), WG_OK);
+    SIM_EQUAL(wg_wait(&here, NULL), WG_OK);
+    wg_add_relaxed32(&ran, 1);
+}
+
+static void tasks_wait_for_each_other(void) {
+    enum { N = 4 };
+    pool = new_pool(1, 0);
+    SIM_EQUAL(wg_add(&here, N), WG_OK);
+    for (int i = 0; i < N; i++)
+        go(wait_for_all, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), N);
+    wg_pool_release(pool);
+}
+
+static wg_a32 flag;
+
+static void wait_for_flag(void *unused) {
+    (void)unused;
+    while (wg_load_acquire32(&flag) == 0)
+        sim_sleep_on(&flag, 0);
+    wg_add_relaxed32(&ran, 1);
+}
+
+static void raise_flag(void *unused) {
+    (void)unused;
+    wg_store_release32(&flag, 1);
+    sim_wake_all(&flag);
+    wg_add_relaxed32(&ran, 1);
+}
+
+static void tasks_block_unseen(void) {
+    pool = new_pool(1, 0);
+    go(wait_for_flag, NULL);
+    go(wait_for_flag, NULL);
+    go(raise_flag, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 3);
+    wg_pool_release(pool);
+}
+
+/* While the looking worker watches, a core becomes free: it must hear of it before its tick is over, and whoever ends
+ * its task must not strand what is queued. */
+static void submit_in_a_task(void *unused) {
+    (void)unused;
+    submit_two(NULL);
+}
+
+static void tasks_submit_tasks(void) {
+    pool = new_pool(1, 1);
+    go(submit_in_a_task, NULL);
+    go(wait_for_flag, NULL);
+    go(raise_flag, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 4);
+    wg_pool_release(pool);
+}
+
+/* Stop: every task that was taken is run or dropped, and counted as done; the workers leave. */
+static wg_a32 destroyed, accepted;
+
+static void count_destroyed(void *unused) {
+    (void)unused;
+    wg_add_relaxed32(&destroyed, 1);
+}
+
+static void submit_to_stopping(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 2; i++) {
+        wg_status status = wg_go(&tasks, pool, count_run, NULL, count_destroyed);
+        SIM_CHECK(status == WG_OK || status == WG_STOPPED || status == WG_NO_THREADS);
+        if (status == WG_OK)
+            wg_add_relaxed32(&accepted, 1);
+    }
+}
+
+static void stop_against_submit(void) {
+    pool = new_pool(sim_pick(2) + 1, 0);
+    struct sim_thread *a = sim_go("submit", submit_to_stopping, NULL), *b = sim_go("submit", submit_to_stopping, NULL);
+    wg_pool_stop(pool);
+    int64_t stopped = wg_now();
+    sim_join(a);
+    sim_join(b);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&destroyed), wg_load_relaxed32(&accepted));
+    sim_join_library();
+    SIM_CHECK(wg_now() < stopped + WG_SECOND);
+    SIM_EQUAL(wg_pool_workers(pool), 0);
+    wg_pool_release(pool);
+}
+
+/* Threads cannot always be started: a task is refused, or it runs. */
+static void threads_fail(void) {
+    pool = new_pool(sim_pick(2) + 1, 1);
+    sim_let_threads_fail();
+    struct sim_thread *other = sim_go("submit", submit_to_stopping, NULL);
+    submit_to_stopping(NULL);
+    sim_join(other);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), wg_load_relaxed32(&accepted));
+    SIM_EQUAL(wg_load_relaxed32(&destroyed), wg_load_relaxed32(&accepted));
+    wg_pool_release(pool);
+}
+
+/* A host hears of each sleep and each waking in pairs, in the worker itself. Its workers sleep also while they watch. */
+static bool asleep[64];
+static wg_a32 started;
+
+static void host_worker(void *unused) {
+    (void)unused;
+    wg_pool_work(pool);
+    SIM_CHECK(!asleep[sim_self_id()]);
+}
+
+static bool host_start(void *data, wg_pool *which) {
+    (void)data;
+    SIM_CHECK(which == pool);
+    wg_add_relaxed32(&started, 1);
+    sim_go("hosted", host_worker, NULL);
+    return true;
+}
+
+static void host_before(void *data) {
+    (void)data;
+    SIM_CHECK(!asleep[sim_self_id()]);
+    asleep[sim_self_id()] = true;
+}
+
+static void host_after(void *data) {
+    (void)data;
+    SIM_CHECK(asleep[sim_self_id()]);
+    asleep[sim_self_id()] = false;
+}
+
+static void run_awake(void *unused) {
+    (void)unused;
+    SIM_CHECK(!asleep[sim_self_id()]);
+    wg_add_relaxed32(&ran, 1);
+}
+
+static void hosted_workers(void) {
+    wg_pool_host host = {.start = host_start, .before_sleep = host_before, .after_sleep = host_after, .cores = 1,
+                         .idle_time = 1};
+    SIM_EQUAL(wg_pool_new(&pool, &host), WG_OK);
+    for (int i = 0; i < 3; i++) {
+        go(run_awake, NULL);
+        go(run_awake, NULL);
+        SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    }
+    SIM_EQUAL(wg_load_relaxed32(&ran), 6);
+    wg_pool_release(pool);
+}
+
+/* The chain: with a core for each, tasks that block unseen are all started without waiting for a tick of the clock. */
+static void chain_of_wakes(void) {
+    pool = new_pool(4, 0);
+    go(wait_for_flag, NULL);
+    go(wait_for_flag, NULL);
+    go(raise_flag, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 3);
+    SIM_EQUAL(sim_needed_time(), false);
+    wg_pool_release(pool);
+}
+
+const struct sim_scenario pool_scenarios[] = {
+    {"submit_against_idle", submit_against_idle, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"one_after_the_other", one_after_the_other, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"submit_against_expiry", submit_against_expiry, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"tasks_wait_for_each_other", tasks_wait_for_each_other, .cores = 2, .exhaustive = 0, .spurious = false},
+    {"tasks_block_unseen", tasks_block_unseen, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"tasks_submit_tasks", tasks_submit_tasks, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"chain_of_wakes", chain_of_wakes, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"stop_against_submit", stop_against_submit, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"threads_fail", threads_fail, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"hosted_workers", hosted_workers, .cores = 1, .exhaustive = 1, .spurious = false},
+    {0},
+};
