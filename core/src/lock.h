@@ -3,8 +3,8 @@
  * word: 0 free; 1 held; 2 held, and somebody may sleep on it. Only a thread that is about to sleep sets 2, and a thread
  * that has slept keeps it at 2, since others may sleep still. Whoever takes 2 away wakes one.
  *
- * Lock order: the core never takes a second lock while it holds one, and calls nobody else's code while it holds any.
- * The one exception is fork.c, which takes all of them. */
+ * Lock order: the core never takes a second lock while it holds one, but a lane's while it holds its pool's, and calls
+ * nobody else's code while it holds any. Fork.c takes all of them, in the order: timer, pools, stripes. */
 #ifndef WG_LOCK_H
 #define WG_LOCK_H
 

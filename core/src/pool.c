@@ -8,8 +8,8 @@
  *
  * The invariant that keeps tasks from being stranded: whenever the lock is free and a lane is in the ring, somebody is
  * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again.
- * Every place that puts a lane into the ring or ends a looking
- * upholds it by appoint(). Work that comes into a lane that is listed already needs no more than the lane's lock.
+ * Every place that puts a lane into the ring or ends a looking upholds it by appoint(). Work that comes into a lane that
+ * is listed already needs no more than the lane's lock.
  *
  * While as many workers compute as there are cores, a looking worker does not take work but *watches*: it sleeps in
  * ticks and compares the CPU time that the workers have used with what the cores could have given. If they used less
@@ -18,8 +18,7 @@
  * this library says so (wg_pool_block) and is not counted as computing, which needs no tick.
  *
  * Fields of a pool are guarded by its lock but for `lanes` and `starved`, which are also read without, and `host`, which
- * is constant.
- * A lane's lock may be taken while holding the pool's: the one pair of locks in the core. */
+ * is constant. A lane's lock may be taken while holding the pool's: the one pair of locks in the core. */
 #include "pool.h"
 
 #include <stddef.h>
@@ -409,6 +408,7 @@ static void spin(wg_pool *pool, struct wg_worker *me) {
 static bool idle(wg_pool *pool, struct wg_worker *me) {
     if (me->looking)
         pool->looking = me->looking = false;
+    me->urged = false;
     wg_store_relaxed32(&me->wake, 0);
     me->next_idle = pool->idle;
     pool->idle = me;
