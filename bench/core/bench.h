@@ -16,11 +16,8 @@ constexpr long million = 1000000;
 constexpr int thousand = 1000;
 constexpr long queued = 200000;
 
-/* A benchmark that times whole passes itself: one pass to warm up, which is not timed, then `passes`. */
-inline void passes(benchmark::internal::Benchmark *b) { b->UseRealTime()->Iterations(2)->Unit(benchmark::kMillisecond); }
-
-/* A benchmark that is its process's first and only work. */
-inline void cold(benchmark::internal::Benchmark *b) { b->UseRealTime()->Iterations(1)->Unit(benchmark::kMillisecond); }
+/* A benchmark that runs once in its process: it is long enough, or is to start cold. */
+inline void once(benchmark::internal::Benchmark *b) { b->UseRealTime()->Iterations(1)->Unit(benchmark::kMillisecond); }
 
 /* Bytes of this process that are in memory. */
 inline double resident() {

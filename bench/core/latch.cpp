@@ -31,6 +31,6 @@ void object_size(benchmark::State &state) {
     for (auto _ : state) {}
     state.counters["value"] = sizeof(std::latch);
 }
-BENCHMARK(object_size)->Name("object_size/std::latch")->Iterations(1);
+BENCHMARK(object_size)->Name("object_size/std::latch")->Apply(bench::once);
 
 } // namespace

@@ -1,4 +1,4 @@
-/* system.cpp - what the operating system gives: raw threads and a bare futex. */
+/* system.cpp - what the machine itself gives: atomic steps, raw threads and a bare futex. */
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -7,6 +7,31 @@
 #include "bench.h"
 
 namespace {
+
+std::atomic<uint64_t> word;
+
+void atomic_add(benchmark::State &state) {
+    for (auto _ : state) {
+        word.fetch_add(1);
+        word.fetch_sub(1);
+    }
+}
+BENCHMARK(atomic_add)->Name("add_done/bare atomic add")->UseRealTime();
+BENCHMARK(atomic_add)->Name("add_done_two/bare atomic add")->Threads(2)->UseRealTime();
+
+/* The least that can refuse a step without changing anything. */
+void step(uint64_t by) {
+    for (uint64_t now = word.load(std::memory_order_relaxed); !word.compare_exchange_weak(now, now + by);) {}
+}
+
+void atomic_cas(benchmark::State &state) {
+    for (auto _ : state) {
+        step(1);
+        step(uint64_t(0) - 1);
+    }
+}
+BENCHMARK(atomic_cas)->Name("add_done/bare CAS")->UseRealTime();
+BENCHMARK(atomic_cas)->Name("add_done_two/bare CAS")->Threads(2)->UseRealTime();
 
 /* The same meeting as the tasks' have, so that only the threads differ. */
 void *meet(void *all) {
@@ -29,7 +54,7 @@ void meeting(benchmark::State &state) {
             pthread_join(thread, nullptr);
     }
 }
-BENCHMARK(meeting)->Name("meeting/pthread")->Apply(bench::cold);
+BENCHMARK(meeting)->Name("meeting/pthread")->Apply(bench::once);
 
 struct flag {
     std::atomic<uint32_t> word{0};

@@ -83,7 +83,7 @@ void million_tasks(benchmark::State &state) {
     for (auto _ : state)
         run_empty(bench::million);
 }
-BENCHMARK(million_tasks)->Name("million_tasks/waitgroup")->Apply(bench::passes);
+BENCHMARK(million_tasks)->Name("million_tasks/waitgroup")->Apply(bench::once);
 
 void one_task(benchmark::State &state) {
     for (auto _ : state)
@@ -110,7 +110,7 @@ void meeting(benchmark::State &state) {
     for (auto _ : state)
         run_meeting();
 }
-BENCHMARK(meeting)->Name("meeting/waitgroup")->Apply(bench::cold);
+BENCHMARK(meeting)->Name("meeting/waitgroup")->Apply(bench::once);
 
 struct wait_groups {
     wg_waitgroup called = WG_INIT, answered = WG_INIT;
@@ -141,7 +141,7 @@ void object_size(benchmark::State &state) {
     for (auto _ : state) {}
     state.counters["value"] = sizeof(wg_waitgroup);
 }
-BENCHMARK(object_size)->Name("object_size/waitgroup")->Iterations(1);
+BENCHMARK(object_size)->Name("object_size/waitgroup")->Apply(bench::once);
 
 /* A pool whose threads never come, so that tasks stay queued. */
 std::atomic<int> promised;
@@ -177,8 +177,8 @@ double allocated() {
 
 void queued_malloc(benchmark::State &state) { queue_tasks(state, allocated); }
 void queued_resident(benchmark::State &state) { queue_tasks(state, bench::resident); }
-BENCHMARK(queued_malloc)->Name("queued_malloc/waitgroup")->Apply(bench::cold);
-BENCHMARK(queued_resident)->Name("queued_resident/waitgroup")->Apply(bench::cold);
+BENCHMARK(queued_malloc)->Name("queued_malloc/waitgroup")->Apply(bench::once);
+BENCHMARK(queued_resident)->Name("queued_resident/waitgroup")->Apply(bench::once);
 
 int threads() {
     int n = 0;
@@ -200,6 +200,6 @@ void threads_left(benchmark::State &state) {
     }
     state.counters["value"] = threads();
 }
-BENCHMARK(threads_left)->Name("threads_left/waitgroup")->Apply(bench::cold);
+BENCHMARK(threads_left)->Name("threads_left/waitgroup")->Apply(bench::once);
 
 } // namespace
