@@ -2,7 +2,12 @@
 
 .PHONY: docs docs-c docs-python docs-lua
 docs: docs-c docs-python docs-lua ## write the API reference to build/docs
+	@echo "Written: build/docs/c/index.html build/docs/python/index.html build/docs/lua/index.html"
 
 docs-c: | system-docs
 	@rm -rf build/docs/c && mkdir -p build/docs
 	doxygen docs/Doxyfile
+
+docs-python: python $(PY_READY_DOCS)
+	@rm -rf build/docs/python
+	$(PYTHON) -m pdoc --no-show-source --output-directory build/docs/python cwaitgroup

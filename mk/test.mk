@@ -11,7 +11,7 @@ test: setup ## build and run every suite: C, pytest, busted, examples, documents
 	@for suite in $(filter-out $(SUITES),$(ALL_SUITES)); do echo "NOT RUN: the suite $$suite is not there yet"; done
 	@MAKE='$(MAKE)' python3 tools/run_suites.py $(SUITES)
 
-PYTEST = $(PYTHON) -m pytest --junitxml=build/reports/$(@:test-%=%).xml
+PYTEST = @$(PYTHON) -m pytest --no-header -o cache_dir=build/pytest_cache --junitxml=build/reports/$(@:test-%=%).xml
 
 .PHONY: test-examples test-docs test-tools
 test-examples: setup examples ## the examples, in all three languages
