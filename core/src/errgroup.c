@@ -180,7 +180,7 @@ static void give_slot_gated(wg_errgroup *g) {
         wake_goer(g, stripe, goer, WG_ON_SUBJECT);
         ungate_if_unwanted(g, stripe);
     } else {
-        int32_t left = wg_count_leave_locked(&g->tasks, stripe);
+        int32_t left = wg_count_leave_locked(&g->tasks, stripe, limit_of(g));
         last = left == 0;
         break_deadlock(g, stripe, left);
         if (left < limit_of(g))
@@ -304,8 +304,10 @@ wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit) {
     wg_store_relaxed32(&g->limit, (uint32_t)limit);
     while ((goer = wg_sleeper_first(stripe, &g->limit)) && wg_count_admit(&g->tasks, limit))
         wake_goer(g, stripe, goer, WG_ON_SUBJECT);
-    if (wg_count(&g->tasks) < limit)
+    if (wg_count(&g->tasks) < limit) { /* then nobody sleeps for it */
+        wg_count_ungate(&g->tasks);
         wg_observers_call(stripe, &g->room, g);
+    }
     ungate_if_unwanted(g, stripe);
     wg_lock_give(&stripe->lock);
     return WG_OK;

@@ -169,10 +169,15 @@ bool wg_count_leave(wg_waitgroup *wg, bool *last) {
     return false;
 }
 
-int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe) {
-    uint64_t state = wg_load_relaxed64(wg_state(wg));
-    while (!wg_cas_acq_rel64(wg_state(wg), &state, step(state, -1))) {}
-    int32_t left = wg_count_of(state) - 1;
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_t limit) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg)), next;
+    int32_t left;
+    do {
+        left = wg_count_of(state) - 1;
+        next = step(state, -1);
+        if (left < limit)
+            next &= ~WG_GATED;
+    } while (!wg_cas_acq_rel64(wg_state(wg), &state, next));
     if (left == 0 && (state & WG_SLEEPERS)) {
         wg_sleepers_wake(stripe, wg);
         wg_observers_call(stripe, &stripe->observers, wg);
