@@ -12,6 +12,6 @@ test-core: core test-core-programs ## the C core: unit, fault and stress tests (
 
 test-core-programs: $(CORE_TESTS)
 
-$(CORE_TEST_DIR)/%: tests/core/%.c tests/core/support.c tests/core/support.h $(CORE_A) mk/test-core.mk | system-test
+$(CORE_TEST_DIR)/%: tests/core/%.c tests/core/support.c tests/core/support.h tests/core/tasks.h $(CORE_A) mk/test-core.mk | system-test
 	@mkdir -p $(@D)
 	$(CC) $(CORE_TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(CORE_A) $(CORE_TEST_LIBS) $(LDFLAGS) -lcmocka
