@@ -200,7 +200,8 @@ struct Group {
     PyObject *name; /* a str, or NULL */
     int64_t grace;  /* nanoseconds, 0 for none */
     bool all_errors;
-    bool noted; /* the raised error has been told of the others */
+    bool noted;       /* the raised error has been told of the others */
+    bool left_behind; /* the user has been told of tasks that the grace period left behind */
     /* Guarded by `lock`, or by the GIL. */
     guard lock;
     Task *running;            /* borrowed */

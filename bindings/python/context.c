@@ -258,7 +258,7 @@ static PyObject *context_exit(Context *self, PyObject *const *Py_UNUSED(args), P
 static PyObject *context_await(PyObject *self) { return await_iterator(self, "wait_for_context"); }
 
 PyDoc_STRVAR(context_doc,
-"Context(parent=<that of the running task>, *, timeout=None, deadline=None)\n"
+"Context(parent=..., *, timeout=None, deadline=None)\n"
 "--\n"
 "\n"
 "One word that says \"stop now\", with a reason, a deadline, and children that hear it.\n"

@@ -253,7 +253,7 @@ static PyObject *errgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     group->name = name == Py_None ? NULL : Py_NewRef(name);
     group->grace = options.grace;
     group->all_errors = all;
-    group->noted = false;
+    group->noted = group->left_behind = false;
     group->lock = (guard){0};
     group->running = group->ended = group->ended_last = NULL;
     group->unended = 0;
@@ -276,21 +276,13 @@ static int errgroup_traverse(ErrGroup *self, visitproc visit, void *arg) {
     return 0;
 }
 
-static const char *label(const Group *group) {
-    const char *name = group->name ? PyUnicode_AsUTF8(group->name) : NULL;
-    if (!name)
-        PyErr_Clear();
-    return name ? name : "";
-}
-
 static void errgroup_finalize(ErrGroup *self) {
     PyObject *raised = PyErr_GetRaisedException();
     Py_ssize_t unended = self->group->unended;
-    if (unended > 0 && !atomic_load(&self->group->st->closing) &&
+    if (unended > 0 && !self->group->left_behind && !atomic_load(&self->group->st->closing) &&
         PyErr_ResourceWarning((PyObject *)self, 1,
-                              "ErrGroup %s was dropped with %zd unfinished tasks: wait for it, or use it in a with "
-                              "statement",
-                              label(self->group), unended) < 0)
+                              "%R was dropped with %zd unfinished tasks: wait for it, or use it in a with statement",
+                              self, unended) < 0)
         PyErr_WriteUnraisable((PyObject *)self);
     if (raised)
         PyErr_SetRaisedException(raised);
@@ -526,6 +518,7 @@ static int tell_stragglers(Group *group) {
     unsigned long running = wg_errgroup_get_counts(group->core).running;
     if (running == 0)
         return 0;
+    group->left_behind = true;
     PyObject *raised = PyErr_GetRaisedException();
     PyObject *names = names_of_running(group);
     PyObject *note = names ? PyUnicode_FromFormat("%lu task%s of the group still run%s after the grace period: %U",
@@ -701,6 +694,25 @@ static PyObject *errgroup_exit(ErrGroup *self, PyObject *const *args, Py_ssize_t
     tell_stragglers(self->group);
     PyErr_Clear();
     return Py_NewRef(Py_False);
+}
+
+static PyObject *errgroup_finished(ErrGroup *self, PyObject *Py_UNUSED(unused)) {
+    Group *group = self->group;
+    struct wait_call call = {group->core, NULL};
+    wg_status status = call_group_wait(&call, &(wg_until){.deadline = WG_POLL});
+    switch (status) {
+    case WG_OK:
+    case WG_FAILED:
+    case WG_CANCELLED:
+    case WG_DEADLINE_EXCEEDED:
+        return Py_NewRef(Py_True);
+    case WG_TIMEOUT:
+        return Py_NewRef(Py_False);
+    case WG_DEADLOCK:
+        return raise_deadlock(group, "await", WAITS_FOR_ITSELF);
+    default:
+        return raise_status(group->st, status, "await");
+    }
 }
 
 static PyObject *errgroup_as_completed(ErrGroup *self, PyObject *Py_UNUSED(unused)) {
@@ -928,6 +940,8 @@ static PyMethodDef errgroup_methods[] = {
     {"_abort", (PyCFunction)errgroup_abort, METH_O,
      "_abort($self, exception, /)\n--\n\n"
      "Cancel the group because its block has raised `exception`. True if that only tells of the group's own end."},
+    {"_finished", (PyCFunction)errgroup_finished, METH_NOARGS,
+     "_finished($self, /)\n--\n\nEnd the group if its tasks have ended or its grace is over; True once there is an outcome."},
     {"__enter__", (PyCFunction)errgroup_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nReturns the group; once."},
     {"__exit__", (PyCFunction)(void (*)(void))errgroup_exit, METH_FASTCALL,
      "__exit__($self, type, value, traceback, /)\n--\n\n"

@@ -21,7 +21,7 @@ def _trio_task():
         return None
 
 
-async def _wait_in_asyncio(loop, observe):
+async def _wait_in_asyncio(loop, observe, timeout):
     event = loop.create_future()
 
     def arrive():
@@ -35,14 +35,19 @@ async def _wait_in_asyncio(loop, observe):
             pass  # the loop is closed: nobody waits any more
 
     stop = observe(wake)
+    timer = None if timeout is None else loop.call_later(timeout, arrive)
     try:
         await event
     finally:
         stop()
+        if timer is not None:
+            timer.cancel()
 
 
-async def _wait_in_trio(task, observe):
-    from trio import RunFinishedError, lowlevel
+async def _wait_in_trio(task, observe, timeout):
+    import math
+
+    from trio import RunFinishedError, lowlevel, move_on_after
 
     token = lowlevel.current_trio_token()
     waiting = True
@@ -62,18 +67,22 @@ async def _wait_in_trio(task, observe):
     def abort(_raise_cancel):
         nonlocal waiting
         waiting = False
-        stop()
         return lowlevel.Abort.SUCCEEDED
 
     stop = observe(wake)
-    await lowlevel.wait_task_rescheduled(abort)
+    try:
+        with move_on_after(math.inf if timeout is None else timeout):
+            await lowlevel.wait_task_rescheduled(abort)
+    finally:
+        stop()
 
 
-async def _wait(observe):
+async def _wait(observe, timeout=None):
+    """Wait for the event, or for `timeout` seconds."""
     if (task := _trio_task()) is not None:
-        await _wait_in_trio(task, observe)
+        await _wait_in_trio(task, observe, timeout)
     elif (loop := _asyncio_loop()) is not None:
-        await _wait_in_asyncio(loop, observe)
+        await _wait_in_asyncio(loop, observe, timeout)
     else:
         raise RuntimeError("await needs a running asyncio or trio event loop; elsewhere call wait()")
 
@@ -90,12 +99,61 @@ async def wait_for_context(context):
         await _wait(context.add_callback)
 
 
-async def _sleep(seconds):
+async def _wait_for_outcome(group):
+    """Until the tasks have ended, or their grace period is over."""
+
+    def observe_tasks_and_end(wake):
+        stops = [group._observe(wake), group.context.add_callback(wake)]
+        return lambda: [stop() for stop in stops]
+
+    while not group._finished():
+        if group._grace is None:
+            await _wait(group._observe)
+        elif group.context.cancelled():
+            await _wait(group._observe, timeout=group._grace)
+        else:
+            await _wait(observe_tasks_and_end)
+
+
+def _cancellations():
+    """What the running loop raises in a task that is cancelled, and a context manager inside which a task that has been
+    cancelled may wait once more."""
     if _trio_task() is not None:
         import trio
 
-        await trio.sleep(seconds)
-    else:
-        import asyncio
+        return trio.Cancelled, trio.CancelScope(shield=True)
+    import asyncio
+    from contextlib import nullcontext
 
-        await asyncio.sleep(seconds)
+    return asyncio.CancelledError, nullcontext()
+
+
+async def _wait_or_cancel(group):
+    """Wait for the outcome. Cancelling the waiting task cancels the group, and lets its tasks unwind first."""
+    cancellation, once_more = _cancellations()
+    try:
+        await _wait_for_outcome(group)
+    except cancellation:
+        group.cancel("the task that awaits the group was cancelled")
+        with once_more:
+            await _wait_for_outcome(group)
+        raise
+
+
+async def wait_for_group(group):
+    """`await group`."""
+    await _wait_or_cancel(group)
+    group.wait(0)
+
+
+async def enter_group(group):
+    """`async with group:`, its beginning."""
+    return group.__enter__()
+
+
+async def leave_group(group, exception_type, exception, traceback):
+    """`async with group:`, its end."""
+    if exception is not None:
+        group._abort(exception)
+    await _wait_or_cancel(group)
+    return group.__exit__(exception_type, exception, traceback)
