@@ -1,0 +1,175 @@
+/* context.c - the context as Lua sees it. */
+#include "wgl.h"
+
+#include <stdlib.h>
+
+const char *wgl_end_word(wg_status status) {
+    return status == WG_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled";
+}
+
+int wgl_push_ended(lua_State *L, const wg_context *ctx) {
+    lua_pushnil(L);
+    lua_pushstring(L, wgl_end_word(wg_context_status(ctx)));
+    wgl_push_error(L, wg_context_cause(ctx));
+    return 3;
+}
+
+static wg_context *check(lua_State *L, int level) { return ((wgl_context *)wgl_check(L, 1, WGL_CONTEXT, level))->ctx; }
+
+static int cancelled(lua_State *L) {
+    lua_pushboolean(L, wg_context_status(check(L, 1)) != WG_OK);
+    return 1;
+}
+
+/* ctx:err() -> nil while it lives, else "cancelled" or "deadline exceeded", cause */
+static int err(lua_State *L) {
+    wg_context *ctx = check(L, 1);
+    if (wg_context_status(ctx) == WG_OK)
+        return 0;
+    wgl_push_ended(L, ctx);
+    return 2;
+}
+
+/* ctx:check(): raises the word, so that a task that lets it pass counts as stopped, not as failed. */
+static int check_ended(lua_State *L) {
+    wg_context *ctx = check(L, 1);
+    if (wg_context_status(ctx) == WG_OK)
+        return 0;
+    lua_pushstring(L, wgl_end_word(wg_context_status(ctx)));
+    return lua_error(L);
+}
+
+static int remaining(lua_State *L) {
+    int64_t deadline = wg_context_deadline(check(L, 1));
+    if (deadline == WG_FOREVER)
+        return 0;
+    int64_t left = deadline - wg_now();
+    lua_pushnumber(L, left > 0 ? (lua_Number)left / (lua_Number)WG_SECOND : 0);
+    return 1;
+}
+
+static int pollfd(lua_State *L) {
+    int fd;
+    wg_status status = wg_context_fd(check(L, 1), &fd);
+    if (status == WG_INVALID)
+        return luaL_error(L, "the root of all contexts never ends, and has no file descriptor");
+    if (status == WG_FORKED)
+        return luaL_error(L, "the file descriptor of this context belongs to the parent process");
+    if (status != WG_OK)
+        return luaL_error(L, "no file descriptor is left for a context");
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
+static int tostring(lua_State *L) {
+    wgl_handle *handle = lua_touserdata(L, 1);
+    if (handle->closed) {
+        lua_pushliteral(L, "waitgroup.Context (closed)");
+        return 1;
+    }
+    wg_context *ctx = ((wgl_context *)handle->object)->ctx;
+    wg_status status = wg_context_status(ctx);
+    int64_t deadline = wg_context_deadline(ctx);
+    if (ctx == wg_context_root())
+        lua_pushliteral(L, "waitgroup.Context (root)");
+    else if (status != WG_OK)
+        lua_pushfstring(L, "waitgroup.Context (%s)", wgl_end_word(status));
+    else if (deadline != WG_FOREVER)
+        lua_pushfstring(L, "waitgroup.Context (alive, %f s left)",
+                        (lua_Number)(deadline - wg_now()) / (lua_Number)WG_SECOND);
+    else
+        lua_pushliteral(L, "waitgroup.Context (alive)");
+    return 1;
+}
+
+static void destroy(wgl_object *object) {
+    wg_context_release(((wgl_context *)object)->ctx);
+    free(object);
+}
+
+wgl_context *wgl_context_wrap(wg_context *ctx) {
+    wgl_context *object = malloc(sizeof *object);
+    if (!object) {
+        wg_context_release(ctx);
+        return NULL;
+    }
+    object->ctx = ctx;
+    wgl_object_init(&object->object, WGL_CONTEXT, destroy);
+    return object;
+}
+
+/* context(parent, deadline): the parent is a context; nil: that of the thread's task, if any. */
+static int new(lua_State *L) {
+    wg_context *parent = NULL, *ctx;
+    if (!lua_isnoneornil(L, 1))
+        parent = ((wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2))->ctx;
+    int64_t deadline = luaL_checkinteger(L, 2);
+    wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
+    wg_status status = wg_context_new(&ctx, parent, deadline);
+    wgl_context *object = status == WG_OK ? wgl_context_wrap(ctx) : NULL;
+    if (!object)
+        return wgl_error(L, 2, "cannot make a context: %s", status == WG_OK ? "not enough memory" : wg_strstatus(status));
+    wgl_fill(L, handle, &object->object);
+    return 1;
+}
+
+static int root(lua_State *L) {
+    wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
+    wgl_context *object = wgl_context_wrap(wg_context_root());
+    if (!object)
+        return luaL_error(L, "not enough memory");
+    wgl_fill(L, handle, &object->object);
+    return 1;
+}
+
+/* context_cancel(ctx, cause): true if this call ended it. */
+static int cancel(lua_State *L) {
+    wg_context *ctx = check(L, 2);
+    if (ctx == wg_context_root())
+        return wgl_error(L, 2, "the root of all contexts cannot be cancelled: make a context below it");
+    wg_error *cause = lua_isnoneornil(L, 2) ? NULL : wgl_failure_new(L, 2, 0, true);
+    wg_status status = wg_context_cancel(ctx, cause);
+    wg_error_release(cause);
+    lua_pushboolean(L, status == WG_OK);
+    return 1;
+}
+
+/* context_wait(ctx, deadline, other) -> status: blocks the thread until it or the other ends. */
+static int wait(lua_State *L) {
+    wg_context *ctx = check(L, 2);
+    wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
+    if (!lua_isnoneornil(L, 3))
+        until.context = ((wgl_context *)wgl_check(L, 3, WGL_CONTEXT, 2))->ctx;
+    lua_pushinteger(L, wg_context_wait(ctx, &until));
+    return 1;
+}
+
+/* context_ended(ctx) -> nil, word, cause; nothing while it lives. */
+static int ended(lua_State *L) {
+    wg_context *ctx = check(L, 2);
+    return wg_context_status(ctx) == WG_OK ? 0 : wgl_push_ended(L, ctx);
+}
+
+static int is_root(lua_State *L) {
+    lua_pushboolean(L, ((wgl_context *)wgl_test(L, 1))->ctx == wg_context_root());
+    return 1;
+}
+
+/* current() -> the context of the task that this thread runs, or nil. */
+static int current(lua_State *L) {
+    wgl_task *task = wgl_worker_task();
+    if (!task)
+        return 0;
+    wgl_push(L, &task->group->context->object);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"cancelled", cancelled}, {"err", err},       {"check", check_ended},
+                                   {"remaining", remaining}, {"pollfd", pollfd}, {"getfd", pollfd},
+                                   {NULL, NULL}};
+
+void wgl_open_context(lua_State *L) { wgl_new_type(L, WGL_CONTEXT, methods, tostring); }
+
+const luaL_Reg wgl_context_functions[] = {
+    {"context", new},       {"root", root},           {"context_cancel", cancel}, {"context_wait", wait},
+    {"context_ended", ended}, {"current", current}, {"is_root", is_root},   {NULL, NULL}};

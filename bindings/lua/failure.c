@@ -1,0 +1,176 @@
+/* failure.c - a Lua value as an error of the core: found again as it was thrown in its own state, copied to others.
+ *
+ * The value itself stays in a table of its state; the error carries a reference to it and a copy. Errors end in any
+ * thread: then the reference waits in the home of the state, which lets go of the value when it next comes by. */
+#include "wgl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct wgl_failure {
+    wgl_home *home; /* with a reference; NULL: no value is kept */
+    int ref;        /* in the table of values of that state */
+    wgl_message *copy;
+    wgl_failure *next; /* among the dead of the home */
+    char *traceback;   /* may be NULL */
+    size_t traceback_length;
+};
+
+static const char values_key; /* registry key of the values that errors refer to */
+
+static void free_failure(wgl_failure *failure) {
+    wgl_message_free(failure->copy);
+    free(failure->traceback);
+    free(failure);
+}
+
+static void let_go(void *value) {
+    wgl_failure *failure = value;
+    wgl_home *home = failure->home;
+    if (!home) {
+        free_failure(failure);
+        return;
+    }
+    pthread_mutex_lock(&home->lock);
+    bool closed = home->closed;
+    if (!closed) {
+        failure->next = home->dead;
+        home->dead = failure;
+    }
+    pthread_mutex_unlock(&home->lock);
+    if (closed)
+        free_failure(failure);
+    wgl_home_release(home);
+}
+
+static wgl_failure *take_dead(wgl_home *home, bool close) {
+    pthread_mutex_lock(&home->lock);
+    wgl_failure *dead = atomic_exchange(&home->dead, NULL);
+    home->closed = close;
+    pthread_mutex_unlock(&home->lock);
+    return dead;
+}
+
+void wgl_failures_collect(lua_State *L, wgl_home *home) {
+    if (!atomic_load(&home->dead))
+        return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &values_key);
+    for (wgl_failure *failure = take_dead(home, false), *next; failure; failure = next) {
+        next = failure->next;
+        luaL_unref(L, -1, failure->ref);
+        free_failure(failure);
+    }
+    lua_pop(L, 1);
+}
+
+void wgl_failures_close(wgl_home *home) {
+    for (wgl_failure *failure = take_dead(home, true), *next; failure; failure = next) {
+        next = failure->next;
+        free_failure(failure);
+    }
+}
+
+/* --- from Lua values --- */
+
+static int to_text(lua_State *L) {
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* A copy of the value at `index`; of its text, if the value itself cannot cross. NULL without memory. */
+static wgl_message *copy_of(lua_State *L, int index) {
+    wgl_refusal refusal;
+    wgl_message *copy = wgl_encode(L, index, 1, "error value", 0, NULL, &refusal);
+    if (copy)
+        return copy;
+    lua_pushcfunction(L, to_text);
+    lua_pushvalue(L, index);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
+        lua_pop(L, 1);
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
+    }
+    copy = wgl_encode(L, lua_gettop(L), 1, "error value", 0, NULL, &refusal);
+    lua_pop(L, 1);
+    return copy;
+}
+
+/* A task that ends with one of the words that our waits give stopped because it was told to. */
+static wg_error_kind kind_of(lua_State *L, int index) {
+    if (lua_type(L, index) != LUA_TSTRING)
+        return WG_ERROR_FAILURE;
+    const char *text = lua_tostring(L, index);
+    bool stop = strcmp(text, wgl_end_word(WG_CANCELLED)) == 0 || strcmp(text, wgl_end_word(WG_DEADLINE_EXCEEDED)) == 0;
+    return stop ? WG_ERROR_STOP : WG_ERROR_FAILURE;
+}
+
+wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
+    index = lua_absindex(L, index);
+    wgl_home *home = NULL;
+    int ref = LUA_NOREF;
+    int type = lua_type(L, index);
+    luaL_checkstack(L, 6, NULL);
+    if (keep && type != LUA_TNIL && type != LUA_TBOOLEAN && type != LUA_TNUMBER && type != LUA_TSTRING) {
+        home = wgl_home_of(L);
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &values_key);
+        lua_pushvalue(L, index);
+        ref = luaL_ref(L, -2);
+        lua_pop(L, 1);
+    }
+    wgl_failure *failure = calloc(1, sizeof *failure);
+    if (failure) {
+        failure->home = home ? wgl_home_retain(home) : NULL;
+        failure->ref = ref;
+        failure->copy = copy_of(L, index);
+        const char *text = traceback ? lua_tolstring(L, traceback, &failure->traceback_length) : NULL;
+        if (text && (failure->traceback = malloc(failure->traceback_length + 1)))
+            memcpy(failure->traceback, text, failure->traceback_length + 1);
+        if (failure->copy)
+            return wg_error_new(kind_of(L, index), failure, let_go);
+        let_go(failure);
+    }
+    return wg_error_no_memory();
+}
+
+wg_error *wgl_failure_text(const char *text) {
+    wgl_failure *failure = calloc(1, sizeof *failure);
+    if (!failure)
+        return wg_error_no_memory();
+    failure->ref = LUA_NOREF;
+    failure->copy = wgl_message_text(text);
+    if (!failure->copy) {
+        free(failure);
+        return wg_error_no_memory();
+    }
+    return wg_error_new(WG_ERROR_FAILURE, failure, let_go);
+}
+
+void wgl_push_error(lua_State *L, const wg_error *error) {
+    wgl_failure *failure = wg_error_value(error);
+    if (failure && failure->home && failure->home == wgl_home_of(L)) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &values_key);
+        lua_rawgeti(L, -1, failure->ref);
+        lua_remove(L, -2);
+    } else if (failure)
+        wgl_decode(L, failure->copy);
+    else if (error == wg_error_cancelled())
+        lua_pushstring(L, wgl_end_word(WG_CANCELLED));
+    else if (error == wg_error_deadline())
+        lua_pushstring(L, wgl_end_word(WG_DEADLINE_EXCEEDED));
+    else if (error)
+        lua_pushliteral(L, "not enough memory");
+    else
+        lua_pushnil(L);
+}
+
+void wgl_push_traceback(lua_State *L, const wg_error *error) {
+    wgl_failure *failure = wg_error_value(error);
+    if (failure && failure->traceback)
+        lua_pushlstring(L, failure->traceback, failure->traceback_length);
+    else
+        lua_pushnil(L);
+}
+
+void wgl_open_failures(lua_State *L) {
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &values_key);
+}

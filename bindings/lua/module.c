@@ -1,0 +1,164 @@
+/* module.c - waitgroup.core: the C half of the module, for the use of its Lua half only. */
+#define _GNU_SOURCE /* dladdr */
+#include "wgl.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+
+#include "waitgroup_lua.h"
+
+static const char opened_key; /* registry: true once the types are there */
+static const char module_key; /* registry: what require "waitgroup" gives */
+
+/* Threads of ours may outlive the state that loaded this library: it is never unloaded. */
+static void stay_loaded(void) {
+    Dl_info here;
+    if (dladdr((const void *)&opened_key, &here) && here.dli_fname)
+        dlopen(here.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+void wgl_need_module(lua_State *L) {
+    bool missing = lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TNIL;
+    lua_pop(L, 1);
+    if (!missing)
+        return;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "waitgroup");
+    lua_call(L, 1, 0);
+}
+
+/* module() -> what an earlier load of the Lua half made in this state, or nil; module(value) sets it. */
+static int module(lua_State *L) {
+    if (lua_gettop(L) == 0) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);
+        return 1;
+    }
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+    return 0;
+}
+
+/* set_drain(function): called after each task that this state runs for a thread. */
+static int set_drain(lua_State *L) {
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &wgl_drain);
+    return 0;
+}
+
+/* refuse(metatable, words): tables with this metatable do not cross threads. */
+static int refuse(lua_State *L) {
+    lua_settop(L, 2);
+    lua_rawsetp(L, 1, &wgl_refused);
+    return 0;
+}
+
+/* traceback(coroutine) -> string */
+static int traceback(lua_State *L) {
+    lua_State *co = lua_tothread(L, 1);
+    luaL_traceback(L, co ? co : L, NULL, co ? 0 : 1);
+    return 1;
+}
+
+/* close(coroutine, err) -> err: end one that failed, so that its <close> variables see the error; theirs may replace it. */
+static int close_failed(lua_State *L) {
+    lua_State *co = lua_tothread(L, 1);
+    lua_settop(L, 2);
+    if (!lua_checkstack(co, 4))
+        return luaL_error(L, "not enough memory");
+    lua_xmove(L, co, 1);
+    lua_resetthread(co);
+    lua_xmove(co, L, 1);
+    return 1;
+}
+
+/* report(text): on the standard error stream, with or without an io library */
+static int report(lua_State *L) {
+    lua_writestringerror("%s", luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* where(function) -> "file:line" */
+static int where(lua_State *L) {
+    lua_Debug ar;
+    lua_settop(L, 1);
+    if (!lua_isfunction(L, 1)) {
+        lua_pushliteral(L, "?");
+        return 1;
+    }
+    lua_getinfo(L, ">S", &ar);
+    if (ar.linedefined > 0)
+        lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+    else
+        lua_pushstring(L, ar.short_src);
+    return 1;
+}
+
+/* argerror(argument, message): raises, as an error of the function that called the one which calls this. */
+static int argerror(lua_State *L) {
+    return wgl_argerror(L, 2, (int)luaL_checkinteger(L, 1), luaL_checkstring(L, 2));
+}
+
+/* check_callable(value, argument): like argerror, unless the value can be called. */
+static int check_callable(lua_State *L) {
+    if (lua_isfunction(L, 1) || luaL_getmetafield(L, 1, "__call") != LUA_TNIL)
+        return 0;
+    return wgl_argerror(L, 2, (int)luaL_checkinteger(L, 2),
+                        lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
+}
+
+static const luaL_Reg functions[] = {{"module", module},       {"set_drain", set_drain},
+                                     {"refuse", refuse},       {"traceback", traceback},
+                                     {"where", where},         {"argerror", argerror},
+                                     {"check_callable", check_callable},
+                                     {"close", close_failed},  {"report", report},
+                                     {"attach", wgl_attach},   {"set_closed", wgl_set_closed},
+                                     {"is_closed", wgl_is_closed}, {NULL, NULL}};
+
+static const struct {
+    const char *name;
+    wg_status status;
+} statuses[] = {{"OK", WG_OK},           {"TIMEOUT", WG_TIMEOUT},   {"CANCELLED", WG_CANCELLED},
+                {"DEADLINE", WG_DEADLINE_EXCEEDED}, {"INTERRUPTED", WG_INTERRUPTED}, {"FAILED", WG_FAILED},
+                {"LIMIT", WG_LIMIT},     {"FINISHED", WG_FINISHED}, {"DEADLOCK", WG_DEADLOCK},
+                {"FORKED", WG_FORKED}};
+
+static int strstatus(lua_State *L) {
+    lua_pushstring(L, wg_strstatus((wg_status)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+static void open_type(lua_State *L, wgl_kind kind, void (*open)(lua_State *)) {
+    open(L);
+    lua_pop(L, 1);
+    luaL_getmetatable(L, wgl_type_name(kind));
+    lua_setfield(L, -2, wgl_type_name(kind) + sizeof "waitgroup." - 1);
+}
+
+int luaopen_waitgroup_core(lua_State *L) {
+    luaL_checkversion(L);
+    stay_loaded();
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &opened_key) == LUA_TNIL) {
+        wgl_open_home(L);
+        wgl_open_failures(L);
+        lua_pushboolean(L, true);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &opened_key);
+    }
+    lua_newtable(L);
+    const luaL_Reg *const all[] = {functions,             wgl_home_functions,     wgl_waitgroup_functions,
+                                   wgl_context_functions, wgl_errgroup_functions, wgl_task_functions};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        luaL_setfuncs(L, all[i], 0);
+    lua_pushcfunction(L, strstatus);
+    lua_setfield(L, -2, "strstatus");
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        lua_pushinteger(L, statuses[i].status);
+        lua_setfield(L, -2, statuses[i].name);
+    }
+    lua_pushstring(L, wg_version());
+    lua_setfield(L, -2, "version");
+    open_type(L, WGL_WAITGROUP, wgl_open_waitgroup);
+    open_type(L, WGL_ERRGROUP, wgl_open_errgroup);
+    open_type(L, WGL_CONTEXT, wgl_open_context);
+    open_type(L, WGL_TASK, wgl_open_task);
+    return 1;
+}

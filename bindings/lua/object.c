@@ -1,0 +1,319 @@
+/* object.c - objects counted across states, the handles that Lua code holds, and ids to find an object again. */
+#include "wgl.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const type_names[WGL_KINDS] = {"waitgroup.WaitGroup", "waitgroup.ErrGroup", "waitgroup.Context",
+                                                  "waitgroup.Task"};
+static const char handle_mark; /* key of the kind in the metatables of handles */
+static const char handle_cache; /* registry key of the weak table from objects to handles */
+const char wgl_refused;
+
+const char *wgl_type_name(wgl_kind kind) { return type_names[kind]; }
+
+/* --- objects --- */
+
+/* Objects whose id was asked for. An id owns nothing: releasing the last reference takes the object out. */
+#define ID_BUCKETS 64
+static struct {
+    pthread_mutex_t lock;
+    lua_Integer next; /* 0: not chosen yet */
+    struct id_entry {
+        wgl_object *object;
+        struct id_entry *next;
+    } * buckets[ID_BUCKETS];
+} ids = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static atomic_int shared_contexts;
+
+static void ids_lock(void) { pthread_mutex_lock(&ids.lock); }
+static void ids_unlock(void) { pthread_mutex_unlock(&ids.lock); }
+
+/* The table stays usable in the child of a fork. */
+static void ids_at_fork(void) { pthread_atfork(ids_lock, ids_unlock, ids_unlock); }
+
+/* A small integer must not be a valid id by accident, nor an id of the last run one of this. */
+static lua_Integer first_id(void) {
+    uint64_t x = (uint64_t)wg_now() ^ (uint64_t)(uintptr_t)&x;
+    x = (x ^ x >> 31) * UINT64_C(0x9e3779b97f4a7c15);
+    return (lua_Integer)(x >> 16) + 4294967296;
+}
+
+static struct id_entry **id_bucket(lua_Integer id) { return &ids.buckets[(lua_Unsigned)id % ID_BUCKETS]; }
+
+static void id_remove(wgl_object *object) {
+    struct id_entry **at = id_bucket(object->id);
+    while (*at && (*at)->object != object)
+        at = &(*at)->next;
+    if (*at) {
+        struct id_entry *entry = *at;
+        *at = entry->next;
+        free(entry);
+    }
+}
+
+/* The id of `object`, made at the first call; 0 without memory. */
+static lua_Integer id_of(wgl_object *object) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, ids_at_fork);
+    ids_lock();
+    struct id_entry *entry;
+    if (object->id == 0 && (entry = malloc(sizeof *entry))) {
+        if (ids.next == 0)
+            ids.next = first_id();
+        object->id = ids.next++;
+        entry->object = object;
+        entry->next = *id_bucket(object->id);
+        *id_bucket(object->id) = entry;
+    }
+    lua_Integer id = object->id;
+    ids_unlock();
+    return id;
+}
+
+/* The object with `id`, with a reference, or NULL. One that is being destroyed has none left, and stays dead. */
+static wgl_object *id_find(lua_Integer id) {
+    wgl_object *found = NULL;
+    ids_lock();
+    for (struct id_entry *entry = *id_bucket(id); entry && !found; entry = entry->next)
+        if (entry->object->id == id) {
+            int refs = atomic_load(&entry->object->refs);
+            while (refs > 0 && !atomic_compare_exchange_weak(&entry->object->refs, &refs, refs + 1)) {}
+            if (refs > 0)
+                found = entry->object;
+        }
+    ids_unlock();
+    return found;
+}
+
+void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_object *)) {
+    atomic_init(&object->refs, 1);
+    atomic_init(&object->shared, false);
+    object->kind = kind;
+    object->id = 0;
+    object->destroy = destroy;
+}
+
+wgl_object *wgl_retain(wgl_object *object) {
+    atomic_fetch_add(&object->refs, 1);
+    return object;
+}
+
+void wgl_release(wgl_object *object) {
+    if (!object || atomic_fetch_sub(&object->refs, 1) != 1)
+        return;
+    if (atomic_load(&object->shared)) {
+        ids_lock();
+        if (object->id != 0)
+            id_remove(object);
+        ids_unlock();
+        if (object->kind != WGL_WAITGROUP)
+            atomic_fetch_sub(&shared_contexts, 1);
+    }
+    object->destroy(object);
+}
+
+void wgl_share(wgl_object *object) {
+    if (!atomic_exchange(&object->shared, true) && object->kind != WGL_WAITGROUP)
+        atomic_fetch_add(&shared_contexts, 1);
+}
+
+int wgl_shared_contexts(void) { return atomic_load(&shared_contexts); }
+
+/* --- errors --- */
+
+int wgl_error(lua_State *L, int level, const char *format, ...) {
+    luaL_where(L, level);
+    va_list arguments;
+    va_start(arguments, format);
+    lua_pushvfstring(L, format, arguments);
+    va_end(arguments);
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
+int wgl_argerror(lua_State *L, int level, int arg, const char *message) {
+    lua_Debug ar;
+    if (!lua_getstack(L, level - 1, &ar))
+        return wgl_error(L, level, "bad argument #%d (%s)", arg, message);
+    lua_getinfo(L, "n", &ar);
+    const char *name = ar.name ? ar.name : "?";
+    if (strcmp(ar.namewhat, "method") == 0 && --arg == 0)
+        return wgl_error(L, level, "calling '%s' on bad self (%s)", name, message);
+    return wgl_error(L, level, "bad argument #%d to '%s' (%s)", arg, name, message);
+}
+
+static int type_error(lua_State *L, int level, int arg, const char *expected) {
+    const char *actual = luaL_typename(L, arg);
+    if (luaL_getmetafield(L, arg, "__name") == LUA_TSTRING)
+        actual = lua_tostring(L, -1);
+    return wgl_argerror(L, level, arg, lua_pushfstring(L, "%s expected, got %s", expected, actual));
+}
+
+/* --- handles --- */
+
+static wgl_handle *test_handle(lua_State *L, int index) {
+    wgl_handle *handle = lua_touserdata(L, index);
+    if (!handle || lua_islightuserdata(L, index) || !lua_getmetatable(L, index))
+        return NULL;
+    bool ours = lua_rawgetp(L, -1, &handle_mark) == LUA_TNUMBER;
+    lua_pop(L, 2);
+    return ours ? handle : NULL;
+}
+
+wgl_object *wgl_test(lua_State *L, int index) {
+    wgl_handle *handle = test_handle(L, index);
+    return handle ? handle->object : NULL;
+}
+
+static wgl_handle *check_any(lua_State *L, int arg, const char *expected, int level) {
+    wgl_handle *handle = test_handle(L, arg);
+    if (!handle || !handle->object)
+        type_error(L, level, arg, expected);
+    return handle;
+}
+
+wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level) {
+    wgl_handle *handle = check_any(L, arg, type_names[kind], level);
+    if (handle->object->kind != kind)
+        type_error(L, level, arg, type_names[kind]);
+    if (handle->closed)
+        wgl_argerror(L, level, arg, lua_pushfstring(L, "this %s is closed", type_names[kind]));
+    return handle;
+}
+
+wgl_object *wgl_check(lua_State *L, int arg, wgl_kind kind, int level) {
+    return wgl_check_handle(L, arg, kind, level)->object;
+}
+
+wgl_handle *wgl_push_empty(lua_State *L, wgl_kind kind) {
+    wgl_handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    *handle = (wgl_handle){0};
+    luaL_setmetatable(L, type_names[kind]);
+    return handle;
+}
+
+void wgl_fill(lua_State *L, wgl_handle *handle, wgl_object *object) {
+    handle->object = object;
+    if (object->kind == WGL_ERRGROUP)
+        atomic_fetch_add(&((wgl_errgroup *)object)->handles, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, object);
+    lua_pop(L, 1);
+}
+
+void wgl_push(lua_State *L, wgl_object *object) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    bool known = lua_rawgetp(L, -1, object) == LUA_TUSERDATA;
+    lua_remove(L, -2);
+    if (known)
+        return;
+    lua_pop(L, 1);
+    wgl_handle *handle = wgl_push_empty(L, object->kind);
+    wgl_fill(L, handle, wgl_retain(object));
+}
+
+static int handle_gc(lua_State *L) {
+    wgl_handle *handle = lua_touserdata(L, 1);
+    wgl_object *object = handle->object;
+    handle->object = NULL;
+    wg_watch_free(handle->watch);
+    handle->watch = NULL;
+    if (object && object->kind == WGL_ERRGROUP)
+        atomic_fetch_sub(&((wgl_errgroup *)object)->handles, 1);
+    wgl_release(object);
+    return 0;
+}
+
+int wgl_set_closed(lua_State *L) {
+    wgl_handle *handle = check_any(L, 1, "a waitgroup object", 1);
+    wg_watch_free(handle->watch);
+    handle->watch = NULL;
+    handle->closed = true;
+    return 0;
+}
+
+int wgl_is_closed(lua_State *L) {
+    lua_pushboolean(L, check_any(L, 1, "a waitgroup object", 2)->closed);
+    return 1;
+}
+
+static int handle_id(lua_State *L) {
+    wgl_handle *handle = check_any(L, 1, "a waitgroup object", 1);
+    if (handle->closed)
+        return wgl_argerror(L, 1, 1, lua_pushfstring(L, "this %s is closed", type_names[handle->object->kind]));
+    wgl_share(handle->object);
+    lua_Integer id = id_of(handle->object);
+    if (id == 0)
+        return luaL_error(L, "not enough memory");
+    lua_pushinteger(L, id);
+    return 1;
+}
+
+/* attach(id): the handle and the name of its type, or nothing if there is no such object. */
+int wgl_attach(lua_State *L) {
+    lua_Integer id = luaL_checkinteger(L, 1);
+    wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
+    wgl_object *object = id_find(id);
+    if (!object)
+        return 0;
+    handle->object = object;
+    luaL_setmetatable(L, type_names[object->kind]);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    if (lua_rawgetp(L, -1, object) == LUA_TUSERDATA) {
+        handle->object = NULL;
+        wgl_release(object);
+    } else {
+        lua_settop(L, 2);
+        wgl_fill(L, handle, object);
+    }
+    lua_pushstring(L, type_names[object->kind]);
+    return 2;
+}
+
+/* The answers that event loops ask for beside a descriptor: readiness to read is all, and no timeout of its own. */
+static int handle_events(lua_State *L) {
+    lua_pushliteral(L, "r");
+    return 1;
+}
+
+static int handle_timeout(lua_State *L) {
+    lua_pushnil(L);
+    return 1;
+}
+
+static const luaL_Reg shared_methods[] = {
+    {"id", handle_id}, {"events", handle_events}, {"timeout", handle_timeout}, {NULL, NULL}};
+
+void wgl_new_type(lua_State *L, wgl_kind kind, const luaL_Reg *methods, lua_CFunction tostring) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache) == LUA_TNIL) {
+        lua_newtable(L);
+        lua_newtable(L);
+        lua_pushliteral(L, "v");
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    }
+    lua_pop(L, 1);
+    if (!luaL_newmetatable(L, type_names[kind])) {
+        lua_getfield(L, -1, "__index");
+        lua_remove(L, -2);
+        return;
+    }
+    lua_pushinteger(L, kind);
+    lua_rawsetp(L, -2, &handle_mark);
+    lua_pushcfunction(L, handle_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_newtable(L);
+    if (kind != WGL_TASK)
+        luaL_setfuncs(L, shared_methods, 0);
+    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "__index");
+    lua_remove(L, -2);
+}

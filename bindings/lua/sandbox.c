@@ -1,0 +1,257 @@
+/* sandbox.c - what keeps the tasks that one worker state runs from seeing each other's changes.
+ *
+ * Each task gets globals of its own: an empty table in front of the real one, which is put in the registry, so that code
+ * loaded by `require` and `load` sees it too. The libraries are empty tables in front of the real ones as well, emptied
+ * after the task. What cannot stand behind another table (package and its parts, the metatable of strings) is compared
+ * with a copy and put right. */
+#include "wgl.h"
+
+#include <string.h>
+
+#include <lualib.h>
+
+#include "waitgroup_lua.h"
+
+static const char base_key;      /* registry: the real globals */
+static const char front_key;     /* registry: the metatable of a task's globals */
+static const char libraries_key; /* registry: the list of tables in front of libraries */
+static const char copies_key;    /* registry: a list of table, copy, table, copy... */
+static const char files_key;     /* registry: the default input and output of the io library */
+
+static const char *const libraries[] = {LUA_STRLIBNAME, LUA_TABLIBNAME,  LUA_MATHLIBNAME, LUA_IOLIBNAME, LUA_OSLIBNAME,
+                                        LUA_COLIBNAME,  LUA_UTF8LIBNAME, LUA_DBLIBNAME,   NULL};
+static const char *const default_files[] = {"_IO_input", "_IO_output"};
+
+/* Copy all fields of the table at `from` into the one on top. */
+static void copy_fields(lua_State *L, int from) {
+    lua_pushnil(L);
+    while (lua_next(L, from)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+}
+
+/* pairs(t) of a table in front of another walks over both. */
+static int front_pairs(lua_State *L) {
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_newtable(L);
+    copy_fields(L, 2);
+    copy_fields(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);
+    lua_getfield(L, -1, "next");
+    lua_pushvalue(L, 3);
+    lua_pushnil(L);
+    return 3;
+}
+
+/* From the table on top to the metatable of tables in front of it. */
+static void push_front(lua_State *L) {
+    lua_createtable(L, 0, 3);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "__index");
+    lua_pushvalue(L, -2);
+    lua_pushcclosure(L, front_pairs, 1);
+    lua_setfield(L, -2, "__pairs");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_remove(L, -2);
+}
+
+/* The table on top will be put right after each task. Pops it. */
+static void keep(lua_State *L) {
+    int table = lua_gettop(L);
+    lua_newtable(L);
+    copy_fields(L, table);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &copies_key);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    lua_pushvalue(L, table);
+    lua_rawseti(L, -2, n + 1);
+    lua_pushvalue(L, table + 1);
+    lua_rawseti(L, -2, n + 2);
+    lua_settop(L, table - 1);
+}
+
+static void get_loaded(lua_State *L, const char *name) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+/* require "waitgroup" in a task: our Lua files are loaded with the real globals, for they serve all tasks to come. */
+int wgl_load_self(lua_State *L) {
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);                    /* 1 */
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);              /* 2 */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);                           /* 3 */
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &wgl_self_loader);
+    lua_setfield(L, 2, "waitgroup");
+    lua_getfield(L, 3, "require");
+    lua_pushliteral(L, "waitgroup");
+    int status = lua_pcall(L, 1, 1, 0);
+    lua_pushcfunction(L, wgl_load_self);
+    lua_setfield(L, 2, "waitgroup");
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    return status == LUA_OK ? 1 : lua_error(L);
+}
+
+void wgl_sandbox_open(lua_State *L) {
+    luaL_requiref(L, "waitgroup.core", luaopen_waitgroup_core, 0);
+    lua_pop(L, 1);
+    lua_pushglobaltable(L);
+    int base = lua_gettop(L);
+    lua_pushvalue(L, base);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &base_key);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &copies_key);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    int loaded = lua_gettop(L);
+    lua_newtable(L);
+    for (int i = 0; libraries[i]; i++)
+        if (lua_getfield(L, loaded, libraries[i]) == LUA_TTABLE) {
+            push_front(L);
+            lua_newtable(L);
+            lua_insert(L, -2);
+            lua_setmetatable(L, -2);
+            lua_pushvalue(L, -1);
+            lua_setfield(L, loaded, libraries[i]);
+            lua_pushvalue(L, -1);
+            lua_setfield(L, base, libraries[i]);
+            lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        } else
+            lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &libraries_key);
+    lua_pushliteral(L, "");
+    if (lua_getmetatable(L, -1)) {
+        lua_getfield(L, base, LUA_STRLIBNAME);
+        lua_setfield(L, -2, "__index");
+        keep(L);
+    }
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushcfunction(L, wgl_load_self);
+    lua_setfield(L, -2, "waitgroup");
+    keep(L);
+    get_loaded(L, LUA_LOADLIBNAME);
+    if (lua_istable(L, -1)) {
+        if (lua_getfield(L, -1, "searchers") == LUA_TTABLE)
+            keep(L);
+        else
+            lua_pop(L, 1);
+        keep(L);
+    }
+    lua_pushvalue(L, loaded);
+    keep(L);
+    lua_newtable(L);
+    for (int i = 0; i < 2; i++) {
+        lua_getfield(L, LUA_REGISTRYINDEX, default_files[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &files_key);
+    lua_pushvalue(L, base);
+    push_front(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &front_key);
+    lua_settop(L, base - 1);
+}
+
+void wgl_sandbox_enter(lua_State *L) {
+    lua_createtable(L, 0, 4);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, LUA_GNAME);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &front_key);
+    lua_setmetatable(L, -2);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, LUA_GNAME);
+    lua_pop(L, 1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+}
+
+/* Our own modules stay once they are loaded. */
+static bool is_ours(lua_State *L, int key) {
+    return lua_type(L, key) == LUA_TSTRING && strncmp(lua_tostring(L, key), "waitgroup", strlen("waitgroup")) == 0;
+}
+
+/* Make the table at `table` equal to `copy`. */
+static void put_right(lua_State *L, int table, int copy) {
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        int key = lua_gettop(L) - 1;
+        lua_pushvalue(L, key);
+        lua_rawget(L, copy);
+        if (!lua_rawequal(L, -1, -2) && !is_ours(L, key)) {
+            lua_pushvalue(L, key);
+            lua_insert(L, -2);
+            lua_rawset(L, table);
+        }
+        lua_settop(L, key);
+    }
+    lua_pushnil(L);
+    while (lua_next(L, copy)) {
+        int key = lua_gettop(L) - 1;
+        lua_pushvalue(L, key);
+        if (lua_rawget(L, table) == LUA_TNIL) {
+            lua_pushvalue(L, key);
+            lua_pushvalue(L, key + 1);
+            lua_rawset(L, table);
+        }
+        lua_settop(L, key);
+    }
+}
+
+static void empty(lua_State *L, int table) {
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, table);
+    }
+}
+
+/* debug.setmetatable can give one to every value of these types. */
+static void drop_type_metatables(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushboolean(L, 0);
+    lua_pushinteger(L, 0);
+    lua_pushlightuserdata(L, NULL);
+    lua_pushcfunction(L, wgl_load_self);
+    lua_pushthread(L);
+    for (int i = 0; i < 6; i++) {
+        lua_pushnil(L);
+        lua_setmetatable(L, -2);
+        lua_pop(L, 1);
+    }
+}
+
+void wgl_sandbox_leave(lua_State *L) {
+    int top = lua_gettop(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    drop_type_metatables(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &libraries_key);
+    for (lua_Integer i = (lua_Integer)lua_rawlen(L, top + 1); i > 0; i--) {
+        lua_rawgeti(L, top + 1, i);
+        empty(L, top + 2);
+        lua_settop(L, top + 1);
+    }
+    lua_settop(L, top);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &copies_key);
+    for (lua_Integer i = (lua_Integer)lua_rawlen(L, top + 1); i > 0; i -= 2) {
+        lua_rawgeti(L, top + 1, i - 1);
+        lua_rawgeti(L, top + 1, i);
+        put_right(L, top + 2, top + 3);
+        lua_settop(L, top + 1);
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &files_key);
+    for (int i = 0; i < 2; i++) {
+        lua_rawgeti(L, top + 2, i + 1);
+        lua_setfield(L, LUA_REGISTRYINDEX, default_files[i]);
+    }
+    lua_settop(L, top);
+    if (!lua_gc(L, LUA_GCISRUNNING))
+        lua_gc(L, LUA_GCRESTART);
+}

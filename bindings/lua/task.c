@@ -1,0 +1,281 @@
+/* task.c - a task on another thread, from the side of the state that starts it. */
+#include "wgl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_int unfinished;
+
+int wgl_unfinished_tasks(void) { return atomic_load(&unfinished); }
+
+/* --- life --- */
+
+static void destroy(wgl_object *object) {
+    wgl_task *task = (wgl_task *)object;
+    wgl_message_free(task->call);
+    wgl_message_free(task->preload);
+    wgl_message_free(task->results);
+    wg_error_release(task->error);
+    free(task->path);
+    free(task->cpath);
+    wgl_release(&task->group->object);
+    if (task->home)
+        wgl_home_release(task->home);
+    free(task);
+}
+
+static void begin(wgl_task *task) {
+    wgl_home *home = task->home;
+    atomic_fetch_add(&unfinished, 1);
+    wg_add(&task->done, 1);
+    pthread_mutex_lock(&home->lock);
+    task->next = home->tasks;
+    task->link = &home->tasks;
+    if (task->next)
+        task->next->link = &task->next;
+    home->tasks = task;
+    pthread_mutex_unlock(&home->lock);
+}
+
+static void end(wgl_task *task) {
+    wgl_home *home = task->home;
+    pthread_mutex_lock(&home->lock);
+    *task->link = task->next;
+    if (task->next)
+        task->next->link = task->link;
+    pthread_mutex_unlock(&home->lock);
+    atomic_fetch_sub(&unfinished, 1);
+    wg_done(&task->done);
+}
+
+/* The group has no more use for the task: it ended, or never started. */
+static void ended(void *arg) {
+    wgl_task *task = arg;
+    if (atomic_load(&task->started) == 0)
+        task->stopped = true;
+    wgl_message_free(task->call);
+    task->call = NULL;
+    end(task);
+    wgl_release(&task->object);
+}
+
+void wgl_tasks_abandon(wgl_home *home) {
+    for (;;) {
+        wgl_errgroup *group = NULL;
+        pthread_mutex_lock(&home->lock);
+        for (wgl_task *task = home->tasks; task && !group; task = task->next)
+            if (atomic_load(&task->group->handles) == 0 && wg_context_status(task->group->context->ctx) == WG_OK)
+                group = task->group;
+        if (group)
+            wgl_retain(&group->object);
+        pthread_mutex_unlock(&home->lock);
+        if (!group)
+            return;
+        wg_errgroup_cancel(group->group, NULL);
+        wgl_release(&group->object);
+    }
+}
+
+/* --- making one --- */
+
+static char *copy_text(lua_State *L, int index) {
+    const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+    char *copy = malloc(strlen(text) + 1);
+    if (!copy)
+        luaL_error(L, "not enough memory");
+    return strcpy(copy, text);
+}
+
+static void take_paths(lua_State *L, wgl_task *task) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "package") != LUA_TTABLE) {
+        lua_pop(L, 2);
+        return;
+    }
+    lua_getfield(L, -1, "path");
+    task->path = copy_text(L, -1);
+    lua_getfield(L, -2, "cpath");
+    task->cpath = copy_text(L, -1);
+    lua_pop(L, 4);
+}
+
+/* Names and loaders of package.preload. A loader that cannot cross becomes the reason, which `require` will give. */
+static void take_preload(lua_State *L, wgl_task *task) {
+    int top = lua_gettop(L);
+    wgl_refusal refusal;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushnil(L);
+    int count = 0;
+    while (lua_next(L, top + 1)) {
+        luaL_checkstack(L, 8, "too many preloaded modules");
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            lua_pop(L, 1);
+            continue;
+        }
+        wgl_message *copy = wgl_encode_loaders(L, lua_gettop(L), 1, &refusal);
+        wgl_message_free(copy);
+        if (!copy) {
+            lua_pushstring(L, refusal.text);
+            lua_replace(L, -2);
+        }
+        lua_pushvalue(L, -2); /* name, loader, name: the last goes on with the loop */
+        count += 2;
+    }
+    if (count > 0)
+        task->preload = wgl_encode_loaders(L, top + 2, count, &refusal);
+    lua_settop(L, top);
+}
+
+/* new_task(g, function | module, ...) -> task: errors are those of the Lua function that called. */
+static int new(lua_State *L) {
+    wgl_errgroup *group = (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 2);
+    wgl_refusal refusal;
+    bool by_name = lua_type(L, 2) == LUA_TSTRING;
+    wgl_blob *blob = NULL;
+    const char *name;
+    if (by_name) {
+        if (lua_gettop(L) == 2)
+            lua_pushnil(L);
+        if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
+            return wgl_argerror(L, 2, 3, lua_pushfstring(L, "the name of a function in module '%s', or nil, expected, got %s",
+                                                         lua_tostring(L, 2), luaL_typename(L, 3)));
+        name = lua_isnil(L, 3) ? lua_tostring(L, 2)
+                               : lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
+    } else if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2)) {
+        lua_Debug ar;
+        lua_pushvalue(L, 2);
+        lua_getinfo(L, ">S", &ar);
+        name = lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+    } else
+        return wgl_argerror(L, 2, 2,
+                            lua_pushfstring(L, "a Lua function or the name of a module expected, got %s",
+                                            lua_isfunction(L, 2) ? "a C function" : luaL_typename(L, 2)));
+    /* stack: 1 group, 2 ... arguments, name, blob, handle */
+    int last = lua_gettop(L) - 1;
+    if (by_name && lua_isnil(L, 3))
+        last = lua_gettop(L);
+    if (!by_name)
+        blob = wgl_push_blob(L, 2);
+    wgl_handle *handle = wgl_push_empty(L, WGL_TASK);
+    wgl_task *task = calloc(1, sizeof *task + strlen(name) + 1);
+    if (!task)
+        return luaL_error(L, "not enough memory");
+    strcpy(task->name, name);
+    task->by_name = by_name;
+    task->group = group;
+    wgl_retain(&group->object);
+    wgl_object_init(&task->object, WGL_TASK, destroy);
+    wgl_fill(L, handle, &task->object);
+    task->home = wgl_home_retain(wgl_home_of(L));
+    take_paths(L, task);
+    take_preload(L, task);
+    task->call = wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal);
+    if (!task->call)
+        return wgl_error(L, 2, "%s", refusal.text);
+    return 1;
+}
+
+static wgl_task *task_of(lua_State *L) { return (wgl_task *)wgl_test(L, 1); }
+
+/* submit(task, deadline, context) -> status: blocks the thread at the limit; TIMEOUT also if the context ends. Without
+ * a deadline it never blocks. */
+static int submit(lua_State *L) {
+    wgl_task *task = task_of(L);
+    wg_status status;
+    begin(task);
+    wgl_retain(&task->object);
+    if (lua_isnoneornil(L, 2))
+        status = wg_errgroup_try_go(task->group->group, wgl_worker_run, task, ended);
+    else {
+        wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
+        if (!lua_isnoneornil(L, 3))
+            until.context = ((wgl_context *)wgl_test(L, 3))->ctx;
+        status = wg_errgroup_go(task->group->group, wgl_worker_run, task, ended, &until);
+    }
+    if (status != WG_OK) {
+        end(task);
+        wgl_release(&task->object);
+    }
+    lua_pushinteger(L, status);
+    return 1;
+}
+
+/* --- looking at one --- */
+
+/* task_wait(task, deadline, context) -> status: blocks the thread. */
+static int wait(lua_State *L) {
+    wgl_task *task = (wgl_task *)wgl_check(L, 1, WGL_TASK, 2);
+    wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
+    if (!lua_isnoneornil(L, 3))
+        until.context = ((wgl_context *)wgl_check(L, 3, WGL_CONTEXT, 2))->ctx;
+    lua_pushinteger(L, task == wgl_worker_task() ? WG_DEADLOCK : wg_wait(&task->done, &until));
+    return 1;
+}
+
+static bool has_ended(wgl_task *task) { return wg_wait(&task->done, &(wg_until){.deadline = WG_POLL}) == WG_OK; }
+
+/* task_result(task): of one that has ended: true, results; or nil, value, traceback */
+static int result(lua_State *L) {
+    wgl_task *task = task_of(L);
+    if (task->results) {
+        lua_settop(L, 0);
+        lua_pushboolean(L, true);
+        return 1 + wgl_decode(L, task->results);
+    }
+    if (task->stopped && wg_context_status(task->group->context->ctx) != WG_OK)
+        return wgl_push_ended(L, task->group->context->ctx);
+    lua_pushnil(L);
+    wgl_push_error(L, task->error ? task->error : wg_error_cancelled());
+    wgl_push_traceback(L, task->error);
+    return 3;
+}
+
+static int done(lua_State *L) {
+    lua_pushboolean(L, has_ended((wgl_task *)wgl_check(L, 1, WGL_TASK, 1)));
+    return 1;
+}
+
+static int cancelled(lua_State *L) {
+    wgl_task *task = (wgl_task *)wgl_check(L, 1, WGL_TASK, 1);
+    lua_pushboolean(L, has_ended(task) && task->stopped);
+    return 1;
+}
+
+static int name(lua_State *L) {
+    lua_pushstring(L, ((wgl_task *)wgl_check(L, 1, WGL_TASK, 1))->name);
+    return 1;
+}
+
+static const char *state_of(wgl_task *task) {
+    if (!has_ended(task))
+        return atomic_load(&task->started) == 0 ? "waiting" : "running";
+    return task->results ? "ended" : task->stopped ? "cancelled" : "failed";
+}
+
+static int tostring(lua_State *L) {
+    wgl_task *task = task_of(L);
+    lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", task->name, state_of(task));
+    return 1;
+}
+
+/* task_started(task) -> nanoseconds since it began to run, or nil */
+static int started(lua_State *L) {
+    int64_t at = atomic_load(&task_of(L)->started);
+    if (at == 0)
+        return 0;
+    lua_pushinteger(L, wg_now() - at);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"done", done}, {"cancelled", cancelled}, {"name", name}, {NULL, NULL}};
+
+void wgl_open_task(lua_State *L) {
+    wgl_new_type(L, WGL_TASK, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_TASK));
+    lua_pushliteral(L, "a task");
+    lua_rawsetp(L, -2, &wgl_refused);
+    lua_pop(L, 1);
+}
+
+const luaL_Reg wgl_task_functions[] = {{"new_task", new},       {"submit", submit},         {"task_wait", wait},
+                                       {"task_result", result}, {"task_running_for", started}, {NULL, NULL}};

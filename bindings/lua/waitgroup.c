@@ -1,0 +1,106 @@
+/* waitgroup.c - the wait group as Lua sees it. */
+#include "wgl.h"
+
+#include <stdlib.h>
+
+static wg_waitgroup *check(lua_State *L) {
+    return &((wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 1))->wg;
+}
+
+/* Nothing changes when the count would leave its range: an error at `level`. */
+static int step(lua_State *L, wg_waitgroup *wg, lua_Integer n, int level) {
+    wg_status status = wg_add(wg, n);
+    if (status == WG_OK)
+        return 0;
+    int count = wg_count(wg);
+    if (status == WG_NEGATIVE)
+        return wgl_error(L, level, "the count of this wait group would become negative: it is %d, and %I was to be added",
+                         count, (LUAI_UACINT)n);
+    return wgl_error(L, level, "the count of this wait group would pass %d: it is %d, and %I was to be added",
+                     WG_COUNT_MAX, count, (LUAI_UACINT)n);
+}
+
+static int add(lua_State *L) {
+    wg_waitgroup *wg = check(L);
+    return step(L, wg, luaL_optinteger(L, 2, 1), 1);
+}
+
+static int done(lua_State *L) { return step(L, check(L), -1, 1); }
+
+static int count(lua_State *L) {
+    lua_pushinteger(L, wg_count(check(L)));
+    return 1;
+}
+
+static int pollfd(lua_State *L) {
+    wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
+    if (!handle->watch && wg_watch_new(&handle->watch, &((wgl_waitgroup *)handle->object)->wg) != WG_OK)
+        return luaL_error(L, "no file descriptor is left for a wait group");
+    lua_pushinteger(L, wg_watch_fd(handle->watch));
+    return 1;
+}
+
+static int tostring(lua_State *L) {
+    wgl_handle *handle = lua_touserdata(L, 1);
+    if (handle->closed)
+        lua_pushliteral(L, "waitgroup.WaitGroup (closed)");
+    else
+        lua_pushfstring(L, "waitgroup.WaitGroup (count %d)", (int)wg_count(&((wgl_waitgroup *)handle->object)->wg));
+    return 1;
+}
+
+static void destroy(wgl_object *object) { free(object); }
+
+/* new(n): errors are those of the Lua function that calls. */
+static int new(lua_State *L) {
+    lua_Integer n = 0;
+    if (!lua_isnoneornil(L, 1)) {
+        int is_integer;
+        n = lua_tointegerx(L, 1, &is_integer);
+        if (!is_integer)
+            return wgl_argerror(L, 2, 1, lua_pushfstring(L, "integer expected, got %s", luaL_tolstring(L, 1, NULL)));
+        if (n < 0 || n > WG_COUNT_MAX)
+            return wgl_argerror(L, 2, 1, lua_pushfstring(L, "a count is 0 to %d, got %I", WG_COUNT_MAX, (LUAI_UACINT)n));
+    }
+    wgl_handle *handle = wgl_push_empty(L, WGL_WAITGROUP);
+    wgl_waitgroup *object = malloc(sizeof *object);
+    if (!object)
+        return luaL_error(L, "not enough memory");
+    object->wg = (wg_waitgroup)WG_INIT;
+    wgl_object_init(&object->object, WGL_WAITGROUP, destroy);
+    wg_add(&object->wg, n);
+    wgl_fill(L, handle, &object->object);
+    return 1;
+}
+
+/* waitgroup_wait(wg, deadline, context) -> status: blocks the thread. */
+static int wait(lua_State *L) {
+    wgl_waitgroup *object = (wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 2);
+    wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
+    if (!lua_isnoneornil(L, 3))
+        until.context = ((wgl_context *)wgl_check(L, 3, WGL_CONTEXT, 2))->ctx;
+    lua_pushinteger(L, wg_wait(&object->wg, &until));
+    return 1;
+}
+
+/* waitgroup_add(wg): one more; errors are those of the Lua function that calls. */
+static int task_add(lua_State *L) {
+    return step(L, &((wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 2))->wg, 1, 2);
+}
+
+/* waitgroup_done(wg): for a task that ends, whatever the user did to the handle or the count. */
+static int task_done(lua_State *L) {
+    wg_done(&((wgl_waitgroup *)wgl_test(L, 1))->wg);
+    return 0;
+}
+
+static const luaL_Reg methods[] = {{"add", add},       {"done", done},     {"count", count},
+                                   {"pollfd", pollfd}, {"getfd", pollfd}, {NULL, NULL}};
+
+void wgl_open_waitgroup(lua_State *L) { wgl_new_type(L, WGL_WAITGROUP, methods, tostring); }
+
+const luaL_Reg wgl_waitgroup_functions[] = {{"waitgroup", new},
+                                            {"waitgroup_wait", wait},
+                                            {"waitgroup_add", task_add},
+                                            {"waitgroup_done", task_done},
+                                            {NULL, NULL}};

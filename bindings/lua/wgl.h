@@ -1,0 +1,222 @@
+/* wgl.h - what the files of the Lua binding share. The data model comes first, then what each file offers.
+ *
+ * Three things live longer than a Lua state, are made by malloc and counted:
+ *   an object   what a handle refers to: a wait group, an error group, a context, or a task of a thread
+ *   a message   Lua values as bytes, on their way to another state
+ *   a home      what other threads may touch of a Lua state: never the state itself
+ * A handle is a userdata with one pointer to its object. */
+#ifndef WGL_H
+#define WGL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include <waitgroup.h>
+
+#if LUA_VERSION_NUM != 504
+#error "the waitgroup module is written for Lua 5.4"
+#endif
+
+/* --- objects and handles: object.c --- */
+
+typedef enum wgl_kind { WGL_WAITGROUP, WGL_ERRGROUP, WGL_CONTEXT, WGL_TASK, WGL_KINDS } wgl_kind;
+
+typedef struct wgl_object {
+    atomic_int refs;
+    wgl_kind kind;
+    atomic_bool shared; /* another state may know it: its id was asked for, or a handle to it was sent */
+    lua_Integer id;     /* 0: never asked for; under the lock of the table of ids */
+    void (*destroy)(struct wgl_object *object);
+} wgl_object;
+
+typedef struct wgl_waitgroup {
+    wgl_object object;
+    wg_waitgroup wg;
+} wgl_waitgroup;
+
+typedef struct wgl_context {
+    wgl_object object;
+    wg_context *ctx;
+} wgl_context;
+
+typedef struct wgl_errgroup {
+    wgl_object object;
+    wg_errgroup *group;
+    wgl_context *context; /* its context as an object, with a reference */
+    atomic_int handles;   /* in all states */
+    int64_t grace;        /* nanoseconds, 0 for none */
+    int interrupt;        /* thread tasks look for cancellation every so many instructions; 0: never */
+    char name[];
+} wgl_errgroup;
+
+typedef struct wgl_handle {
+    wgl_object *object;
+    wg_watch *watch; /* made by the first pollfd of a wait group or an error group */
+    bool closed;     /* no more calls by the user; the scheduler may still end its tasks */
+} wgl_handle;
+
+void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_object *));
+wgl_object *wgl_retain(wgl_object *object);
+void wgl_release(wgl_object *object);
+void wgl_share(wgl_object *object);
+
+/* How many contexts and error groups of the process are shared. */
+int wgl_shared_contexts(void);
+
+/* Push the one handle of this state to `object`. Takes no reference of the caller's. */
+void wgl_push(lua_State *L, wgl_object *object);
+
+/* Reserve a handle first, so that no memory error can come between an object and the handle that frees it. */
+wgl_handle *wgl_push_empty(lua_State *L, wgl_kind kind);
+void wgl_fill(lua_State *L, wgl_handle *handle, wgl_object *object);
+
+/* The object at `index`, or NULL if it is none of ours. Never raises. */
+wgl_object *wgl_test(lua_State *L, int index);
+
+/* The object at argument `arg`, open and of `kind`; else an error at `level` (1: the caller of the C function; 2: the
+ * caller of the Lua function that called it). */
+wgl_object *wgl_check(lua_State *L, int arg, wgl_kind kind, int level);
+wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level);
+
+/* Like luaL_argerror and luaL_error, at `level`. */
+int wgl_argerror(lua_State *L, int level, int arg, const char *message);
+int wgl_error(lua_State *L, int level, const char *format, ...);
+
+/* Create the metatable of `kind`, with the methods that all kinds share; leaves its methods on the stack. */
+void wgl_new_type(lua_State *L, wgl_kind kind, const luaL_Reg *methods, lua_CFunction tostring);
+const char *wgl_type_name(wgl_kind kind);
+int wgl_attach(lua_State *L);
+int wgl_set_closed(lua_State *L);
+int wgl_is_closed(lua_State *L);
+
+/* Metatables of tables that must not be copied carry this key, with the word for it. */
+extern const char wgl_refused;
+
+/* --- the home of a state: home.c --- */
+
+typedef struct wgl_task wgl_task;
+typedef struct wgl_failure wgl_failure;
+typedef struct wgl_watch_node wgl_watch_node;
+
+typedef struct wgl_home {
+    atomic_int refs;
+    _Atomic(wgl_watch_node *) fired; /* pushed by any thread, taken by the state */
+    atomic_bool listening;           /* the state sleeps on the descriptors below: write to wake it */
+    int event_fd, timer_fd, epoll_fd; /* -1 until needed */
+    pid_t pid;                        /* the process that opened them */
+    wgl_watch_node *taken;            /* nodes that fired, in order; this and the next by the state's own thread only */
+    wgl_watch_node *watching;         /* all nodes */
+    pthread_mutex_t lock;             /* guards the rest */
+    bool closed;                      /* the state is gone */
+    _Atomic(wgl_failure *) dead;      /* failures whose values in the state can be let go */
+    wgl_task *tasks;                  /* thread tasks that the state started and that have not ended */
+} wgl_home;
+
+wgl_home *wgl_home_of(lua_State *L);
+wgl_home *wgl_home_retain(wgl_home *home);
+void wgl_home_release(wgl_home *home);
+void wgl_open_home(lua_State *L);
+extern const luaL_Reg wgl_home_functions[];
+
+/* --- copies between states: copy.c --- */
+
+typedef struct wgl_message wgl_message;
+typedef struct wgl_blob wgl_blob; /* the code of a function, shared by all messages that carry it */
+
+/* Why a value cannot cross. */
+typedef struct wgl_refusal {
+    char text[300];
+} wgl_refusal;
+
+/* Copy the `count` values from `first` on. `what` and `number` name the first in a refusal: "argument", 2. `blob`: the
+ * code of the first value, or NULL. Never raises. NULL: refused, or no memory. */
+wgl_message *wgl_encode(lua_State *L, int first, int count, const char *what, int number, wgl_blob *blob,
+                        wgl_refusal *refusal);
+/* Functions in a preload table: C functions may cross too, which stay valid as long as their libraries do. */
+wgl_message *wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal);
+wgl_message *wgl_message_text(const char *text); /* one string; NULL without memory */
+/* Push the values; how many. May raise. */
+int wgl_decode(lua_State *L, const wgl_message *message);
+void wgl_message_free(wgl_message *message);
+
+/* Push the code of the Lua function at `index` as a userdata and return it. May raise. */
+wgl_blob *wgl_push_blob(lua_State *L, int index);
+
+/* --- errors as values: failure.c --- */
+
+/* The value at `index` as an error with one reference. `traceback`: index of a string, or 0. `keep`: let this state
+ * find the very value again. May raise. */
+wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep);
+/* The same around a plain text, without a state. Never raises. */
+wg_error *wgl_failure_text(const char *text);
+/* Push the value of `error`, nil for NULL; and its traceback, or nil. */
+void wgl_push_error(lua_State *L, const wg_error *error);
+void wgl_push_traceback(lua_State *L, const wg_error *error);
+/* Let go of the values in this state whose errors are gone. */
+void wgl_failures_collect(lua_State *L, wgl_home *home);
+void wgl_failures_close(wgl_home *home);
+void wgl_open_failures(lua_State *L);
+
+/* --- the three objects --- */
+
+void wgl_open_waitgroup(lua_State *L);
+void wgl_open_context(lua_State *L);
+void wgl_open_errgroup(lua_State *L);
+extern const luaL_Reg wgl_waitgroup_functions[];
+extern const luaL_Reg wgl_context_functions[];
+extern const luaL_Reg wgl_errgroup_functions[];
+
+/* A new object around `ctx`, whose reference passes to it; NULL without memory: then the reference is given up. */
+wgl_context *wgl_context_wrap(wg_context *ctx);
+/* Push the outcome of waiting for `ctx`: nil, "cancelled" or "deadline exceeded", cause. */
+int wgl_push_ended(lua_State *L, const wg_context *ctx);
+/* The words of the two ways to end. */
+const char *wgl_end_word(wg_status status);
+
+/* --- tasks on threads --- */
+
+struct wgl_task {
+    wgl_object object;
+    wg_waitgroup done;    /* one until the task has ended */
+    wgl_errgroup *group;  /* with a reference */
+    wgl_home *home;       /* of the state that started it, with a reference; listed there until the end */
+    wgl_task *next, **link;
+    wgl_message *call;    /* the function and its arguments; or module, function name and arguments */
+    wgl_message *preload; /* names and loaders of package.preload; may be NULL */
+    char *path, *cpath;
+    bool by_name;
+    _Atomic int64_t started; /* wg_now() when it began to run; 0: it has not */
+    bool stopped;         /* it never started, or it stopped because its group was cancelled */
+    wgl_message *results;
+    wg_error *error;
+    char name[];
+};
+
+void wgl_open_task(lua_State *L);
+extern const luaL_Reg wgl_task_functions[];
+int wgl_unfinished_tasks(void);
+void wgl_tasks_abandon(wgl_home *home);
+
+/* worker.c: the pool, its threads and their states. */
+wg_pool *wgl_pool(void);
+wg_error *wgl_worker_run(void *task, wg_context *ctx); /* a wg_task_fn */
+wgl_task *wgl_worker_task(void); /* the task that this thread runs, or NULL */
+extern const char wgl_drain;     /* registry key of the function that lets a state's coroutine tasks end */
+
+/* sandbox.c: what keeps the tasks of one state from seeing each other. */
+void wgl_sandbox_open(lua_State *L);
+void wgl_sandbox_enter(lua_State *L);
+void wgl_sandbox_leave(lua_State *L);
+int wgl_load_self(lua_State *L);    /* the loader of this module in a worker */
+extern const char wgl_self_loader;  /* registry key of the parent's loader for it, if it was preloaded there */
+
+/* module.c: handles need the Lua half of the module. */
+void wgl_need_module(lua_State *L);
+
+#endif

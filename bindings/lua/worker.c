@@ -1,0 +1,281 @@
+/* worker.c - the threads that run tasks, and the Lua states they keep.
+ *
+ * A thread keeps one state and runs one task after the other in it. A core that lets a thread run another task inside
+ * a task's wait gets a second state for it, one for each depth, so no state is ever entered twice. */
+#define _GNU_SOURCE /* signal sets */
+#include "wgl.h"
+
+#include <lualib.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "waitgroup_lua.h"
+
+typedef struct level {
+    struct level *outer, *inner;
+    lua_State *L;   /* NULL until needed */
+    wgl_task *task; /* that runs here */
+} level;
+
+static _Thread_local level *current; /* the innermost level that runs a task, or NULL */
+static _Thread_local level *outermost;
+
+static struct {
+    pthread_mutex_t lock;
+    wg_lua_host host;
+} hosting = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+const char wgl_drain;
+const char wgl_self_loader;
+static const char traceback_key; /* registry key of the traceback of the last error */
+
+wgl_task *wgl_worker_task(void) { return current ? current->task : NULL; }
+
+/* --- states --- */
+
+void wg_lua_set_host(const wg_lua_host *host) {
+    pthread_mutex_lock(&hosting.lock);
+    hosting.host = host ? *host : (wg_lua_host){0};
+    pthread_mutex_unlock(&hosting.lock);
+}
+
+static int open_state(lua_State *L) {
+    const wg_lua_host *host = lua_touserdata(L, 1);
+    luaL_openlibs(L);
+    if (host->prepare)
+        host->prepare(L, host->data);
+    wgl_sandbox_open(L);
+    return 0;
+}
+
+static lua_State *new_state(void) {
+    pthread_mutex_lock(&hosting.lock);
+    wg_lua_host host = hosting.host;
+    pthread_mutex_unlock(&hosting.lock);
+    lua_State *L = host.new_state ? host.new_state(host.data) : luaL_newstate();
+    if (!L)
+        return NULL;
+    lua_pushcfunction(L, open_state);
+    lua_pushlightuserdata(L, &host);
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+        return L;
+    lua_close(L);
+    return NULL;
+}
+
+/* The next level in, with a state; NULL without memory. */
+static level *push_level(void) {
+    level **slot = current ? &current->inner : &outermost;
+    if (!*slot && (*slot = calloc(1, sizeof **slot)))
+        (*slot)->outer = current;
+    if (!*slot || !((*slot)->L || ((*slot)->L = new_state())))
+        return NULL;
+    return current = *slot;
+}
+
+static void close_levels(void) {
+    level *at = outermost;
+    outermost = NULL;
+    while (at) {
+        level *inner = at->inner;
+        if (at->L)
+            lua_close(at->L);
+        free(at);
+        at = inner;
+    }
+}
+
+/* --- threads --- */
+
+static void *thread(void *pool) {
+    wg_pool_work(pool);
+    close_levels();
+    return NULL;
+}
+
+/* Signals are for the threads of the host. */
+static bool start_thread(void *data, wg_pool *pool) {
+    (void)data;
+    pthread_t id;
+    pthread_attr_t detached;
+    sigset_t all, old;
+    if (pthread_attr_init(&detached) != 0)
+        return false;
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool started = pthread_create(&id, &detached, thread, pool) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&detached);
+    return started;
+}
+
+static wg_pool *the_pool;
+
+static void make_pool(void) { wg_pool_new(&the_pool, &(wg_pool_host){.start = start_thread}); }
+
+wg_pool *wgl_pool(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_pool);
+    return the_pool;
+}
+
+/* --- running a task --- */
+
+typedef struct run {
+    wgl_task *task;
+    wg_error *error;
+} run;
+
+static int on_error(lua_State *L) {
+    luaL_traceback(L, L, NULL, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static void on_count(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    wg_status status = wg_context_status(wgl_worker_task()->group->context->ctx);
+    if (status == WG_OK)
+        return;
+    lua_pushstring(L, wgl_end_word(status));
+    lua_error(L);
+}
+
+static int refuse_loader(lua_State *L) {
+    return luaL_error(L, "this preloaded module is not here: %s", lua_tostring(L, lua_upvalueindex(1)));
+}
+
+/* package.path, package.cpath and package.preload as they were where the task was started. */
+static void set_packages(lua_State *L, const wgl_task *task) {
+    if (!task->path)
+        return;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "package") == LUA_TTABLE) {
+        lua_pushstring(L, task->path);
+        lua_setfield(L, -2, "path");
+        lua_pushstring(L, task->cpath);
+        lua_setfield(L, -2, "cpath");
+    }
+    lua_pop(L, 2);
+    if (!task->preload)
+        return;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    int preload = lua_gettop(L), count = wgl_decode(L, task->preload);
+    for (int i = preload + 1; i < preload + count; i += 2) {
+        lua_pushvalue(L, i + 1);
+        if (lua_isstring(L, -1))
+            lua_pushcclosure(L, refuse_loader, 1);
+        if (strcmp(lua_tostring(L, i), "waitgroup") != 0)
+            lua_setfield(L, preload, lua_tostring(L, i));
+        else if (lua_tocfunction(L, -1) != wgl_load_self)
+            lua_rawsetp(L, LUA_REGISTRYINDEX, &wgl_self_loader);
+    }
+    lua_settop(L, preload - 1);
+}
+
+/* module, function name or nil, arguments -> function, arguments */
+static void find_function(lua_State *L) {
+    lua_getglobal(L, "require");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    int module = lua_gettop(L);
+    if (!lua_isnil(L, 2)) {
+        if (!lua_istable(L, module))
+            luaL_error(L, "module '%s' is a %s, not a table with functions", lua_tostring(L, 1), luaL_typename(L, module));
+        lua_pushvalue(L, 2);
+        if (lua_gettable(L, module) == LUA_TNIL)
+            luaL_error(L, "module '%s' has no function '%s'", lua_tostring(L, 1), lua_tostring(L, 2));
+        lua_remove(L, module);
+    } else if (lua_istable(L, module) && !luaL_getmetafield(L, module, "__call"))
+        luaL_error(L, "module '%s' is a table, not a function: name the function to call", lua_tostring(L, 1));
+    lua_settop(L, module);
+    lua_replace(L, 2);
+    lua_remove(L, 1);
+}
+
+static int call(lua_State *L) {
+    const wgl_task *task = lua_touserdata(L, 1);
+    set_packages(L, task);
+    lua_settop(L, 0);
+    int count = wgl_decode(L, task->call);
+    if (task->by_name) {
+        find_function(L);
+        count--;
+    }
+    if (task->group->interrupt > 0)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, task->group->interrupt);
+    lua_call(L, count - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* Calls the function below `arguments` values, keeps its results; its error goes to `r`, unless there is one. */
+static bool protected(lua_State *L, int arguments, run *r) {
+    int function = lua_gettop(L) - arguments;
+    lua_pushcfunction(L, on_error);
+    lua_insert(L, function);
+    int status = lua_pcall(L, arguments, LUA_MULTRET, function);
+    lua_sethook(L, NULL, 0, 0);
+    lua_remove(L, function);
+    if (status == LUA_OK)
+        return true;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
+    if (!r->error)
+        r->error = wgl_failure_new(L, -2, status == LUA_ERRRUN ? lua_gettop(L) : 0, false);
+    lua_settop(L, function - 1);
+    return false;
+}
+
+static void run_task(lua_State *L, run *r) {
+    int top = lua_gettop(L);
+    lua_pushcfunction(L, call);
+    lua_pushlightuserdata(L, r->task);
+    if (protected(L, 1, r)) {
+        wgl_refusal refusal;
+        r->task->results = wgl_encode(L, top + 1, lua_gettop(L) - top, "result", 1, NULL, &refusal);
+        if (!r->task->results)
+            r->error = wgl_failure_text(refusal.text);
+    }
+    lua_settop(L, top);
+}
+
+static int execute(lua_State *L) {
+    run *r = lua_touserdata(L, 1);
+    wgl_sandbox_enter(L);
+    run_task(L, r);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
+        protected(L, 0, r);
+    wgl_sandbox_leave(L);
+    return 0;
+}
+
+wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
+    (void)ctx;
+    run r = {.task = arg};
+    atomic_store(&r.task->started, wg_now());
+    level *here = push_level();
+    if (here) {
+        lua_State *L = here->L;
+        here->task = r.task;
+        lua_pushcfunction(L, execute);
+        lua_pushlightuserdata(L, &r);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+            if (!r.error)
+                r.error = wgl_failure_text(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "a task was lost");
+            lua_close(L); /* it may be half way between two tasks */
+            here->L = NULL;
+        }
+        here->task = NULL;
+        current = here->outer;
+    } else
+        r.error = wgl_failure_text("cannot open a Lua state for a thread: not enough memory");
+    if (r.error) {
+        wgl_message_free(r.task->results);
+        r.task->results = NULL;
+        r.task->error = wg_error_retain(r.error);
+        r.task->stopped = wg_errgroup_is_echo(r.task->group->group, r.error);
+    }
+    return r.error;
+}

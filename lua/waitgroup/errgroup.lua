@@ -1,0 +1,259 @@
+--- Error groups: the methods that may wait or start tasks. The others are in C.
+local core = require "waitgroup.core"
+local scheduler = require "waitgroup.scheduler"
+
+local error, ipairs, pairs, setmetatable = error, ipairs, pairs, setmetatable
+local OK <const>, OUT_OF_TIME <const>, NO_ROOM <const> = core.OK, core.TIMEOUT, core.LIMIT
+local POLL <const>, FOREVER <const> = scheduler.POLL, scheduler.FOREVER
+
+local metatable = core.ErrGroup
+local ErrGroup = metatable.__index
+
+-- Groups with a grace period, and their tasks that may not have ended: to name who does not.
+local timed = setmetatable({}, { __mode = "k" })
+
+--- From now on the tasks of `group` are remembered.
+local function remember_tasks(group)
+  timed[group] = {}
+end
+
+-- What is wrong with a call that the core answered with `status`; nil if that is an outcome.
+local misuse = {
+  [core.DEADLOCK] = "deadlock: %s",
+  [core.FORKED] = "this error group was left behind in the parent process by a fork: make a new one",
+}
+local outcomes = {
+  [OK] = true, [OUT_OF_TIME] = true, [NO_ROOM] = true, [core.FINISHED] = true, [core.CANCELLED] = true,
+  [core.DEADLINE] = true, [core.FAILED] = true,
+}
+
+-- Raises, at the caller of the method that calls this, unless `status` is an outcome.
+local function check(status, deadlock)
+  if not outcomes[status] then
+    error((misuse[status] or core.strstatus(status)):format(deadlock), 3)
+  end
+end
+
+local NO_SLOT <const> = "every task of this error group waits for room in it"
+
+-- What to return when the core took no task.
+local function refused(group, status)
+  if status == NO_ROOM then
+    return nil, "limit"
+  elseif status == core.FINISHED then
+    return nil, "finished"
+  end
+  return core.context_ended(core.errgroup_context(group))
+end
+
+-- Wait at the limit until `take()` is not refused for want of room. Nil if the context of the running task ended.
+local function wait_for_room(group, take, argument)
+  local context = scheduler.context()
+  while true do
+    local status = take(argument)
+    if status ~= NO_ROOM then
+      return status, context
+    end
+    if scheduler.wait(group, "room", context, FOREVER) == scheduler.CANCELLED and not core.cancelled(group) then
+      return nil, context
+    end
+  end
+end
+
+local function start_coroutine(group, fn, ...)
+  local tasks = timed[group]
+  if not tasks then
+    return scheduler.spawn_in_group(group, fn, ...)
+  end
+  local task = scheduler.spawn_timed(group, fn, ...)
+  tasks[task] = true
+  return task
+end
+
+function ErrGroup:go(fn, ...)
+  core.check_callable(fn, 2)
+  local status = core.enter(self)
+  if status == NO_ROOM then
+    local context
+    status, context = wait_for_room(self, core.enter, self)
+    if not status then
+      return core.context_ended(context)
+    end
+  end
+  if status ~= OK then
+    check(status, NO_SLOT)
+    return refused(self, status)
+  end
+  return start_coroutine(self, fn, ...)
+end
+
+function ErrGroup:try_go(fn, ...)
+  core.check_callable(fn, 2)
+  local status = core.enter(self)
+  if status ~= OK then
+    check(status, NO_SLOT)
+    return refused(self, status)
+  end
+  return start_coroutine(self, fn, ...)
+end
+
+local function started_thread(group, task)
+  if timed[group] then
+    timed[group][task] = true
+  end
+  scheduler.in_scope(task)
+  return task
+end
+
+function ErrGroup:thread(...)
+  local task = core.new_task(self, ...)
+  local status = core.submit(task)
+  if status == NO_ROOM then
+    local context
+    if scheduler.alone() then
+      context = scheduler.context()
+      repeat
+        status = core.submit(task, FOREVER, context)
+      until status ~= core.INTERRUPTED
+      if status == OUT_OF_TIME then
+        status = nil
+      end
+    else
+      status, context = wait_for_room(self, core.submit, task)
+    end
+    if not status then
+      return core.context_ended(context)
+    end
+  end
+  if status ~= OK then
+    check(status, NO_SLOT)
+    return refused(self, status)
+  end
+  return started_thread(self, task)
+end
+
+function ErrGroup:try_thread(...)
+  local task = core.new_task(self, ...)
+  local status = core.submit(task)
+  if status ~= OK then
+    check(status, NO_SLOT)
+    return refused(self, status)
+  end
+  return started_thread(self, task)
+end
+
+-- The tasks that a wait left behind when the grace period was over, in words; nil if there are none.
+local function left_behind(group)
+  if not timed[group] or core.unfinished(group) == 0 then
+    return nil
+  end
+  local names = {}
+  for task in pairs(timed[group]) do
+    local running_for = (scheduler.is_coroutine(task) and scheduler.running_for or core.task_running_for)(task)
+    if running_for then
+      names[#names + 1] = ("%s (for %.3g s)"):format(task:name(), running_for / 1e9)
+    end
+  end
+  table.sort(names)
+  return ("left behind after the grace period of %g s: %s"):format(
+    core.errgroup_grace(group) / 1e9, table.concat(names, ", "))
+end
+
+-- Wait until the core has an outcome, or the deadline passes.
+local function wait_on(group, deadline, no_yield)
+  local context = core.errgroup_grace(group) > 0 and core.errgroup_context(group) or nil
+  local grace_end
+  while true do
+    local status, value, traceback = core.errgroup_wait(group, POLL)
+    if status ~= OUT_OF_TIME then
+      return status, value, traceback
+    end
+    local until_when = deadline
+    if context and core.cancelled(group) then -- the core counts the grace from about now: look when it must be over
+      grace_end = grace_end and core.now() + 1000000 or core.now() + core.errgroup_grace(group)
+      until_when = deadline == FOREVER and grace_end or deadline < grace_end and deadline or grace_end
+    end
+    local reason = scheduler.wait(group, "zero", not grace_end and context or nil, until_when, no_yield)
+    if reason == scheduler.TIMEOUT and until_when == deadline then
+      return core.errgroup_wait(group, POLL)
+    end
+  end
+end
+
+-- The outcome of a wait as Lua has it.
+local function outcome(group, status, value, traceback)
+  if status == OUT_OF_TIME then
+    return nil, "timeout"
+  end
+  local note = left_behind(group)
+  if status == core.FAILED then
+    return nil, value, note and (traceback or "") .. "\n" .. note or traceback
+  elseif status == OK and not note then
+    return true
+  elseif status == OK then
+    return true, nil, note
+  end
+  local why = status == core.CANCELLED and "cancelled" or "deadline exceeded"
+  if note then
+    return nil, why, value, note
+  end
+  return nil, why, value
+end
+
+local OWN_GROUP <const> = "a task waits for the error group that it belongs to"
+
+function ErrGroup:wait(timeout)
+  core.errgroup_open(self)
+  local deadline = core.deadline(timeout, 2)
+  local status, value, traceback
+  if scheduler.in_task_of(self) then
+    status = core.DEADLOCK
+  else
+    status, value, traceback = core.errgroup_wait(self, POLL)
+  end
+  if status == OUT_OF_TIME then
+    if scheduler.alone() then
+      repeat -- after a signal, Lua gets to see what its handler did
+        status, value, traceback = core.errgroup_wait(self, deadline)
+      until status ~= core.INTERRUPTED
+    elseif deadline == POLL then
+      if not scheduler.in_task() then
+        scheduler.step()
+      end
+      status, value, traceback = core.errgroup_wait(self, POLL)
+    else
+      status, value, traceback = wait_on(self, deadline)
+    end
+  end
+  check(status, OWN_GROUP)
+  return outcome(self, status, value, traceback)
+end
+
+--- Cancel the group. True if this call did it. Callbacks of this state run before it returns.
+function ErrGroup:cancel(cause)
+  core.errgroup_open(self)
+  local ended = core.context_cancel(core.errgroup_context(self), cause)
+  scheduler.collect()
+  return ended
+end
+
+--- Cancel if there is an error, wait without yielding, and close the handle: the outcome of the wait.
+function ErrGroup:close(err)
+  if core.is_closed(self) then
+    return true
+  end
+  if err ~= nil then
+    self:cancel(err)
+  end
+  check(scheduler.in_task_of(self) and core.DEADLOCK or OK, OWN_GROUP)
+  local status, value, traceback = wait_on(self, FOREVER, true)
+  check(status, OWN_GROUP)
+  core.set_closed(self)
+  return outcome(self, status, value, traceback)
+end
+
+function metatable.__close(self, err)
+  ErrGroup.close(self, err)
+end
+
+return { remember_tasks = remember_tasks }
