@@ -274,14 +274,18 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;
 
+    wg_context_retain(ctx); /* giving up the last reference meanwhile does no harm */
     struct wg_waiter w = {.contexts = 0};
     wg_status status = WG_OK;
     if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, until->context, WG_ON_CONTEXT))
         status = wg_waiter_sleep(&w, until);
     wg_waiter_leave(&w);
     if (wg_context_status(ctx) != WG_OK)
-        return WG_OK;
-    return status != WG_OK ? status : wg_context_status(until->context);
+        status = WG_OK;
+    else if (status == WG_OK)
+        status = wg_context_status(until->context);
+    wg_context_release(ctx);
+    return status;
 }
 
 wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg) {

@@ -271,23 +271,33 @@ static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until) {
     return status != WG_OK ? status : WG_TIMEOUT;
 }
 
-static wg_status take_slot(wg_errgroup *g, const wg_until *until) {
+/* Take a slot, sleeping for it if need be. */
+static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until) {
     for (;;) {
-        wg_status status = try_take_slot(g);
-        if (status != WG_LIMIT)
-            return status;
         if (wg_passed(until->deadline) || (until->context && wg_context_status(until->context) != WG_OK))
             return WG_TIMEOUT;
+        wg_status status = WG_LIMIT;
         for (int i = 0; i < SPINS && status == WG_LIMIT && wg_worth_spinning(); i++) {
             wg_pause();
             status = try_take_slot(g);
         }
-        if (status != WG_LIMIT)
-            return status;
-        status = sleep_for_slot(g, until);
+        if (status == WG_LIMIT)
+            status = sleep_for_slot(g, until);
+        if (status == WG_LIMIT)
+            status = try_take_slot(g);
         if (status != WG_LIMIT)
             return status;
     }
+}
+
+static wg_status take_slot(wg_errgroup *g, const wg_until *until) {
+    wg_status status = try_take_slot(g);
+    if (status == WG_LIMIT) {
+        wg_errgroup_retain(g); /* giving up the last reference meanwhile does no harm */
+        status = wait_for_slot(g, until);
+        wg_errgroup_release(g); /* with a slot taken, the tasks' reference is there */
+    }
+    return status;
 }
 
 int wg_errgroup_limit(const wg_errgroup *g) {
