@@ -38,18 +38,18 @@ end
 -- The body that the service on `port` answers with; an error that is the status if that is not 200.
 function http.get(port)
   local context = waitgroup.current_context()
-  local connection <close> = assert(socket.connect("127.0.0.1", port))
+  local connection = assert(socket.connect("127.0.0.1", port))
   connection:send("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
   connection:settimeout(0)
-  local answer = {}
-  repeat
-    if not readable(connection, context) then
-      context:check()
-    end
-    local chunk, why, partial = connection:receive("*a")
-    answer[#answer + 1] = chunk or partial
-  until why ~= "timeout"
-  local status, body = table.concat(answer):match("^HTTP/1.%d ([^\r]*)\r\n.-\r\n\r\n(.*)$")
+  local answer, all = "", nil
+  while not all and readable(connection, context) do
+    local _, partial
+    all, _, partial = connection:receive("*a")
+    answer = answer .. (all or partial)
+  end
+  connection:close()
+  context:check()
+  local status, body = answer:match("^HTTP/1.%d ([^\r]*)\r\n.-\r\n\r\n(.*)$")
   if status ~= "200 OK" then
     error(status or "no answer", 0)
   end

@@ -12,7 +12,7 @@ TOP = Path(__file__).resolve().parents[2]
 HANG = 120  # seconds; tells a hang from a slow machine
 COMMANDS = {
     "python": lambda name: [sys.executable, f"{TOP}/examples/python/{name}.py"],
-    "lua": lambda name: ["lua5.4", f"{TOP}/examples/lua/{name}.lua"],
+    "lua": lambda name: [f"{TOP}/tools/in-tree-lua", f"{TOP}/examples/lua/{name}.lua"],
     "c": lambda name: [f"{TOP}/build/examples/{name}"],
 }
 

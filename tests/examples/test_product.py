@@ -28,16 +28,16 @@ def test_the_product_story(scenes):
     assert both["availability"][0] == "7 in stock"
     assert both["price"][0] == "19.99"
     assert both["product"][0] == "7 in stock at 19.99"
-    assert both["product"][1] >= 100
+    assert both["product"][1] >= 99
 
     assert failing["price"][0] == failing["product"][0] == "503 Service Unavailable"
     assert failing["availability"][0] == "cancelled"
-    assert 20 <= failing["availability"][1] < FAR_BELOW_5000
-    assert failing["product"][1] < FAR_BELOW_5000
+    assert failing["availability"][1] < FAR_BELOW_5000
+    assert 19 <= failing["product"][1] < FAR_BELOW_5000
 
     assert slow["price"][0] == "19.99"
     assert slow["availability"][0] == "cancelled"
     assert slow["product"][0] == "deadline exceeded"
-    assert 150 <= slow["product"][1] < FAR_BELOW_5000
+    assert 149 <= slow["product"][1] < FAR_BELOW_5000
 
     assert re.fullmatch(r"(\w+( \w+)* 0(, )?)+", left_over["left over"])
