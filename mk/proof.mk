@@ -29,5 +29,8 @@ $(SIM_DIR)/%.o: tests/core/sim/%.c $(SIM_HEADERS) mk/proof.mk
 	$(CC) $(SIM_CFLAGS) -D_GNU_SOURCE -c -o $@ $<
 
 .PHONY: test-sim verify-sim
-test-sim: $(SIM) setup ## the C core under a deterministic scheduler: some thousand schedules
-	$(PYTHON) tools/run_cmocka.py build/reports/sim.xml $(SIM)
+verify-sim: $(SIM) ## the same under very many schedules, and all of those with few preemptions
+	$(SIM) --seeds 50000 --limit 200000
+
+test-sim: setup $(SIM) ## the C core under a deterministic scheduler: some thousand schedules
+	@$(PYTHON) tools/run_cmocka.py build/reports/sim.xml $(SIM)

@@ -1,9 +1,9 @@
 # The suites of `make test`. Each target test-SUITE writes the JUnit report build/reports/SUITE.xml; tools/run_cmocka.py
 # (C), `pytest --junitxml` and tools/busted_report.lua (busted) do so.
 
-ALL_SUITES := core python lua examples docs tools
+ALL_SUITES := core sim python lua examples docs tools
 # For as long as parts are missing:
-SUITES := $(if $(wildcard mk/test-core.mk),core) $(if $(wildcard mk/python.mk),python) $(if $(wildcard mk/lua.mk),lua) \
+SUITES := $(if $(wildcard mk/test-core.mk),core) $(if $(wildcard mk/proof.mk),sim) $(if $(wildcard mk/python.mk),python) $(if $(wildcard mk/lua.mk),lua) \
     $(if $(wildcard pyproject.toml),$(if $(wildcard mk/python.mk),$(if $(wildcard mk/lua.mk),examples docs)) tools)
 
 .PHONY: test
