@@ -21,7 +21,7 @@ PY_READY_LINT := $(VENV)/.ready-lint
 PY_READY_BENCH := $(VENV)/.ready-bench
 
 .PHONY: setup
-setup: system-build system-test $(if $(wildcard pyproject.toml),$(PY_READY)) ## install what building and testing need
+setup: system-build system-test $(PY_READY) ## install what building and testing need
 
 system-%: FORCE
 	@tools/system-packages $*

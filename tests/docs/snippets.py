@@ -4,12 +4,14 @@ A block of `python`, `lua` or `c` is a whole program. If a block of `output` fol
 prints, where `...` stands for any text. A block of `sh` holds commands for a reader, one a line.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 TOP = Path(__file__).resolve().parents[2]
+CORE_A = Path(os.environ.get("CORE_A", TOP / "build/core-futex-eventfd/libwaitgroup.a"))
 DOCUMENTS = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("**/*.md"))]
 LANGUAGES = ("python", "lua", "c", "sh", "output")
 

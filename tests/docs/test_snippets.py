@@ -1,13 +1,12 @@
 """Every program in the documents runs, succeeds, and prints what the document says."""
 
-import os
 import re
 import shlex
 import subprocess
 import sys
 
 import pytest
-from snippets import DOCUMENTS, LANGUAGES, TOP, Snippet, all_snippets, blocks
+from snippets import CORE_A, DOCUMENTS, LANGUAGES, TOP, Snippet, all_snippets, blocks
 
 HANG = 120  # seconds; tells a hang from a slow machine
 
@@ -39,7 +38,7 @@ def run_c(snippet, directory):
             "-Werror",
             f"-I{TOP}/core/include",
             "snippet.c",
-            os.environ["CORE_A"],
+            CORE_A,
             "-pthread",
             "-o",
             "snippet",

@@ -1,18 +1,16 @@
 """The version is written once, in the header; everything else agrees with it."""
 
 import ctypes
-import os
 import re
 import subprocess
-from pathlib import Path
 
 import cwaitgroup
-from snippets import TOP
+from snippets import CORE_A, TOP
 
 VERSION = re.search(
     r'^#define WG_VERSION "(\d+\.\d+\.\d+)"$', (TOP / "core/include/waitgroup/status.h").read_text(), re.MULTILINE
 )[1]
-CORE = Path(os.environ["CORE_A"]).parent
+CORE = CORE_A.parent
 
 
 def test_shared_library():

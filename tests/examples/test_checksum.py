@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -118,6 +119,7 @@ def test_ctrl_c_stops_it(command, tmp_path):
 
 def test_shows_progress_on_a_terminal_only(command, tree):
     terminal, its_other_side = os.openpty()
+    termios.tcsetwinsize(its_other_side, (24, 80))
     with open(terminal, "rb", buffering=0) as seen:
         process = subprocess.Popen(
             [*command("checksum"), tree], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=its_other_side
