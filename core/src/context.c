@@ -125,6 +125,7 @@ static wg_context *first_child(wg_context *ctx) {
 /* Give `ctx` its status, and wake who sleeps on it. False if it has one already. */
 static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
     struct wg_stripe *stripe = wg_stripe_of(ctx);
+    struct wg_wakes wakes = {.count = 0};
     wg_lock_take(&stripe->lock);
     bool won = wg_context_status(ctx) == WG_OK;
     if (won) {
@@ -133,9 +134,9 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
         wg_store_release32(&ctx->status, status);
         if (ctx->has_signal && ctx->signal_epoch == wg_fork_epoch())
             wg_signal_raise(&ctx->signal);
-        wg_sleepers_wake(stripe, ctx);
+        wg_sleepers_wake(stripe, ctx, &wakes);
     }
-    wg_lock_give(&stripe->lock);
+    wg_stripe_give(stripe, &wakes);
     return won;
 }
 
@@ -163,8 +164,9 @@ static bool end(wg_context *ctx, wg_status status, wg_error *cause, bool inherit
         if (c->timed)
             wg_timer_remove(&c->timer);
         struct wg_stripe *stripe = wg_stripe_of(c);
+        struct wg_wakes none = {.count = 0};
         wg_lock_take(&stripe->lock);
-        wg_observers_call(stripe, &c->observers, c);
+        wg_observers_call(stripe, &c->observers, c, &none);
         wg_lock_give(&stripe->lock);
         wg_context_release(c);
     }

@@ -43,8 +43,8 @@ bool wg_count_admit(wg_waitgroup *wg, int32_t limit);
 bool wg_count_leave(wg_waitgroup *wg, bool *last);
 
 /* One down under the stripe's lock, gate or no gate; returns what is left. Opens the gate if that is room under `limit`:
- * whoever is told of room must find it. Wakes who waits for zero; their observers are called with the lock let go. */
-int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_t limit);
+ * whoever is told of room must find it. At zero it wakes who waits, and calls the observers with the lock let go. */
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_t limit, struct wg_wakes *wakes);
 
 /* Gate it; false if there is room under `limit`. Under the stripe's lock, as is the next. */
 bool wg_count_gate(wg_waitgroup *wg, int32_t limit);

@@ -151,22 +151,22 @@ static struct goer *goer_of(struct wg_sleeper *sleeper) {
 }
 
 /* Under the lock: wake the goer whose sleeper this is, with `bit`. */
-static void wake_goer(wg_errgroup *g, struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit) {
+static void wake_goer(wg_errgroup *g, struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes) {
     g->own_blocked -= goer_of(sleeper)->held;
-    wg_sleeper_wake(stripe, sleeper, bit);
+    wg_sleeper_wake(stripe_of(g), sleeper, bit, wakes);
 }
 
 /* Under the lock, with `left` slots in use: if all of them are held by sleeping goers, no slot will ever be given back.
  * Then the one that came last hears of it. */
-static void break_deadlock(wg_errgroup *g, struct wg_stripe *stripe, int32_t left) {
+static void break_deadlock(wg_errgroup *g, int32_t left, struct wg_wakes *wakes) {
     struct wg_sleeper *last = NULL;
     if (g->own_blocked == 0 || g->own_blocked != (unsigned)left)
         return;
-    for (struct wg_sleeper *s = stripe->sleepers; s; s = s->next)
+    for (struct wg_sleeper *s = stripe_of(g)->sleepers; s; s = s->next)
         if (s->subject == &g->limit && goer_of(s)->held > 0)
             last = s;
     if (last)
-        wake_goer(g, stripe, last, WG_ON_DEADLOCK);
+        wake_goer(g, last, WG_ON_DEADLOCK, wakes);
 }
 
 /* The slot of a task that has ended, while somebody wants it: hand it over, or give it back and tell. */
@@ -174,20 +174,21 @@ static void give_slot_gated(wg_errgroup *g) {
     struct wg_stripe *stripe = stripe_of(g);
     wg_errgroup_retain(g); /* the step down may release the last reference but this one */
     bool last = false;
+    struct wg_wakes wakes = {.count = 0};
     wg_lock_take(&stripe->lock);
     struct wg_sleeper *goer = wg_sleeper_first(stripe, &g->limit);
     if (goer && wg_count(&g->tasks) <= limit_of(g)) {
-        wake_goer(g, stripe, goer, WG_ON_SUBJECT);
+        wake_goer(g, goer, WG_ON_SUBJECT, &wakes);
         ungate_if_unwanted(g, stripe);
     } else {
-        int32_t left = wg_count_leave_locked(&g->tasks, stripe, limit_of(g));
+        int32_t left = wg_count_leave_locked(&g->tasks, stripe, limit_of(g), &wakes);
         last = left == 0;
-        break_deadlock(g, stripe, left);
+        break_deadlock(g, left, &wakes);
         if (left < limit_of(g))
-            wg_observers_call(stripe, &g->room, g);
+            wg_observers_call(stripe, &g->room, g, &wakes);
         ungate_if_unwanted(g, stripe);
     }
-    wg_lock_give(&stripe->lock);
+    wg_stripe_give(stripe, &wakes);
     if (last)
         wg_errgroup_release(g);
     wg_errgroup_release(g);
@@ -310,24 +311,26 @@ wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit) {
         return WG_INVALID;
     struct wg_stripe *stripe = stripe_of(g);
     struct wg_sleeper *goer;
+    struct wg_wakes wakes = {.count = 0};
     wg_lock_take(&stripe->lock);
     wg_store_relaxed32(&g->limit, (uint32_t)limit);
     while ((goer = wg_sleeper_first(stripe, &g->limit)) && wg_count_admit(&g->tasks, limit))
-        wake_goer(g, stripe, goer, WG_ON_SUBJECT);
+        wake_goer(g, goer, WG_ON_SUBJECT, &wakes);
     if (wg_count(&g->tasks) < limit) { /* then nobody sleeps for it */
         wg_count_ungate(&g->tasks);
-        wg_observers_call(stripe, &g->room, g);
+        wg_observers_call(stripe, &g->room, g, &wakes);
     }
     ungate_if_unwanted(g, stripe);
-    wg_lock_give(&stripe->lock);
+    wg_stripe_give(stripe, &wakes);
     return WG_OK;
 }
 
 static void tell_of_end(void *group) {
     wg_errgroup *g = group;
     struct wg_stripe *stripe = stripe_of(g);
+    struct wg_wakes none = {.count = 0};
     wg_lock_take(&stripe->lock);
-    wg_observers_call(stripe, &g->room, g);
+    wg_observers_call(stripe, &g->room, g, &none);
     wg_lock_give(&stripe->lock);
 }
 

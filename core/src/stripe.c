@@ -48,17 +48,26 @@ struct wg_sleeper *wg_sleeper_first(struct wg_stripe *stripe, const void *subjec
     return first_from(stripe->sleepers, subject);
 }
 
-void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit) {
+void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes) {
     wg_a32 *word = sleeper->word;
     wg_sleeper_unlink(stripe, sleeper);
     wg_or_release32(word, bit);
-    wg_unpark_one(word);
+    if (wakes->count < sizeof wakes->words / sizeof *wakes->words)
+        wakes->words[wakes->count++] = word;
+    else
+        wg_unpark_one(word);
 }
 
-void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject) {
+void wg_stripe_give(struct wg_stripe *stripe, struct wg_wakes *wakes) {
+    wg_lock_give(&stripe->lock);
+    for (; wakes->count > 0; wakes->count--)
+        wg_unpark_one(wakes->words[wakes->count - 1]);
+}
+
+void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject, struct wg_wakes *wakes) {
     for (struct wg_sleeper *s = wg_sleeper_first(stripe, subject), *next; s; s = next) {
         next = first_from(s->next, subject);
-        wg_sleeper_wake(stripe, s, s->bit);
+        wg_sleeper_wake(stripe, s, s->bit, wakes);
     }
 }
 
@@ -104,7 +113,7 @@ static void call_unlink(struct wg_stripe *stripe, struct wg_call *call) {
     }
 }
 
-void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject) {
+void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject, struct wg_wakes *wakes) {
     struct wg_call call = {.caller = wg_self()};
     detach(list, subject, &call.pending);
     if (!call.pending)
@@ -117,7 +126,7 @@ void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void 
         void *arg = observer->arg_;
         observer_unlink(observer);
         call.running = observer;
-        wg_lock_give(&stripe->lock);
+        wg_stripe_give(stripe, wakes);
         fn(arg);
         wg_lock_take(&stripe->lock);
         call.running = NULL;

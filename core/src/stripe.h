@@ -7,8 +7,9 @@
  *   sleepers   threads that sleep until something happens to a subject, in the order of their coming. A sleeper lives
  *              on its thread's stack; each thread has a park word of its own. Only its owner links it. Its owner or
  *              whoever makes the thing happen unlinks it, under the lock; then, still under the lock, sets its bit in
- *              the park word. With the bit set the owner may return, so the sleeper is not touched after that, and the
- *              wake goes to the word's address only.
+ *              the park word. With the bit set the owner may return, so the sleeper is not touched after that. The wake
+ *              goes to the word's address only, and comes when the lock has been let go, since the woken thread may
+ *              want it next.
  *   observers  those of wait groups (see observer.h). A context's are in the context.
  *   calls      observers being called now, so that wg_unobserve_sync can wait for them. */
 #ifndef WG_STRIPE_H
@@ -35,7 +36,16 @@ struct wg_stripe {
     struct wg_call *calls;
 };
 
+/* The words of threads to wake when the lock is let go. More than fit are woken at once. */
+struct wg_wakes {
+    const wg_a32 *words[16];
+    unsigned count;
+};
+
 struct wg_stripe *wg_stripe_of(const void *object);
+
+/* Let go of the lock and wake. */
+void wg_stripe_give(struct wg_stripe *stripe, struct wg_wakes *wakes);
 
 /* All of these are called with the stripe's lock held. */
 
@@ -45,16 +55,16 @@ void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper);
 bool wg_sleeper_unlink(struct wg_stripe *stripe, struct wg_sleeper *sleeper);
 /* The one that has slept longest on `subject`, or NULL. */
 struct wg_sleeper *wg_sleeper_first(struct wg_stripe *stripe, const void *subject);
-/* Unlink it, set `bit` in its word and wake its thread. */
-void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit);
+/* Unlink it, set `bit` in its word, and add that to the wakes. */
+void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes);
 /* The same for all who sleep on `subject`, each with its own bit. */
-void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject);
+void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject, struct wg_wakes *wakes);
 
 /* Add an observer of `subject` to `list`. */
 void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg), void *arg);
-/* Call each observer of `subject` that is in `list` now, in the order in which they were added. The lock is let go during each call, and held again at the
- * end. */
-void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject);
+/* Call each observer of `subject` that is in `list` now, in the order in which they were added. The lock is let go
+ * during each call, with the wakes before the first, and held again at the end. */
+void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject, struct wg_wakes *wakes);
 
 /* The three unobserve calls of an object whose stripe this is; they take and give the lock themselves. */
 bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sync);

@@ -29,13 +29,14 @@ static bool of_parent(uint64_t state) {
  * acquire half of acq_rel hands on to the sleepers what all earlier steps down released. */
 static bool to_zero(wg_waitgroup *wg, uint64_t state) {
     struct wg_stripe *stripe = wg_stripe_of(wg);
+    struct wg_wakes wakes = {.count = 0};
     wg_lock_take(&stripe->lock);
     bool stepped = wg_cas_acq_rel64(wg_state(wg), &state, step(state, -(int64_t)wg_count_of(state)));
     if (stepped) {
-        wg_sleepers_wake(stripe, wg);
-        wg_observers_call(stripe, &stripe->observers, wg);
+        wg_sleepers_wake(stripe, wg, &wakes);
+        wg_observers_call(stripe, &stripe->observers, wg, &wakes);
     }
-    wg_lock_give(&stripe->lock);
+    wg_stripe_give(stripe, &wakes);
     return stepped;
 }
 
@@ -169,7 +170,7 @@ bool wg_count_leave(wg_waitgroup *wg, bool *last) {
     return false;
 }
 
-int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_t limit) {
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_t limit, struct wg_wakes *wakes) {
     uint64_t state = wg_load_relaxed64(wg_state(wg)), next;
     int32_t left;
     do {
@@ -179,8 +180,8 @@ int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_
             next &= ~WG_GATED;
     } while (!wg_cas_acq_rel64(wg_state(wg), &state, next));
     if (left == 0 && (state & WG_SLEEPERS)) {
-        wg_sleepers_wake(stripe, wg);
-        wg_observers_call(stripe, &stripe->observers, wg);
+        wg_sleepers_wake(stripe, wg, wakes);
+        wg_observers_call(stripe, &stripe->observers, wg, wakes);
     }
     return left;
 }
