@@ -5,6 +5,7 @@ that takes this back.
 """
 
 import sys
+from contextlib import nullcontext
 
 
 def _asyncio_loop():
@@ -115,27 +116,31 @@ async def _wait_for_outcome(group):
             await _wait(observe_tasks_and_end)
 
 
-def _cancellations():
-    """What the running loop raises in a task that is cancelled, and a context manager inside which a task that has been
-    cancelled may wait once more."""
+def _cancellation():
+    """What the running loop raises in a task that is cancelled."""
     if _trio_task() is not None:
         import trio
 
-        return trio.Cancelled, trio.CancelScope(shield=True)
+        return trio.Cancelled
     import asyncio
-    from contextlib import nullcontext
 
-    return asyncio.CancelledError, nullcontext()
+    return asyncio.CancelledError
+
+
+def _once_more():
+    """A context manager inside which a task that has been cancelled may await again. The scopes of trio and of anyio
+    would go on cancelling it."""
+    library = sys.modules.get("anyio") or (_trio_task() is not None and sys.modules.get("trio"))
+    return library.CancelScope(shield=True) if library else nullcontext()
 
 
 async def _wait_or_cancel(group):
     """Wait for the outcome. Cancelling the waiting task cancels the group, and lets its tasks unwind first."""
-    cancellation, once_more = _cancellations()
     try:
         await _wait_for_outcome(group)
-    except cancellation:
+    except _cancellation():
         group.cancel("the task that awaits the group was cancelled")
-        with once_more:
+        with _once_more():
             await _wait_for_outcome(group)
         raise
 

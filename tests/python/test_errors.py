@@ -191,9 +191,12 @@ def test_another_contexts_cancelled_in_the_body_wins():
 
 
 def test_a_group_dropped_after_its_error_leaves_no_cycle():
+    def boom():
+        raise Boom
+
     def use_a_group():
         g = ErrGroup()
-        g.go(raise_, Boom())
+        g.go(boom)
         try:
             g.wait()
         except Boom as error:

@@ -1,0 +1,172 @@
+"""The limit: how many tasks are unfinished at once, and what go() and try_go() do when there is no room."""
+
+import threading
+import time
+from contextlib import nullcontext
+
+import pytest
+from conftest import HANG, until
+
+from cwaitgroup import Cancelled, DeadlockError, ErrGroup
+
+
+def test_never_more_than_the_limit():
+    active, most, lock = 0, 0, threading.Lock()
+
+    def task():
+        nonlocal active, most
+        with lock:
+            active += 1
+            most = max(most, active)
+        time.sleep(0.0005)
+        with lock:
+            active -= 1
+
+    with ErrGroup(limit=10) as g:
+        for _ in range(500):
+            g.go(task)
+    assert 1 < most <= 10 and g.completed == 500
+
+
+def test_try_go_fills_the_limit_and_no_more(gate):
+    with ErrGroup(limit=42) as g:
+        tasks = [g.try_go(gate.wait) for _ in range(43)]
+        assert None not in tasks[:42] and tasks[42] is None
+        assert g.try_go(len, "x") is None
+        gate.set()
+        until(lambda: g.completed == 42)
+        until(lambda: (task := g.try_go(len, "x")) is not None and task.result() == 1)
+
+
+def test_go_blocks_until_there_is_room(gate):
+    with ErrGroup(limit=1) as g:
+        g.go(gate.wait)
+        threading.Timer(0.05, gate.set).start()
+        start = time.monotonic()
+        g.go(len, "x")
+        assert time.monotonic() - start >= 0.04
+
+
+def test_a_slot_is_free_when_its_task_is_waited_for():
+    with ErrGroup(limit=1) as g:
+        for _ in range(300):
+            g.go(len, "x")
+    assert g.completed == 300
+
+
+@pytest.mark.parametrize("cause", [None, "enough"])
+def test_cancellation_wakes_a_blocked_go(gate, cause):
+    g = ErrGroup(limit=1)
+    g.go(gate.wait)
+    threading.Timer(0.05, g.cancel, [cause]).start()
+    with pytest.raises(Cancelled):
+        g.go(len, "x")
+    gate.set()
+    with nullcontext() if cause is None else pytest.raises(Cancelled):
+        g.wait()
+
+
+def test_an_error_wakes_a_blocked_go():
+    def fail():
+        time.sleep(0.02)
+        raise KeyError
+
+    with pytest.raises(KeyError), ErrGroup(limit=1) as g:
+        while True:
+            g.go(fail)
+
+
+@pytest.mark.parametrize("limit", [0, -1, -(2**70), False])
+def test_a_limit_below_one_is_refused(limit):
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        ErrGroup(limit)
+    g = ErrGroup(3)
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        g.limit = limit
+    assert g.limit == 3
+
+
+def test_limit_is_shown():
+    assert ErrGroup().limit is None
+    assert ErrGroup(None).limit is None
+    assert ErrGroup(limit=7).limit == 7
+    assert ErrGroup(2**70).limit is None  # more than can ever be counted is no limit
+    with pytest.raises(TypeError, match="cannot be deleted"):
+        del ErrGroup(1).limit
+
+
+def test_more_room_lets_blocked_calls_in(gate):
+    with ErrGroup(limit=1) as g:
+        g.go(gate.wait)
+        ran = threading.Event()
+        thread = threading.Thread(target=g.go, args=(ran.set,))
+        thread.start()
+        assert not ran.wait(0.02)
+        g.limit = 2
+        assert ran.wait(HANG)
+        thread.join()
+        g.limit = None
+        assert g.limit is None
+        for _ in range(50):
+            g.go(gate.wait)
+        gate.set()
+
+
+def test_less_room_takes_effect_as_tasks_end(gate):
+    with ErrGroup(limit=5) as g:
+        for _ in range(5):
+            g.go(gate.wait)
+        g.limit = 2
+        assert g.limit == 2
+        assert g.try_go(len, "x") is None
+        gate.set()
+        until(lambda: g.try_go(len, "x"))
+
+
+def test_resizing_while_tasks_come_and_go():
+    with ErrGroup(limit=1) as g:
+        with ErrGroup() as resizers:
+
+            def resize():
+                for i in range(300):
+                    g.limit = None if i % 7 == 0 else i % 5 + 1
+
+            resizers.go(resize)
+            for _ in range(2000):
+                g.go(int)
+    assert g.completed == 2000
+
+
+def test_certain_deadlock_in_go(gate):
+    """All tasks that the limit allows wait in go() for room that only they could make."""
+    g = ErrGroup(limit=2)
+    both = threading.Barrier(2)
+
+    def task():
+        both.wait()
+        g.go(len, "x")
+
+    g.go(task)
+    g.go(task)
+    with pytest.raises(DeadlockError, match=r"ErrGroup.go\(\): called from the group's own task '.*task'.*limit"):
+        g.wait()
+
+
+def test_waiting_from_inside():
+    g = ErrGroup()
+
+    def inside():
+        with pytest.raises(DeadlockError, match="ErrGroup.wait.*own task '.*inside'.*wait for itself"):
+            g.wait()
+        with pytest.raises(DeadlockError, match="as_completed.*own task"):
+            next(g.as_completed())
+        return "ok"
+
+    task = g.go(inside)
+    g.wait()
+    assert task.result() == "ok"
+
+
+def test_try_go_inside_a_task_is_fine():
+    with ErrGroup(limit=1) as g:
+        assert g.go(lambda: g.try_go(len, "x")).result() is None
