@@ -36,6 +36,7 @@ struct sim_thread {
     bool interruptible;
     bool impatient;   /* in a PCT run: its timeout comes as if it were runnable */
     bool nervous;     /* in a PCT run: it wakes without reason */
+    enum { NOT, LETS_RUN, RUNS_THROUGH } spins; /* how it goes through a busy loop */
     struct sim_thread *joins;
     uint64_t priority; /* in a PCT run */
     void (*fn)(void *arg);

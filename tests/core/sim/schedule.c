@@ -227,22 +227,26 @@ static struct option next_by_priority(bool may_stay, bool pause) {
     return best.thread ? best : earliest();
 }
 
-/* First of all go on with the running thread; what else could happen instead costs a preemption. */
+/* The next one that can run after the running one, in turn; itself if there is no other. */
+static struct sim_thread *next_in_turn(void) {
+    unsigned id = engine->current->id;
+    do
+        id = (id + 1) % engine->thread_count;
+    while (engine->threads[id].state != RUNNABLE);
+    return &engine->threads[id];
+}
+
+/* First of all go on with the running thread, or, if it is in a busy loop, with the next in turn; what else could happen
+ * instead costs a preemption. */
 static struct option next_in_search(bool may_stay, bool pause) {
     struct option options[3 * MAX_THREADS];
     unsigned n = 0;
     bool can_preempt = engine->preemptions < engine->scenario->exhaustive;
-    if (may_stay && !pause)
-        options[n++] = (struct option){engine->current, RUN};
-    if (n == 0)
+    if (may_stay)
+        options[n++] = (struct option){pause ? next_in_turn() : engine->current, RUN};
+    if (!may_stay || (can_preempt && !pause))
         n = list(options, n, runnable_other, RUN);
-    else if (can_preempt)
-        n = list(options, n, runnable_other, RUN);
-    unsigned free_choices = may_stay && !pause ? 1 : n;
-    if (n == 0 && may_stay) {
-        options[n++] = (struct option){engine->current, RUN};
-        free_choices = 1;
-    }
+    unsigned free_choices = may_stay ? 1 : n;
     if (n == 0)
         return earliest();
     if (can_preempt) {
@@ -286,10 +290,26 @@ static void dispatch(bool may_stay, bool pause) {
     switch_to(next.thread);
 }
 
+/* A busy loop lets others run at each pause; but some run through at once, as if the others stood still: so that what
+ * comes after a vain loop is tried too. */
+static bool keeps_spinning(const char *what, bool pause) {
+    struct sim_thread *me = engine->current;
+    bool can_preempt = engine->preemptions < engine->scenario->exhaustive;
+    if (!pause && strcmp(what, "load") != 0)
+        me->spins = NOT;
+    else if (pause && me->spins == NOT) {
+        me->spins = LETS_RUN;
+        if (engine->search != EXHAUSTIVE ? one_in(4) : can_preempt && choose(2, true) == 1)
+            me->spins = RUNS_THROUGH;
+    }
+    return me->spins == RUNS_THROUGH;
+}
+
 void step(const char *what, const void *address, void *where, bool pause) {
     if (++engine->steps > MAX_STEPS)
         sim_fail("no end after %u steps: threads keep each other busy without getting anywhere", MAX_STEPS);
-    dispatch(true, pause);
+    if (!keeps_spinning(what, pause))
+        dispatch(true, pause);
     engine->trace[engine->traced++ % TRACE] =
         (struct trace){engine->current->id, what, address, where, 0};
 }
