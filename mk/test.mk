@@ -1,7 +1,7 @@
 # The suites of `make test`. Each target test-SUITE writes the JUnit report build/reports/SUITE.xml; tools/run_cmocka.py
 # (C), `pytest --junitxml` and tools/busted_report.lua (busted) do so.
 
-SUITES := core python lua examples docs tools
+SUITES := core sim python lua examples docs tools
 
 .PHONY: test
 test: setup ## build and run every suite: C, pytest, busted, examples, documents

@@ -1,6 +1,6 @@
 # The slow checks. Every part adds targets verify-SOMETHING in its own file; this one collects them.
 
-VERIFY := $(sort $(shell sed -n 's/^\(verify-[a-z-]*\):.*/\1/p' mk/*.mk))
+VERIFY := $(shell sed -n '/^[a-z]/s/:.*//p' mk/*.mk | tr ' ' '\n' | grep '^verify-' | sort -u)
 
 .PHONY: verify
 verify: ## the slow checks: sanitizers, models, mutants, lint
