@@ -32,6 +32,7 @@ build = {
       sources = {
         "bindings/lua/context.c",
         "bindings/lua/copy.c",
+        "bindings/lua/coroutine.c",
         "bindings/lua/errgroup.c",
         "bindings/lua/failure.c",
         "bindings/lua/home.c",

@@ -155,15 +155,6 @@ static int is_root(lua_State *L) {
     return 1;
 }
 
-/* current() -> the context of the task that this thread runs, or nil. */
-static int current(lua_State *L) {
-    wgl_task *task = wgl_worker_task();
-    if (!task)
-        return 0;
-    wgl_push(L, &task->group->context->object);
-    return 1;
-}
-
 static const luaL_Reg methods[] = {{"cancelled", cancelled}, {"err", err},       {"check", check_ended},
                                    {"remaining", remaining}, {"pollfd", pollfd}, {"getfd", pollfd},
                                    {NULL, NULL}};
@@ -172,4 +163,4 @@ void wgl_open_context(lua_State *L) { wgl_new_type(L, WGL_CONTEXT, methods, tost
 
 const luaL_Reg wgl_context_functions[] = {
     {"context", new},       {"root", root},           {"context_cancel", cancel}, {"context_wait", wait},
-    {"context_ended", ended}, {"current", current}, {"is_root", is_root},   {NULL, NULL}};
+    {"context_ended", ended}, {"is_root", is_root},   {NULL, NULL}};

@@ -254,12 +254,6 @@ static bool put_value(encoder *e, int index, const place *p);
 static bool put_table(encoder *e, int index, const place *p) {
     lua_State *L = e->L;
     bool seen_before;
-    if (lua_getmetatable(L, index)) {
-        const char *word = lua_rawgetp(L, -1, &wgl_refused) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        lua_pop(L, 2);
-        if (word)
-            return refuse(e, p, "", word, " cannot cross threads");
-    }
     if (!put_if_seen(e, index, &seen_before))
         return false;
     if (seen_before)
@@ -442,7 +436,7 @@ static bool put_function(encoder *e, int index, const place *p) {
 
 static bool put_object(encoder *e, int index, const place *p) {
     wgl_object *object = wgl_test(e->L, index);
-    if (!object) {
+    if (!object || object->kind == WGL_TASK) {
         const char *name = luaL_getmetafield(e->L, index, "__name") == LUA_TSTRING ? lua_tostring(e->L, -1) : "userdata";
         return refuse(e, p, "a ", name, " cannot cross threads");
     }

@@ -136,16 +136,20 @@ static int new(lua_State *L) {
 /* The next calls are made by the scheduler, for tasks of its own making: also for a group that the user closed. */
 static wgl_errgroup *group_of_task(lua_State *L) { return (wgl_errgroup *)wgl_test(L, 1); }
 
-/* enter(g) -> status */
-static int enter(lua_State *L) {
-    lua_pushinteger(L, wg_errgroup_enter(check(L, 2)->group));
-    return 1;
+wg_status wgl_enter(wgl_handle *group) {
+    wg_status status = wg_errgroup_enter(((wgl_errgroup *)group->object)->group);
+    if (status == WG_OK)
+        group->entered++;
+    return status;
 }
 
-/* leave(g): a task succeeded, or never started. */
-static int leave(lua_State *L) {
-    wg_errgroup_leave(group_of_task(L)->group, NULL);
-    return 0;
+void wgl_leave(wgl_handle *group, wg_error *error) {
+    group->entered--;
+    wg_errgroup_leave(((wgl_errgroup *)group->object)->group, error);
+}
+
+bool wgl_has_ended(const wgl_handle *group) {
+    return wg_context_status(((wgl_errgroup *)group->object)->context->ctx) != WG_OK;
 }
 
 static int new_failure(lua_State *L) {
@@ -153,20 +157,17 @@ static int new_failure(lua_State *L) {
     return 1;
 }
 
-/* fail(g, value, traceback) -> whether the task merely stopped because its group was cancelled. The task ends even
- * without memory for its error. */
-static int fail(lua_State *L) {
-    wg_errgroup *g = group_of_task(L)->group;
-    lua_settop(L, 3);
+bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback) {
     lua_pushcfunction(L, new_failure);
-    lua_insert(L, 2);
+    lua_pushvalue(L, value);
+    lua_pushvalue(L, traceback);
     wg_error *error = lua_pcall(L, 2, 1, 0) == LUA_OK ? lua_touserdata(L, -1) : wg_error_no_memory();
+    lua_pop(L, 1);
     wg_error_retain(error);
-    bool echo = wg_errgroup_is_echo(g, error);
-    wg_errgroup_leave(g, error);
+    bool echo = wg_errgroup_is_echo(((wgl_errgroup *)group->object)->group, error);
+    wgl_leave(group, error);
     wg_error_release(error);
-    lua_pushboolean(L, echo);
-    return 1;
+    return echo;
 }
 
 /* cancelled(g): true if its context has ended */
@@ -239,9 +240,6 @@ const luaL_Reg wgl_errgroup_functions[] = {{"errgroup", new},
                                            {"errgroup_wait", wait},
                                            {"errgroup_context", context_of_task},
                                            {"errgroup_grace", grace},
-                                           {"enter", enter},
-                                           {"leave", leave},
-                                           {"fail", fail},
                                            {"cancelled", cancelled},
                                            {"unfinished", unfinished},
                                            {"outside", outside},

@@ -91,7 +91,7 @@ static bool open_fds(wgl_home *home, bool all) {
     return home->event_fd >= 0;
 }
 
-static void make_readable(const wgl_home *home) {
+void wgl_home_wake(wgl_home *home) {
     uint64_t one = 1;
     ssize_t written = write(home->event_fd, &one, sizeof one);
     (void)written; /* it fails only when it is readable already */
@@ -105,7 +105,7 @@ static void fire(void *arg) {
     node->fired = atomic_load(&home->fired);
     while (!atomic_compare_exchange_weak(&home->fired, &node->fired, node)) {}
     if (atomic_load(&home->listening))
-        make_readable(home);
+        wgl_home_wake(home);
     wgl_home_release(home);
 }
 
@@ -259,7 +259,7 @@ static int home_listen(lua_State *L) {
     timerfd_settime(home->timer_fd, 0, &timer, NULL);
     atomic_store(&home->listening, true);
     if (lua_toboolean(L, 2) || atomic_load(&home->fired))
-        make_readable(home);
+        wgl_home_wake(home);
     lua_pushinteger(L, home->epoll_fd);
     return 1;
 }
@@ -337,6 +337,7 @@ void wgl_open_home(lua_State *L) {
     atomic_init(&home->refs, 1);
     pthread_mutex_init(&home->lock, NULL);
     home->event_fd = home->timer_fd = home->epoll_fd = -1;
+    home->head = 1;
     lua_rawsetp(L, LUA_REGISTRYINDEX, &home_key);
 }
 

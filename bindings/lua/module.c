@@ -45,13 +45,6 @@ static int set_drain(lua_State *L) {
     return 0;
 }
 
-/* refuse(metatable, words): tables with this metatable do not cross threads. */
-static int refuse(lua_State *L) {
-    lua_settop(L, 2);
-    lua_rawsetp(L, 1, &wgl_refused);
-    return 0;
-}
-
 /* traceback(coroutine) -> string */
 static int traceback(lua_State *L) {
     lua_State *co = lua_tothread(L, 1);
@@ -59,38 +52,10 @@ static int traceback(lua_State *L) {
     return 1;
 }
 
-/* close(coroutine, err) -> err: end one that failed, so that its <close> variables see the error; theirs may replace it. */
-static int close_failed(lua_State *L) {
-    lua_State *co = lua_tothread(L, 1);
-    lua_settop(L, 2);
-    if (!lua_checkstack(co, 4))
-        return luaL_error(L, "not enough memory");
-    lua_xmove(L, co, 1);
-    lua_resetthread(co);
-    lua_xmove(co, L, 1);
-    return 1;
-}
-
 /* report(text): on the standard error stream, with or without an io library */
 static int report(lua_State *L) {
     lua_writestringerror("%s", luaL_checkstring(L, 1));
     return 0;
-}
-
-/* where(function) -> "file:line" */
-static int where(lua_State *L) {
-    lua_Debug ar;
-    lua_settop(L, 1);
-    if (!lua_isfunction(L, 1)) {
-        lua_pushliteral(L, "?");
-        return 1;
-    }
-    lua_getinfo(L, ">S", &ar);
-    if (ar.linedefined > 0)
-        lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
-    else
-        lua_pushstring(L, ar.short_src);
-    return 1;
 }
 
 /* argerror(argument, message): raises, as an error of the function that called the one which calls this. */
@@ -107,10 +72,9 @@ static int check_callable(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"module", module},       {"set_drain", set_drain},
-                                     {"refuse", refuse},       {"traceback", traceback},
-                                     {"where", where},         {"argerror", argerror},
-                                     {"check_callable", check_callable},
-                                     {"close", close_failed},  {"report", report},
+                                     {"traceback", traceback},
+                                     {"argerror", argerror},   {"check_callable", check_callable},
+                                     {"report", report},
                                      {"attach", wgl_attach},   {"set_closed", wgl_set_closed},
                                      {"is_closed", wgl_is_closed}, {NULL, NULL}};
 
@@ -160,5 +124,6 @@ int luaopen_waitgroup_core(lua_State *L) {
     open_type(L, WGL_ERRGROUP, wgl_open_errgroup);
     open_type(L, WGL_CONTEXT, wgl_open_context);
     open_type(L, WGL_TASK, wgl_open_task);
+    wgl_open_coroutines(L);
     return 1;
 }

@@ -9,7 +9,6 @@ static const char *const type_names[WGL_KINDS] = {"waitgroup.WaitGroup", "waitgr
                                                   "waitgroup.Task"};
 static const char handle_mark; /* key of the kind in the metatables of handles */
 static const char handle_cache; /* registry key of the weak table from objects to handles */
-const char wgl_refused;
 
 const char *wgl_type_name(wgl_kind kind) { return type_names[kind]; }
 
@@ -222,8 +221,12 @@ static int handle_gc(lua_State *L) {
     handle->object = NULL;
     wg_watch_free(handle->watch);
     handle->watch = NULL;
-    if (object && object->kind == WGL_ERRGROUP)
-        atomic_fetch_sub(&((wgl_errgroup *)object)->handles, 1);
+    if (object && object->kind == WGL_ERRGROUP) {
+        wgl_errgroup *group = (wgl_errgroup *)object;
+        for (; handle->entered > 0; handle->entered--) /* only when the state is closed */
+            wg_errgroup_leave(group->group, wgl_failure_text("the Lua state of this coroutine task was closed"));
+        atomic_fetch_sub(&group->handles, 1);
+    }
     wgl_release(object);
     return 0;
 }

@@ -269,13 +269,7 @@ static int started(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"done", done}, {"cancelled", cancelled}, {"name", name}, {NULL, NULL}};
 
-void wgl_open_task(lua_State *L) {
-    wgl_new_type(L, WGL_TASK, methods, tostring);
-    luaL_getmetatable(L, wgl_type_name(WGL_TASK));
-    lua_pushliteral(L, "a task");
-    lua_rawsetp(L, -2, &wgl_refused);
-    lua_pop(L, 1);
-}
+void wgl_open_task(lua_State *L) { wgl_new_type(L, WGL_TASK, methods, tostring); }
 
 const luaL_Reg wgl_task_functions[] = {{"new_task", new},       {"submit", submit},         {"task_wait", wait},
                                        {"task_result", result}, {"task_running_for", started}, {NULL, NULL}};

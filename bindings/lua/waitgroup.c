@@ -3,16 +3,13 @@
 
 #include <stdlib.h>
 
-static wg_waitgroup *check(lua_State *L) {
-    return &((wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 1))->wg;
-}
+static wgl_waitgroup *check(lua_State *L) { return (wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 1); }
 
-/* Nothing changes when the count would leave its range: an error at `level`. */
-static int step(lua_State *L, wg_waitgroup *wg, lua_Integer n, int level) {
-    wg_status status = wg_add(wg, n);
+int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *object, lua_Integer n, int level) {
+    wg_status status = wg_add(&object->wg, n);
     if (status == WG_OK)
         return 0;
-    int count = wg_count(wg);
+    int count = wg_count(&object->wg);
     if (status == WG_NEGATIVE)
         return wgl_error(L, level, "the count of this wait group would become negative: it is %d, and %I was to be added",
                          count, (LUAI_UACINT)n);
@@ -21,14 +18,14 @@ static int step(lua_State *L, wg_waitgroup *wg, lua_Integer n, int level) {
 }
 
 static int add(lua_State *L) {
-    wg_waitgroup *wg = check(L);
-    return step(L, wg, luaL_optinteger(L, 2, 1), 1);
+    wgl_waitgroup *wg = check(L);
+    return wgl_waitgroup_step(L, wg, luaL_optinteger(L, 2, 1), 1);
 }
 
-static int done(lua_State *L) { return step(L, check(L), -1, 1); }
+static int done(lua_State *L) { return wgl_waitgroup_step(L, check(L), -1, 1); }
 
 static int count(lua_State *L) {
-    lua_pushinteger(L, wg_count(check(L)));
+    lua_pushinteger(L, wg_count(&check(L)->wg));
     return 1;
 }
 
@@ -83,24 +80,9 @@ static int wait(lua_State *L) {
     return 1;
 }
 
-/* waitgroup_add(wg): one more; errors are those of the Lua function that calls. */
-static int task_add(lua_State *L) {
-    return step(L, &((wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 2))->wg, 1, 2);
-}
-
-/* waitgroup_done(wg): for a task that ends, whatever the user did to the handle or the count. */
-static int task_done(lua_State *L) {
-    wg_done(&((wgl_waitgroup *)wgl_test(L, 1))->wg);
-    return 0;
-}
-
 static const luaL_Reg methods[] = {{"add", add},       {"done", done},     {"count", count},
                                    {"pollfd", pollfd}, {"getfd", pollfd}, {NULL, NULL}};
 
 void wgl_open_waitgroup(lua_State *L) { wgl_new_type(L, WGL_WAITGROUP, methods, tostring); }
 
-const luaL_Reg wgl_waitgroup_functions[] = {{"waitgroup", new},
-                                            {"waitgroup_wait", wait},
-                                            {"waitgroup_add", task_add},
-                                            {"waitgroup_done", task_done},
-                                            {NULL, NULL}};
+const luaL_Reg wgl_waitgroup_functions[] = {{"waitgroup", new}, {"waitgroup_wait", wait}, {NULL, NULL}};

@@ -58,7 +58,8 @@ typedef struct wgl_errgroup {
 typedef struct wgl_handle {
     wgl_object *object;
     wg_watch *watch; /* made by the first pollfd of a wait group or an error group */
-    bool closed;     /* no more calls by the user; the scheduler may still end its tasks */
+    unsigned entered; /* coroutine tasks of this state in the error group */
+    bool closed;      /* no more calls by the user; the scheduler may still end its tasks */
 } wgl_handle;
 
 void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_object *));
@@ -95,16 +96,23 @@ int wgl_attach(lua_State *L);
 int wgl_set_closed(lua_State *L);
 int wgl_is_closed(lua_State *L);
 
-/* Metatables of tables that must not be copied carry this key, with the word for it. */
-extern const char wgl_refused;
-
 /* --- the home of a state: home.c --- */
 
 typedef struct wgl_task wgl_task;
 typedef struct wgl_failure wgl_failure;
 typedef struct wgl_watch_node wgl_watch_node;
+typedef struct wgl_coroutine wgl_coroutine;
 
 typedef struct wgl_home {
+    /* The state's coroutine tasks; its own thread only. */
+    lua_Integer head, tail;     /* of the queue of those that can run: empty if head > tail */
+    lua_Integer alive;          /* how many have not ended */
+    bool awaited;               /* somebody waits for all of them */
+    bool stop;                  /* who drives them was woken */
+    wgl_coroutine *current;     /* the one that runs, or NULL */
+    lua_State *current_L;       /* where it is, on the stack of who resumed it */
+    int current_index;
+    /* What other threads may touch. */
     atomic_int refs;
     _Atomic(wgl_watch_node *) fired; /* pushed by any thread, taken by the state */
     atomic_bool listening;           /* the state sleeps on the descriptors below: write to wake it */
@@ -121,6 +129,7 @@ typedef struct wgl_home {
 wgl_home *wgl_home_of(lua_State *L);
 wgl_home *wgl_home_retain(wgl_home *home);
 void wgl_home_release(wgl_home *home);
+void wgl_home_wake(wgl_home *home); /* make the descriptor readable that other loops listen on */
 void wgl_open_home(lua_State *L);
 extern const luaL_Reg wgl_home_functions[];
 
@@ -178,6 +187,21 @@ wgl_context *wgl_context_wrap(wg_context *ctx);
 int wgl_push_ended(lua_State *L, const wg_context *ctx);
 /* The words of the two ways to end. */
 const char *wgl_end_word(wg_status status);
+
+/* Count `n` more; an error at `level` if the count would leave its range. */
+int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *wg, lua_Integer n, int level);
+
+/* Coroutine tasks of an error group. They may leave after the user closed the handle. */
+wg_status wgl_enter(wgl_handle *group);
+void wgl_leave(wgl_handle *group, wg_error *error);
+bool wgl_has_ended(const wgl_handle *group);
+/* The task ends with the error at `value`. True if it merely stopped because the group was cancelled. Never raises. */
+bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback);
+
+/* --- tasks that are coroutines: coroutine.c --- */
+
+/* With the table of core functions on top. */
+void wgl_open_coroutines(lua_State *L);
 
 /* --- tasks on threads --- */
 

@@ -21,15 +21,13 @@ function Context:wait(timeout)
   if status == core.OK then
     return true
   elseif deadline == POLL then
-    if not scheduler.in_task() then
-      scheduler.step()
-    end
+    scheduler.poll()
     if core.context_wait(self, POLL) == core.OK then
       return true
     end
     return nil, "timeout"
   end
-  local mine = scheduler.context()
+  local mine = core.current_context()
   if mine == self then
     mine = nil
   end

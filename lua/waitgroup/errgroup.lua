@@ -2,7 +2,8 @@
 local core = require "waitgroup.core"
 local scheduler = require "waitgroup.scheduler"
 
-local error, ipairs, pairs, setmetatable = error, ipairs, pairs, setmetatable
+local error, pairs, setmetatable, getmetatable = error, pairs, setmetatable, getmetatable
+local math_type = math.type
 local OK <const>, OUT_OF_TIME <const>, NO_ROOM <const> = core.OK, core.TIMEOUT, core.LIMIT
 local POLL <const>, FOREVER <const> = scheduler.POLL, scheduler.FOREVER
 
@@ -46,13 +47,14 @@ local function refused(group, status)
   return core.context_ended(core.errgroup_context(group))
 end
 
--- Wait at the limit until `take()` is not refused for want of room. Nil if the context of the running task ended.
-local function wait_for_room(group, take, argument)
-  local context = scheduler.context()
+-- Wait at the limit until `take(...)` gives anything but `NO_ROOM`, which it returns. Else nil and the context of the
+-- running task, which has ended first.
+local function wait_for_room(group, take, ...)
+  local context = core.current_context()
   while true do
-    local status = take(argument)
-    if status ~= NO_ROOM then
-      return status, context
+    local taken = take(...)
+    if taken ~= NO_ROOM then
+      return taken
     end
     if scheduler.wait(group, "room", context, FOREVER) == scheduler.CANCELLED and not core.cancelled(group) then
       return nil, context
@@ -60,48 +62,37 @@ local function wait_for_room(group, take, argument)
   end
 end
 
-local function start_coroutine(group, fn, ...)
-  local tasks = timed[group]
-  if not tasks then
-    return scheduler.spawn_in_group(group, fn, ...)
-  end
-  local task = scheduler.spawn_timed(group, fn, ...)
-  tasks[task] = true
-  return task
-end
-
-function ErrGroup:go(fn, ...)
-  core.check_callable(fn, 2)
-  local status = core.enter(self)
-  if status == NO_ROOM then
-    local context
-    status, context = wait_for_room(self, core.enter, self)
+-- The rest of g:go and g:try_go, when the core answered `status`.
+local function go_on(status, wait, group, fn, ...)
+  local context
+  if status == NO_ROOM and wait then
+    status, context = wait_for_room(group, core.go_room, group, fn, ...)
     if not status then
       return core.context_ended(context)
+    elseif math_type(status) == nil then
+      return status -- a task
     end
   end
-  if status ~= OK then
-    check(status, NO_SLOT)
-    return refused(self, status)
-  end
-  return start_coroutine(self, fn, ...)
+  check(status, NO_SLOT)
+  return refused(group, status)
 end
 
-function ErrGroup:try_go(fn, ...)
-  core.check_callable(fn, 2)
-  local status = core.enter(self)
-  if status ~= OK then
-    check(status, NO_SLOT)
-    return refused(self, status)
+-- A task of this state begins that is in a scope, or in a group with a grace period.
+local function started(task)
+  local group = core.task_owner(task)
+  if group and timed[group] then
+    timed[group][task] = true
   end
-  return start_coroutine(self, fn, ...)
+  scheduler.enter_scope(task)
 end
+
+core.set_hooks(started, scheduler.ended, go_on, scheduler.report)
 
 local function started_thread(group, task)
   if timed[group] then
     timed[group][task] = true
   end
-  scheduler.in_scope(task)
+  scheduler.enter_scope_from_thread(task)
   return task
 end
 
@@ -111,7 +102,7 @@ function ErrGroup:thread(...)
   if status == NO_ROOM then
     local context
     if scheduler.alone() then
-      context = scheduler.context()
+      context = core.current_context()
       repeat
         status = core.submit(task, FOREVER, context)
       until status ~= core.INTERRUPTED
@@ -142,6 +133,10 @@ function ErrGroup:try_thread(...)
   return started_thread(self, task)
 end
 
+local function is_coroutine(task)
+  return getmetatable(task) == core.CoroutineTask
+end
+
 -- The tasks that a wait left behind when the grace period was over, in words; nil if there are none.
 local function left_behind(group)
   if not timed[group] or core.unfinished(group) == 0 then
@@ -149,7 +144,7 @@ local function left_behind(group)
   end
   local names = {}
   for task in pairs(timed[group]) do
-    local running_for = (scheduler.is_coroutine(task) and scheduler.running_for or core.task_running_for)(task)
+    local running_for = (is_coroutine(task) and core.coroutine_running_for or core.task_running_for)(task)
     if running_for then
       names[#names + 1] = ("%s (for %.3g s)"):format(task:name(), running_for / 1e9)
     end
@@ -206,7 +201,7 @@ function ErrGroup:wait(timeout)
   core.errgroup_open(self)
   local deadline = core.deadline(timeout, 2)
   local status, value, traceback
-  if scheduler.in_task_of(self) then
+  if core.in_task_of(self) then
     status = core.DEADLOCK
   else
     status, value, traceback = core.errgroup_wait(self, POLL)
@@ -217,9 +212,7 @@ function ErrGroup:wait(timeout)
         status, value, traceback = core.errgroup_wait(self, deadline)
       until status ~= core.INTERRUPTED
     elseif deadline == POLL then
-      if not scheduler.in_task() then
-        scheduler.step()
-      end
+      scheduler.poll()
       status, value, traceback = core.errgroup_wait(self, POLL)
     else
       status, value, traceback = wait_on(self, deadline)
@@ -245,7 +238,7 @@ function ErrGroup:close(err)
   if err ~= nil then
     self:cancel(err)
   end
-  check(scheduler.in_task_of(self) and core.DEADLOCK or OK, OWN_GROUP)
+  check(core.in_task_of(self) and core.DEADLOCK or OK, OWN_GROUP)
   local status, value, traceback = wait_on(self, FOREVER, true)
   check(status, OWN_GROUP)
   core.set_closed(self)

@@ -81,7 +81,7 @@ local context_options = { parent = context_option, timeout = seconds }
 
 function waitgroup.context(options)
   local checked = check_options(options, context_options)
-  local context = core.context(checked.parent or scheduler.context(), core.deadline(checked.timeout, 1))
+  local context = core.context(checked.parent or core.current_context(), core.deadline(checked.timeout, 1))
   return context
 end
 
@@ -106,7 +106,7 @@ function waitgroup.errgroup(options)
     grace = grace < 9e9 and grace * 1e9 // 1 | 0 or max_integer
     grace = grace > 0 and grace or 1 -- 0 is none for the core
   end
-  local group = core.errgroup(checked.context or scheduler.context(), core.deadline(checked.timeout, 1), grace,
+  local group = core.errgroup(checked.context or core.current_context(), core.deadline(checked.timeout, 1), grace,
     checked.limit, checked.name, checked.interrupt)
   if grace then
     errgroup.remember_tasks(group)
@@ -136,7 +136,7 @@ end
 --- Sleep. True, or nil and why: the context of the running task has ended.
 function waitgroup.sleep(time)
   local deadline = core.deadline(time, 1)
-  local context = scheduler.context()
+  local context = core.current_context()
   local ended, why, cause
   if context then
     ended, why, cause = core.context_ended(context)
@@ -155,7 +155,7 @@ end
 --- Let others run. True, or nil and why: the context of the running task has ended.
 function waitgroup.yield()
   scheduler.yield()
-  local context = scheduler.context()
+  local context = core.current_context()
   if context and context:cancelled() then
     return core.context_ended(context)
   end
@@ -164,7 +164,7 @@ end
 
 --- The context of the running task; nil outside of any.
 function waitgroup.current_context()
-  return scheduler.context()
+  return core.current_context()
 end
 
 function waitgroup.run(fn, ...)

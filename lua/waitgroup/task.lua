@@ -1,4 +1,4 @@
---- Tasks: `result` of both kinds. A coroutine task is a table of the scheduler, a thread task a userdata of the core.
+--- Tasks: `result` of both kinds. Coroutine tasks and thread tasks are two types in C.
 local core = require "waitgroup.core"
 local scheduler = require "waitgroup.scheduler"
 
@@ -6,31 +6,39 @@ local error, getmetatable = error, getmetatable
 local POLL <const> = scheduler.POLL
 local OWN_RESULT <const> = "deadlock: a task waits for its own result"
 
-local Task = scheduler.Task
+local CoroutineTask = core.CoroutineTask.__index
 
-function Task:result(timeout)
-  if getmetatable(self) ~= Task then
-    core.argerror(1, "waitgroup.Task expected")
-  end
+function CoroutineTask:result(timeout)
+  local context = core.current_context()
   local deadline = core.deadline(timeout, 2)
-  if scheduler.is_current(self) then
+  if getmetatable(self) ~= core.CoroutineTask then
+    core.argerror(1, "waitgroup.Task expected")
+  elseif core.current_task() == self then
     error(OWN_RESULT, 2)
   end
-  local context = scheduler.context()
-  local reason = scheduler.wait_for_task(self, context, deadline)
-  if reason == scheduler.READY then
-    return scheduler.result(self)
-  elseif reason == scheduler.TIMEOUT then
-    return nil, "timeout"
+  if not core.task_ended(self) then
+    if deadline == POLL then
+      scheduler.poll()
+      if not core.task_ended(self) then
+        return nil, "timeout"
+      end
+    else
+      local reason = scheduler.wait_for_task(self, context, deadline)
+      if reason == scheduler.TIMEOUT then
+        return nil, "timeout"
+      elseif reason == scheduler.CANCELLED and not core.task_ended(self) then
+        return core.context_ended(context)
+      end
+    end
   end
-  return core.context_ended(context)
+  return core.coroutine_result(self)
 end
 
 local ThreadTask = core.Task.__index
 
 function ThreadTask:result(timeout)
   local deadline = core.deadline(timeout, 2)
-  local context = scheduler.context()
+  local context = core.current_context()
   local status = core.task_wait(self, POLL)
   if status == core.TIMEOUT and deadline ~= POLL then
     if scheduler.alone() then

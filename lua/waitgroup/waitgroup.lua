@@ -1,4 +1,4 @@
---- Wait groups: the methods that may wait or start coroutines. The others are in C.
+--- Wait groups: the methods that may wait. The others are in C.
 local core = require "waitgroup.core"
 local scheduler = require "waitgroup.scheduler"
 
@@ -18,9 +18,7 @@ local function wait_on(wg, deadline, context, no_yield)
     until status ~= core.INTERRUPTED
     return status
   elseif deadline == POLL then
-    if not scheduler.in_task() then
-      scheduler.step()
-    end
+    scheduler.poll()
     return core.waitgroup_wait(wg, POLL, context)
   end
   local reason = scheduler.wait(wg, "zero", context, deadline, no_yield)
@@ -29,7 +27,7 @@ end
 
 function WaitGroup:wait(timeout, context)
   local deadline = core.deadline(timeout, 2)
-  context = context or scheduler.context()
+  context = context or core.current_context()
   local status = core.waitgroup_wait(self, POLL, context)
   if status == OUT_OF_TIME then
     status = wait_on(self, deadline, context)
@@ -42,12 +40,6 @@ function WaitGroup:wait(timeout, context)
     error("what this wait group counts was left behind in the parent process by a fork", 2)
   end
   return core.context_ended(context)
-end
-
-function WaitGroup:go(fn, ...)
-  core.check_callable(fn, 2)
-  core.waitgroup_add(self)
-  scheduler.spawn_in_waitgroup(self, fn, ...)
 end
 
 --- Wait for the count without yielding; then the handle is closed.

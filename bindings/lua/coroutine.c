@@ -1,0 +1,636 @@
+/* coroutine.c - tasks that are coroutines of this state: they are made, run and ended here. How they wait is written in
+ * Lua, in scheduler.lua.
+ *
+ * A task is a userdata with user values:
+ *   FN     the function, also for its name
+ *   VALUE  the coroutine while it is suspended; then its result, a table of its results, or its error
+ *   OWNER  the handle of its error group or wait group, or nil
+ *   EXTRA  nil, or a table of what few tasks have: context, scope, watch (of who waits for it), traceback
+ *   ARGS   and further: the arguments until it starts
+ * Tasks that can run stand in a queue, a table of the state. A coroutine is never used for a second task: somebody may
+ * hold it. */
+#include "wgl.h"
+
+#include <string.h>
+
+enum { FN = 1, VALUE, OWNER, EXTRA, ARGS };
+#define ARGUMENTS_MAX 250
+
+enum { UP_HOME = lua_upvalueindex(1), UP_QUEUE = lua_upvalueindex(2), UP_TYPE = lua_upvalueindex(3) };
+
+typedef enum task_state { WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED } task_state;
+typedef enum task_kind { OF_GROUP, OF_WAITGROUP, OF_RUN } task_kind;
+
+struct wgl_coroutine {
+    task_state state;
+    task_kind kind;
+    bool heard;  /* the Lua half wants to hear of the end: it is in a scope, or somebody waits for it */
+    bool scoped; /* in a scope, as the tasks will be that it starts */
+    bool kept;   /* its coroutine is in VALUE */
+    int count;   /* of arguments; then of results */
+    int reason;  /* what woke it; 0: it only let others run */
+    wgl_handle *owner; /* NULL for none */
+    lua_State *co;     /* NULL until it starts */
+    int64_t started; /* when, if the group has a grace period */
+};
+
+static const char parked;  /* what a wait yields */
+static const char end_key; /* registry: the Lua half's function for ends that it wants to hear of */
+static const char start_key; /* registry: the same for new tasks */
+static const char go_key;  /* registry: its function for a `go` that found no room */
+static const char report_key; /* registry: its function for errors that nobody waits for */
+
+static wgl_coroutine *task_of(lua_State *L) { return lua_touserdata(L, 1); }
+
+/* --- making --- */
+
+/* Push a new task, of the function at `fn` and all above it, in the place after the last of the queue. It is not in the
+ * queue before `launch`, after which nothing can go wrong. `owner`: index of a handle, or 0. */
+static wgl_coroutine *prepare(lua_State *L, wgl_home *home, task_kind kind, int owner, int fn) {
+    int self = lua_gettop(L) + 1, count = self - 1 - fn;
+    if (count > ARGUMENTS_MAX)
+        luaL_error(L, "%d arguments are more than the %d that a task can take: use a table", count, ARGUMENTS_MAX);
+    luaL_checkstack(L, 8, NULL);
+    wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, EXTRA + count);
+    *task = (wgl_coroutine){.kind = kind, .count = count};
+    lua_pushvalue(L, UP_TYPE);
+    lua_setmetatable(L, self);
+    lua_pushvalue(L, fn);
+    lua_setiuservalue(L, self, FN);
+    if (owner) {
+        task->owner = lua_touserdata(L, owner);
+        lua_pushvalue(L, owner);
+        lua_setiuservalue(L, self, OWNER);
+    }
+    for (int i = 0; i < count; i++) {
+        lua_pushvalue(L, fn + 1 + i);
+        lua_setiuservalue(L, self, ARGS + i);
+    }
+    lua_pushvalue(L, self);
+    lua_rawseti(L, UP_QUEUE, home->tail + 1);
+    return task;
+}
+
+/* The task on top, whose place in its group is taken, will run. */
+static void launch(lua_State *L, wgl_home *home, bool tell) {
+    home->tail++;
+    home->alive++;
+    if (atomic_load_explicit(&home->listening, memory_order_relaxed))
+        wgl_home_wake(home);
+    if (tell || (home->current && home->current->scoped)) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &start_key);
+        lua_pushvalue(L, -2);
+        lua_call(L, 1, 0);
+    }
+}
+
+static void check_callable(lua_State *L, int arg) {
+    if (lua_isfunction(L, arg))
+        return;
+    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
+        luaL_argerror(L, arg, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, arg)));
+    lua_pop(L, 1);
+}
+
+static int finish_go(lua_State *L, int status, lua_KContext base) {
+    (void)status;
+    return lua_gettop(L) - (int)base;
+}
+
+/* Let the Lua half go on with g:go or g:try_go: status, whether to wait, g, fn, ... It may yield. */
+static int go_on(lua_State *L, wg_status status, bool wait) {
+    int count = lua_gettop(L);
+    luaL_checkstack(L, 4, NULL);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &go_key);
+    lua_pushinteger(L, status);
+    lua_pushboolean(L, wait);
+    lua_rotate(L, 1, 3);
+    lua_callk(L, count + 2, LUA_MULTRET, 0, finish_go);
+    return finish_go(L, LUA_OK, 0);
+}
+
+static int go(lua_State *L, bool wait) {
+    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_handle *g = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
+    check_callable(L, 2);
+    prepare(L, home, OF_GROUP, 1, 2);
+    wg_status status = wgl_enter(g);
+    if (status == WG_OK) {
+        launch(L, home, ((wgl_errgroup *)g->object)->grace > 0);
+        return 1;
+    }
+    lua_pop(L, 1);
+    return go_on(L, status, wait);
+}
+
+static int group_go(lua_State *L) { return go(L, true); }
+static int group_try_go(lua_State *L) { return go(L, false); }
+
+/* go_room(g, fn, ...) -> task or status: for the Lua half, when there may be room. */
+static int go_room(lua_State *L) {
+    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_handle *g = lua_touserdata(L, 1);
+    prepare(L, home, OF_GROUP, 1, 2);
+    wg_status status = wgl_enter(g);
+    if (status == WG_OK)
+        launch(L, home, ((wgl_errgroup *)g->object)->grace > 0);
+    else
+        lua_pushinteger(L, status);
+    return 1;
+}
+
+static void push_context(lua_State *L, wgl_home *home);
+static void push_extra(lua_State *L, int self);
+
+/* wg:go(fn, ...): its task has the context of whoever starts it. */
+static int waitgroup_go(lua_State *L) {
+    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
+    check_callable(L, 2);
+    prepare(L, home, OF_WAITGROUP, 1, 2);
+    push_context(L, home);
+    if (!lua_isnil(L, -1)) {
+        push_extra(L, lua_gettop(L) - 1);
+        lua_insert(L, -2);
+        lua_setfield(L, -2, "context");
+    }
+    lua_pop(L, 1);
+    wgl_waitgroup_step(L, (wgl_waitgroup *)handle->object, 1, 1);
+    launch(L, home, false);
+    return 0;
+}
+
+/* spawn(context, fn, ...) -> a task of no group */
+static int spawn(lua_State *L) {
+    wgl_home *home = lua_touserdata(L, UP_HOME);
+    prepare(L, home, OF_RUN, 0, 2);
+    push_extra(L, lua_gettop(L));
+    lua_pushvalue(L, 1);
+    lua_setfield(L, -2, "context");
+    lua_pop(L, 1);
+    launch(L, home, false);
+    return 1;
+}
+
+/* --- ending --- */
+
+static void report(lua_State *L, int value, int traceback) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &report_key);
+    lua_pushvalue(L, value);
+    lua_pushvalue(L, traceback);
+    lua_call(L, 2, 0);
+}
+
+/* The task at `self` has ended; what the Lua half wants to know, it is told. */
+static void tell_end(lua_State *L, wgl_home *home, const wgl_coroutine *task, int self) {
+    home->alive--;
+    if (!task->heard && !(home->alive == 0 && home->awaited))
+        return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &end_key);
+    lua_pushvalue(L, self);
+    lua_call(L, 1, 0);
+}
+
+static void leave(wgl_coroutine *task) {
+    if (task->kind == OF_GROUP)
+        wgl_leave(task->owner, NULL);
+    else if (task->kind == OF_WAITGROUP)
+        wg_done(&((wgl_waitgroup *)task->owner->object)->wg);
+}
+
+static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, lua_State *co, int results) {
+    task->count = results;
+    task->state = SUCCEEDED;
+    leave(task);
+    if (results == 1) {
+        lua_xmove(co, L, 1);
+        lua_setiuservalue(L, self, VALUE);
+    } else if (results > 1) {
+        lua_createtable(L, results, 0);
+        for (int i = results; i > 0; i--) {
+            lua_xmove(co, L, 1);
+            lua_rawseti(L, -2, i);
+        }
+        lua_setiuservalue(L, self, VALUE);
+    } else if (task->kept) {
+        lua_pushnil(L);
+        lua_setiuservalue(L, self, VALUE);
+    }
+    tell_end(L, home, task, self);
+}
+
+static void never_start(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
+    task->state = STOPPED;
+    leave(task);
+    tell_end(L, home, task, self);
+}
+
+static void push_extra(lua_State *L, int self) {
+    if (lua_getiuservalue(L, self, EXTRA) == LUA_TTABLE)
+        return;
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 2);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, self, EXTRA);
+}
+
+/* Push the traceback and the error of `co`, whose error is on top of it, and close it: that runs its <close> variables,
+ * whose errors replace the first, and which may wait, without yielding. */
+static void close_failed(lua_State *L, lua_State *co) {
+    luaL_checkstack(L, 8, NULL);
+    luaL_traceback(L, co, NULL, 0);
+    lua_resetthread(co);
+    lua_xmove(co, L, 1);
+}
+
+/* The task failed; its traceback and error are on top, and popped. */
+static void fail(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
+    int value = lua_gettop(L), traceback = value - 1;
+    task->state = FAILED;
+    lua_pushvalue(L, value);
+    lua_setiuservalue(L, self, VALUE);
+    push_extra(L, self);
+    lua_pushvalue(L, traceback);
+    lua_setfield(L, -2, "traceback");
+    if (task->kind == OF_GROUP) {
+        if (wgl_fail(L, task->owner, value, traceback))
+            task->state = STOPPED;
+    } else
+        leave(task);
+    tell_end(L, home, task, self);
+    if (task->kind == OF_WAITGROUP)
+        report(L, value, traceback);
+    lua_settop(L, traceback - 1);
+}
+
+/* --- running --- */
+
+static void enqueue(lua_State *L, wgl_home *home, int self) {
+    lua_pushvalue(L, self);
+    lua_rawseti(L, UP_QUEUE, home->tail + 1);
+    home->tail++;
+}
+
+/* Start the task with its new coroutine on top, or go on with it: what lua_resume says. */
+static int resume(lua_State *L, wgl_coroutine *task, int self, bool start, int *results) {
+    lua_State *co = task->co;
+    int arguments = 0;
+    if (start) {
+        arguments = task->count;
+        task->state = RUNNING;
+        if (task->kind == OF_GROUP && ((wgl_errgroup *)task->owner->object)->grace > 0)
+            task->started = wg_now();
+        lua_getiuservalue(L, self, FN);
+        for (int i = 0; i < arguments; i++) {
+            lua_getiuservalue(L, self, ARGS + i);
+            lua_pushnil(L);
+            lua_setiuservalue(L, self, ARGS + i);
+        }
+        lua_xmove(L, co, arguments + 1);
+    } else if (task->reason) {
+        lua_pushinteger(co, task->reason);
+        arguments = 1;
+    }
+    return lua_resume(co, L, arguments, results);
+}
+
+/* The task has yielded `results` values. Its new coroutine is above it on the stack. */
+static void suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int results) {
+    bool waits = results == 1 && lua_touserdata(task->co, -1) == &parked;
+    lua_pop(task->co, results);
+    if (!task->kept) {
+        task->kept = true;
+        lua_pushvalue(L, self + 1);
+        lua_setiuservalue(L, self, VALUE);
+    }
+    if (!waits) { /* a plain coroutine.yield lets others run */
+        task->reason = 0;
+        enqueue(L, home, self);
+    }
+}
+
+/* Run the first in the queue until it ends or waits. */
+static void run_one(lua_State *L, wgl_home *home) {
+    luaL_checkstack(L, ARGUMENTS_MAX + 8, NULL);
+    lua_rawgeti(L, UP_QUEUE, home->head);
+    int self = lua_gettop(L), results, status = LUA_OK;
+    wgl_coroutine *task = lua_touserdata(L, self);
+    bool start = !task->co;
+    bool skip = start && task->kind == OF_GROUP && wgl_has_ended(task->owner);
+    if (start && !skip) {
+        lua_State *co = lua_newthread(L);
+        if (!lua_checkstack(co, ARGUMENTS_MAX + 8))
+            luaL_error(L, "not enough memory");
+        task->co = co; /* nothing raises from here on, but for what the Lua half does at an end */
+    }
+    lua_pushnil(L);
+    lua_rawseti(L, UP_QUEUE, home->head++);
+    if (home->head > home->tail)
+        home->head = 1, home->tail = 0;
+    if (!skip) {
+        wgl_coroutine *outer = home->current;
+        lua_State *outer_L = home->current_L;
+        int outer_index = home->current_index;
+        home->current = task;
+        home->current_L = L;
+        home->current_index = self;
+        status = resume(L, task, self, start, &results);
+        if (status != LUA_OK && status != LUA_YIELD)
+            close_failed(L, task->co);
+        home->current = outer;
+        home->current_L = outer_L;
+        home->current_index = outer_index;
+    }
+    if (skip)
+        never_start(L, home, task, self);
+    else if (status == LUA_OK)
+        succeed(L, home, task, self, task->co, results);
+    else if (status == LUA_YIELD)
+        suspend(L, home, task, self, results);
+    else
+        fail(L, home, task, self);
+    lua_settop(L, self - 1);
+}
+
+/* run_ready(): runs what is ready now, not what becomes ready meanwhile, so that nobody starves; stops early when the
+ * one who drives is woken. */
+static int run_ready(lua_State *L) {
+    wgl_home *home = lua_touserdata(L, UP_HOME);
+    home->stop = false;
+    for (lua_Integer left = home->tail - home->head + 1; left > 0 && home->head <= home->tail && !home->stop; left--)
+        run_one(L, home);
+    return 0;
+}
+
+/* wake(task, reason): puts it in the queue. */
+static int wake(lua_State *L) {
+    task_of(L)->reason = (int)lua_tointeger(L, 2);
+    enqueue(L, lua_touserdata(L, UP_HOME), 1);
+    return 0;
+}
+
+/* kill(task, error): ends a waiting task. */
+static int kill(lua_State *L) {
+    wgl_coroutine *task = task_of(L);
+    lua_settop(L, 2);
+    lua_checkstack(task->co, 4);
+    lua_xmove(L, task->co, 1);
+    close_failed(L, task->co);
+    fail(L, lua_touserdata(L, UP_HOME), task, 1);
+    return 0;
+}
+
+/* --- what the Lua half asks --- */
+
+/* driver_woken(): run_ready returns soon. */
+static int driver_woken(lua_State *L) {
+    ((wgl_home *)lua_touserdata(L, UP_HOME))->stop = true;
+    return 0;
+}
+
+/* ready() -> whether a task can run */
+static int ready(lua_State *L) {
+    wgl_home *home = lua_touserdata(L, UP_HOME);
+    lua_pushboolean(L, home->head <= home->tail);
+    return 1;
+}
+
+static int alive(lua_State *L) {
+    lua_pushinteger(L, ((wgl_home *)lua_touserdata(L, UP_HOME))->alive);
+    return 1;
+}
+
+/* await_all(yes): tell the Lua half when the last task ends. */
+static int await_all(lua_State *L) {
+    ((wgl_home *)lua_touserdata(L, UP_HOME))->awaited = lua_toboolean(L, 1);
+    return 0;
+}
+
+/* current_task() -> the running task or nil, and whether this is its coroutine and may yield */
+static int current_task(lua_State *L) {
+    wgl_home *home = lua_touserdata(L, UP_HOME);
+    if (!home->current)
+        return 0;
+    lua_pushvalue(home->current_L, home->current_index);
+    if (home->current_L != L)
+        lua_xmove(home->current_L, L, 1);
+    lua_pushboolean(L, home->current->co == L && lua_isyieldable(L));
+    return 2;
+}
+
+/* Push the context of the running task, or of the thread's, or nil. */
+static void push_context(lua_State *L, wgl_home *home) {
+    if (!home->current) {
+        wgl_task *task = wgl_worker_task();
+        if (task)
+            wgl_push(L, &task->group->context->object);
+        else
+            lua_pushnil(L);
+    } else if (home->current->kind == OF_GROUP)
+        wgl_push(L, &((wgl_errgroup *)home->current->owner->object)->context->object);
+    else {
+        lua_pushvalue(home->current_L, home->current_index);
+        if (home->current_L != L)
+            lua_xmove(home->current_L, L, 1);
+        push_extra(L, lua_gettop(L));
+        lua_getfield(L, -1, "context");
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+    }
+}
+
+static int current_context(lua_State *L) {
+    push_context(L, lua_touserdata(L, UP_HOME));
+    return 1;
+}
+
+/* in_task_of(g) -> whether the running task is one of the group `g` */
+static int in_task_of(lua_State *L) {
+    const wgl_coroutine *task = ((wgl_home *)lua_touserdata(L, UP_HOME))->current;
+    lua_pushboolean(L, task && task->kind == OF_GROUP && task->owner->object == wgl_test(L, 1));
+    return 1;
+}
+
+/* extra(task, scoped) -> a table of the Lua half's own, after whose making it hears of the end */
+static int extra(lua_State *L) {
+    wgl_coroutine *task = task_of(L);
+    task->heard = true;
+    if (lua_toboolean(L, 2))
+        task->scoped = true;
+    push_extra(L, 1);
+    return 1;
+}
+
+/* task_ended(task) */
+static int task_ended(lua_State *L) {
+    lua_pushboolean(L, task_of(L)->state > RUNNING);
+    return 1;
+}
+
+/* task_owner(task) -> its error group, or nil */
+static int task_owner(lua_State *L) {
+    if (task_of(L)->kind != OF_GROUP)
+        return 0;
+    lua_getiuservalue(L, 1, OWNER);
+    return 1;
+}
+
+/* task_coroutine(task) -> of a suspended task */
+static int task_coroutine(lua_State *L) {
+    lua_getiuservalue(L, 1, VALUE);
+    return 1;
+}
+
+/* coroutine_result(task) of one that has ended: true, results; or nil, error, traceback */
+static int result(lua_State *L) {
+    wgl_coroutine *task = task_of(L);
+    lua_settop(L, 1);
+    if (task->state == STOPPED)
+        return wgl_push_ended(L, ((wgl_errgroup *)task->owner->object)->context->ctx);
+    if (task->state == FAILED) {
+        lua_pushnil(L);
+        lua_getiuservalue(L, 1, VALUE);
+        push_extra(L, 1);
+        lua_getfield(L, -1, "traceback");
+        lua_remove(L, -2);
+        return 3;
+    }
+    lua_pushboolean(L, true);
+    if (task->count == 0)
+        return 1;
+    lua_getiuservalue(L, 1, VALUE);
+    if (task->count == 1)
+        return 2;
+    luaL_checkstack(L, task->count, "too many results");
+    for (int i = 1; i <= task->count; i++)
+        lua_rawgeti(L, 3, i);
+    return 1 + task->count;
+}
+
+/* coroutine_running_for(task) -> nanoseconds since it began; nil if it does not run */
+static int running_for(lua_State *L) {
+    const wgl_coroutine *task = task_of(L);
+    if (task->state != RUNNING)
+        return 0;
+    lua_pushinteger(L, wg_now() - task->started);
+    return 1;
+}
+
+/* --- the methods of users --- */
+
+static wgl_coroutine *check(lua_State *L) { return luaL_checkudata(L, 1, "waitgroup.CoroutineTask"); }
+
+static void push_name(lua_State *L, int self) {
+    lua_Debug ar;
+    if (lua_getiuservalue(L, self, FN) != LUA_TFUNCTION) {
+        lua_pushliteral(L, "?");
+        return;
+    }
+    lua_getinfo(L, ">S", &ar);
+    if (ar.linedefined > 0)
+        lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+    else
+        lua_pushstring(L, ar.short_src);
+}
+
+static int name(lua_State *L) {
+    check(L);
+    push_name(L, 1);
+    return 1;
+}
+
+static int done(lua_State *L) {
+    lua_pushboolean(L, check(L)->state > RUNNING);
+    return 1;
+}
+
+static int cancelled(lua_State *L) {
+    lua_pushboolean(L, check(L)->state == STOPPED);
+    return 1;
+}
+
+static int tostring(lua_State *L) {
+    static const char *const states[] = {"waiting", "running", "ended", "failed", "cancelled"};
+    const wgl_coroutine *task = check(L);
+    push_name(L, 1);
+    lua_pushfstring(L, "waitgroup.Task %s (%s)", lua_tostring(L, -1), states[task->state]);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"name", name}, {"done", done}, {"cancelled", cancelled}, {NULL, NULL}};
+
+/* Those that need the home, the queue and the type as upvalues. */
+static const luaL_Reg functions[] = {{"spawn", spawn},
+                                     {"go_room", go_room},
+                                     {"run_ready", run_ready},
+                                     {"wake", wake},
+                                     {"kill", kill},
+                                     {"driver_woken", driver_woken},
+                                     {"ready", ready},
+                                     {"alive", alive},
+                                     {"await_all", await_all},
+                                     {"current_task", current_task},
+                                     {"current_context", current_context},
+                                     {"in_task_of", in_task_of},
+                                     {"extra", extra},
+                                     {"task_ended", task_ended},
+                                     {"task_owner", task_owner},
+                                     {"task_coroutine", task_coroutine},
+                                     {"coroutine_result", result},
+                                     {"coroutine_running_for", running_for},
+                                     {NULL, NULL}};
+static const luaL_Reg group_methods[] = {{"go", group_go}, {"try_go", group_try_go}, {NULL, NULL}};
+static const luaL_Reg waitgroup_methods[] = {{"go", waitgroup_go}, {NULL, NULL}};
+
+/* set_hooks(started, ended, go, report) */
+static int set_hooks(lua_State *L) {
+    lua_settop(L, 4);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &report_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &go_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &end_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &start_key);
+    return 0;
+}
+
+static void push_upvalues(lua_State *L, int queue) {
+    lua_pushlightuserdata(L, wgl_home_of(L));
+    lua_pushvalue(L, queue);
+    luaL_getmetatable(L, "waitgroup.CoroutineTask");
+}
+
+void wgl_open_coroutines(lua_State *L) {
+    static const char queue_key;
+    int core = lua_gettop(L), queue = core + 1;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &queue_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, queue);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &queue_key);
+        luaL_newmetatable(L, "waitgroup.CoroutineTask");
+        lua_pushstring(L, wgl_type_name(WGL_TASK));
+        lua_setfield(L, -2, "__name");
+        lua_pushcfunction(L, tostring);
+        lua_setfield(L, -2, "__tostring");
+        luaL_newlib(L, methods);
+        lua_setfield(L, -2, "__index");
+        lua_pop(L, 1);
+    }
+    lua_pushvalue(L, core);
+    push_upvalues(L, queue);
+    luaL_setfuncs(L, functions, 3);
+    luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
+    lua_getfield(L, -1, "__index");
+    push_upvalues(L, queue);
+    luaL_setfuncs(L, group_methods, 3);
+    luaL_getmetatable(L, wgl_type_name(WGL_WAITGROUP));
+    lua_getfield(L, -1, "__index");
+    push_upvalues(L, queue);
+    luaL_setfuncs(L, waitgroup_methods, 3);
+    luaL_getmetatable(L, "waitgroup.CoroutineTask");
+    lua_setfield(L, core, "CoroutineTask");
+    lua_pushcfunction(L, set_hooks);
+    lua_setfield(L, core, "set_hooks");
+    lua_pushlightuserdata(L, (void *)&parked);
+    lua_setfield(L, core, "PARKED");
+    lua_settop(L, core);
+}
