@@ -505,7 +505,6 @@ static int64_t end_of_grace(wg_errgroup *g) {
 
 /* Wait for the tasks, or for the end of grace: then *grace_over. */
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
-    wg_pool_retry(g->pool);
     if (g->grace == 0) {
         bool unbounded = wg_point(until->deadline) == INT64_MAX && !until->context && !until->interruptible;
         while (unbounded && wg_pool_help(g->pool, &g->lane)) {}

@@ -8,6 +8,7 @@
  *
  * The invariant that keeps tasks from being stranded: whenever the lock is free and a lane is in the ring, somebody is
  * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again.
+ * A submit is accepted only if a worker is there or on its way for certain, or the thread it started itself is.
  * Every place that puts a lane into the ring or ends a looking upholds it by appoint(). Work that comes into a lane that
  * is listed already needs no more than the lane's lock.
  *
@@ -17,8 +18,8 @@
  * threads have the cores, more workers get a larger share, and it soon stops. A worker that sleeps in a wait of
  * this library says so (wg_pool_block) and is not counted as computing, which needs no tick.
  *
- * Fields of a pool are guarded by its lock but for `lanes` and `starved`, which are also read without, and `host`, which
- * is constant. A lane's lock may be taken while holding the pool's: the one pair of locks in the core. */
+ * Fields of a pool are guarded by its lock but for `lanes` and `short_handed`, which are also read without, and `host`,
+ * which is constant. A lane's lock may be taken while holding the pool's: the one pair of locks in the core. */
 #include "pool.h"
 
 #include <stddef.h>
@@ -66,15 +67,19 @@ struct wg_pool {
     struct wg_worker *watcher; /* the looking worker while it sleeps through a tick */
     struct wg_worker *all;    /* threads in wg_pool_work */
     unsigned workers;         /* the same, and those being started, by number */
+    unsigned starting;        /* of them, those of which it is not known yet whether they start */
     unsigned computing;       /* of them, those in a task and not in a wait of ours */
     bool looking;
     bool hiring;              /* the looking one is a thread being started */
-    wg_a32 starved;           /* the last attempt to start a thread failed; written under the lock */
+    bool starved;             /* the last attempt to start a thread failed */
     bool stopped;
     /* Of the watch: */
     int64_t tick, seen_time, seen_cpu;
     unsigned burst, stale;
     uint64_t taken, seen_taken;
+    /* What every submit reads, apart from what every worker writes. */
+    char apart[64];
+    wg_a32 short_handed;      /* starved, or without a worker that is certain: a submit has to see to it */
     wg_pool_host host;
     wg_pool *next;            /* among all pools */
     struct wg_lane loose;     /* work of no group */
@@ -86,10 +91,11 @@ struct order {
     const wg_a32 *word; /* of the worker to wake; the worker may be gone by then */
 };
 
-static wg_pool process_pool = {.refs = 1, .host = {.callers_help = true}};
+static wg_pool process_pool = {.refs = 1, .short_handed = 1, .host = {.callers_help = true}};
 
 static wg_lock pools_lock;
-static wg_pool *pools; /* all but the process's; for fork */
+static wg_pool *pools; /* all but the process's */
+static wg_a32 starved_pools; /* how many there are */
 
 static unsigned cores_of(const wg_pool *pool) {
     static wg_a32 known;
@@ -168,18 +174,36 @@ static struct wg_work *pop(wg_pool *pool, struct wg_lane *lane) {
     return work;
 }
 
-/* Take `work` out of a lane in the ring, if it is still there. */
+/* Take `work` out of a list; *before: what was before it. */
+static bool cut(struct wg_work **list, const struct wg_work *work, struct wg_work **before) {
+    *before = NULL;
+    for (struct wg_work **link = list; *link; *before = *link, link = &(*link)->next) {
+        if (*link == work) {
+            *link = work->next;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Take `work` out of its lane, if it is still there. */
 static bool withdraw(wg_pool *pool, struct wg_lane *lane, const struct wg_work *work) {
-    for (struct wg_work **link = &lane->first; *link; link = &(*link)->next) {
-        if (*link != work)
-            continue;
-        *link = work->next;
+    struct wg_work *before;
+    if (cut(&lane->first, work, &before)) {
         pool->queued--;
         if (!lane->first && !move_in(pool, lane))
             ring_remove(pool, lane);
         return true;
     }
-    return false;
+    wg_lock_take(&lane->lock);
+    bool there = cut(&lane->first_in, work, &before);
+    if (there) {
+        lane->in--;
+        if (lane->last_in == work)
+            lane->last_in = before;
+    }
+    wg_lock_give(&lane->lock);
+    return there;
 }
 
 /* Who looks. */
@@ -196,12 +220,15 @@ static struct order wake_idle(wg_pool *pool, bool looking) {
     return wake(worker);
 }
 
+static struct order new_worker(wg_pool *pool) {
+    pool->workers++;
+    pool->starting++;
+    return (struct order){HIRE, NULL};
+}
+
 /* With the lock held: one more worker, besides the looking one. */
 static struct order one_more(wg_pool *pool) {
-    if (pool->idle)
-        return wake_idle(pool, false);
-    pool->workers++;
-    return (struct order){HIRE, NULL};
+    return pool->idle ? wake_idle(pool, false) : new_worker(pool);
 }
 
 /* With the lock held: if work is queued, see to it that somebody looks. */
@@ -218,27 +245,51 @@ static struct order appoint(wg_pool *pool) {
     pool->looking = true;
     if (pool->idle)
         return wake_idle(pool, true);
-    pool->workers++;
     pool->hiring = true;
-    return (struct order){HIRE, NULL};
+    return new_worker(pool);
 }
+
+static bool certain(const wg_pool *pool) { return pool->workers > pool->starting; }
+
+/* With the lock held, after any change of what it depends on. */
+static void note_hands(wg_pool *pool) { wg_store_relaxed32(&pool->short_handed, pool->starved || !certain(pool)); }
 
 static void work_natively(void *pool) { wg_pool_work(pool); }
 
+static void set_starved(wg_pool *pool, bool starved) {
+    if (pool->starved != starved)
+        wg_add_relaxed32(&starved_pools, starved ? 1 : UINT32_MAX);
+    pool->starved = starved;
+}
+
+/* A thread that was to be started, and is counted in `workers`, will not come. */
+static void count_off(wg_pool *pool) {
+    pool->workers--;
+    set_starved(pool, true);
+    if (pool->hiring)
+        pool->hiring = pool->looking = false;
+}
+
 static bool hire(wg_pool *pool) {
     wg_pool_retain(pool); /* for the new thread */
+    wg_pool_retain(pool); /* for what follows: it may have come and gone by then */
     bool hired = pool->host.start ? pool->host.start(pool->host.data, pool) : wg_start_thread(work_natively, pool);
+    wg_lock_take(&pool->lock);
+    pool->starting--;
     if (!hired)
-        wg_pool_work_failed(pool);
+        count_off(pool);
+    note_hands(pool);
+    wg_lock_give(&pool->lock);
+    if (!hired)
+        wg_pool_release(pool);
+    wg_pool_release(pool);
     return hired;
 }
 
 void wg_pool_work_failed(wg_pool *pool) {
     wg_lock_take(&pool->lock);
-    pool->workers--;
-    wg_store_relaxed32(&pool->starved, 1);
-    if (pool->hiring)
-        pool->hiring = pool->looking = false;
+    count_off(pool);
+    note_hands(pool);
     wg_lock_give(&pool->lock);
     wg_pool_release(pool);
 }
@@ -270,37 +321,53 @@ static void refuse(struct wg_lane *lane, struct wg_work *work) {
     drop_all(work->next);
 }
 
-void wg_pool_retry(wg_pool *pool) {
-    if (!wg_load_relaxed32(&pool->starved))
-        return;
+bool wg_pools_starve(void) { return wg_load_relaxed32(&starved_pools) > 0; }
+
+void wg_pools_retry(void) {
+    wg_pool *starved[8]; /* if there are more, their turn comes when these are fed */
+    unsigned n = 0;
+    wg_lock_take(&pools_lock);
+    for (wg_pool *pool = &process_pool; pool && n < 8; pool = pool == &process_pool ? pools : pool->next)
+        if (wg_load_relaxed32(&pool->short_handed))
+            starved[n++] = wg_pool_retain(pool);
+    wg_lock_give(&pools_lock);
+    for (unsigned i = 0; i < n; i++) {
+        wg_pool *pool = starved[i];
+        wg_lock_take(&pool->lock);
+        struct order order = pool->starved ? appoint(pool) : (struct order){NOTHING, NULL};
+        wg_lock_give(&pool->lock);
+        carry_out(pool, order);
+        wg_pool_release(pool);
+    }
+}
+
+/* Take `work` back out of its lane, if no worker is certain to come for it. */
+static bool take_back(wg_pool *pool, struct wg_lane *lane, const struct wg_work *work) {
     wg_lock_take(&pool->lock);
-    struct order order = appoint(pool);
+    bool taken_back = !certain(pool) && withdraw(pool, lane, work);
     wg_lock_give(&pool->lock);
-    carry_out(pool, order);
+    return taken_back;
 }
 
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
-    if (!let_in(lane, work)) {
-        wg_pool_retry(pool);
+    bool must_list = let_in(lane, work);
+    if (!must_list && !wg_load_relaxed32(&pool->short_handed))
         return WG_OK;
-    }
     wg_lock_take(&pool->lock);
-    if (pool->stopped) {
+    if (must_list && pool->stopped) {
         wg_lock_give(&pool->lock);
         refuse(lane, work);
         return WG_STOPPED;
     }
-    move_in(pool, lane);
-    ring_insert(pool, lane);
+    if (must_list) {
+        move_in(pool, lane);
+        ring_insert(pool, lane);
+    }
     struct order order = appoint(pool);
+    if (order.what == NOTHING && !certain(pool) && pool->ring)
+        order = new_worker(pool);
     wg_lock_give(&pool->lock);
-    if (carry_out(pool, order))
-        return WG_OK;
-    /* The threads there are will come to it; if there are none, the work is given back. */
-    wg_lock_take(&pool->lock);
-    bool given_back = pool->workers == 0 && withdraw(pool, lane, work);
-    wg_lock_give(&pool->lock);
-    return given_back ? WG_NO_THREADS : WG_OK;
+    return carry_out(pool, order) || !take_back(pool, lane, work) ? WG_OK : WG_NO_THREADS;
 }
 
 /* The worker. */
@@ -461,6 +528,7 @@ static void leave(wg_pool *pool, struct wg_worker *me) {
     if (me->next)
         me->next->link = me->link;
     pool->workers--;
+    note_hands(pool);
 }
 
 /* If the worker, in a task, finds itself in the child of a fork, it is counted there. */
@@ -470,6 +538,7 @@ static void recount(wg_pool *pool, struct wg_worker *me) {
     enrol(pool, me);
     pool->workers++;
     pool->computing++;
+    note_hands(pool);
 }
 
 void wg_pool_work(wg_pool *pool) {
@@ -479,7 +548,8 @@ void wg_pool_work(wg_pool *pool) {
     enrol(pool, &me);
     me.looking = pool->hiring;
     pool->hiring = false;
-    wg_store_relaxed32(&pool->starved, 0);
+    set_starved(pool, false);
+    note_hands(pool);
     struct wg_work *work;
     while ((work = next_work(pool, &me))) {
         me.urged = false;
@@ -560,7 +630,7 @@ wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host) {
     wg_pool *pool = malloc(sizeof *pool);
     if (!pool)
         return WG_NO_MEMORY;
-    *pool = (wg_pool){.refs = 1, .host = *host};
+    *pool = (wg_pool){.refs = 1, .short_handed = 1, .host = *host};
     wg_lock_take(&pools_lock);
     pool->next = pools;
     pools = pool;
@@ -584,6 +654,7 @@ void wg_pool_release(wg_pool *pool) {
         link = &(*link)->next;
     *link = pool->next;
     wg_lock_give(&pools_lock);
+    set_starved(pool, false);
     free(pool);
 }
 
@@ -680,8 +751,10 @@ static void reset(wg_pool *pool) {
     pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
     pool->queued = 0;
     pool->idle = pool->watcher = pool->all = NULL;
-    pool->workers = pool->computing = 0;
+    pool->workers = pool->starting = pool->computing = 0;
     pool->looking = pool->hiring = false;
+    set_starved(pool, false);
+    note_hands(pool);
 }
 
 void wg_pools_take(void) {

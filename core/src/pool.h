@@ -35,8 +35,9 @@ wg_pool *wg_pool_or_default(wg_pool *pool);
 /* Queue `work` in `lane`. WG_OK; WG_STOPPED, WG_NO_THREADS: it is not queued. */
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work);
 
-/* If a thread that is needed could not be started, try again. */
-void wg_pool_retry(wg_pool *pool);
+/* Is there a pool that could not start a thread it needs? Whoever waits tries again for it from time to time. */
+bool wg_pools_starve(void);
+void wg_pools_retry(void);
 
 /* If the pool lets callers help, take the first work of `lane` and run it here. False if there was none. */
 bool wg_pool_help(wg_pool *pool, struct wg_lane *lane);

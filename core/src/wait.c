@@ -10,6 +10,9 @@
 /* How often to look before a sleep, which costs two switches: some microseconds' worth. */
 #define SPINS 100
 
+/* After what time to try again for a thread that a pool could not start, and that what is waited for may need. */
+#define RETRY_TIME (20 * WG_MILLISECOND)
+
 static const wg_until for_ever = {0};
 
 bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit) {
@@ -36,7 +39,11 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
     int64_t deadline = first_deadline(w, until->deadline);
     wg_pool_block();
     while (status == WG_OK && wg_load_acquire32(&w->word) == 0) {
-        switch (wg_park(&w->word, 0, deadline, until->interruptible)) {
+        bool starving = wg_pools_starve();
+        if (starving)
+            wg_pools_retry();
+        int64_t wake_up = starving ? wg_earlier(deadline, wg_after(RETRY_TIME)) : deadline;
+        switch (wg_park(&w->word, 0, wake_up, until->interruptible)) {
         case WG_PARK_WOKEN:
             break;
         case WG_PARK_TIMEOUT:
