@@ -33,6 +33,9 @@ static int end(void **state) {
 }
 
 int run_group(const char *group, struct CMUnitTest *tests, size_t n) {
+    const char *only = getenv("WG_TEST");
+    if (only)
+        cmocka_set_test_filter(only);
     signal(SIGALRM, bark);
     for (size_t i = 0; i < n; i++) {
         tests[i].initial_state = &tests[i];

@@ -20,8 +20,9 @@
 
 #include "waitgroup.h"
 
-/* Run the tests of a program. One that does not end within WATCHDOG_SECONDS is named, and ends the program. */
-#define WATCHDOG_SECONDS 120
+/* Run the tests of a program, or those whose name matches the environment variable WG_TEST. One that does not end within
+ * WATCHDOG_SECONDS is named, and ends the program. */
+#define WATCHDOG_SECONDS 100
 #define RUN(group, tests) run_group(group, tests, sizeof(tests) / sizeof *(tests))
 int run_group(const char *group, struct CMUnitTest *tests, size_t n);
 
