@@ -1,7 +1,7 @@
 # Style and static checks: clean, or they fail.
 
 C_FILES = $(wildcard core/include/*.h core/include/waitgroup/*.h core/src/*.[ch] core/src/park/*.c bindings/*/*.[ch] \
-    tests/core/*.[ch] bench/core/*.h bench/core/*.cpp examples/c/*.[ch])
+    tests/core/*.[ch] tests/core/*/*.[ch] bench/core/*.h bench/core/*.cpp examples/c/*.[ch])
 PY_FILES = $(wildcard setup.py) python tests tools bench examples
 LUA_FILES = $(wildcard lua tests/lua bench/lua) examples/lua tools/busted_report.lua
 
@@ -14,12 +14,12 @@ format: $(PY_READY_LINT) | system-lint ## bring C and Python into the one format
 	clang-format -i $(C_FILES)
 	$(PYTHON) -m ruff format --quiet $(PY_FILES)
 
-lint: $(PY_READY_LINT) | system-lint ## formats and static checks of C, Python and Lua
+lint: $(PY_READY_LINT) $(PY_READY_BENCH) | system-lint ## formats and static checks of C, Python and Lua
 	clang-format --dry-run -Werror $(C_FILES)
-	cppcheck $(CPPCHECK_FLAGS) -Icore/include core/src examples/c
+	cppcheck $(CPPCHECK_FLAGS) -Icore/include core/src bindings examples/c
 	$(PYTHON) -m ruff format --check $(PY_FILES)
 	$(PYTHON) -m ruff check $(PY_FILES)
-	$(PYTHON) -m mypy python/cwaitgroup
+	$(PYTHON) -m mypy python/cwaitgroup/*.pyi
 	$(PYTHON) -m mypy tools/*.py bench/*.py
 	MYPYPATH=python $(PYTHON) -m mypy examples/python/*.py
 	luacheck --quiet $(LUA_FILES)
