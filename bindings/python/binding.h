@@ -160,12 +160,12 @@ struct Task {
     PyObject_VAR_HEAD
     PyObject *weakrefs;
     PyObject *owner; /* its Group, or its WaitGroup; NULL once it has ended */
-    /* Before its function has returned, and after. */
+    /* A task changes twice: when its function is called, and when that has returned. `lock` guards the changes. */
     union { PyObject *fn, *name; };
-    union { PyObject *kwnames, *value; }; /* the result, or the exception; a Context of one that never started */
-    union { PyObject *variables, *traceback; };
-    Task *previous, *next; /* while it runs: among the running ones; then: among those to be given by as_completed() */
-    int64_t started;
+    union { PyObject *kwnames; Task *previous; PyObject *value; }; /* value: its result, its exception, or the Context
+                                                                      of one that never started */
+    union { PyObject *variables; int64_t started; PyObject *traceback; };
+    Task *next; /* while it runs: among the running ones; then: among those to be given by as_completed() */
     wg_waitgroup unended; /* 1 until it has ended */
     guard lock;
     _Atomic char status; /* a task_status */
@@ -210,7 +210,9 @@ struct Group {
     wg_waitgroup news; /* 1 while somebody waits for the next change of the two above */
 };
 
+/* The task comes among the running ones, and leaves them. */
 void group_task_starts(Group *group, Task *task);
+void group_task_stops(Group *group, Task *task);
 /* Takes over the caller's reference to `task`. */
 void group_task_ended(Group *group, Task *task);
 

@@ -11,14 +11,25 @@ typedef struct {
 /* --- Group --- */
 
 void group_task_starts(Group *group, Task *task) {
-    if (group->grace)
-        task->started = wg_now();
-    guard_take(&group->lock);
+    task->started = group->grace ? wg_now() : 0;
     task->previous = NULL;
+    guard_take(&group->lock);
     task->next = group->running;
     if (task->next)
         task->next->previous = task;
     group->running = task;
+    guard_give(&group->lock);
+}
+
+void group_task_stops(Group *group, Task *task) {
+    guard_take(&group->lock);
+    if (task->previous)
+        task->previous->next = task->next;
+    else
+        group->running = task->next;
+    if (task->next)
+        task->next->previous = task->previous;
+    task->next = NULL;
     guard_give(&group->lock);
 }
 
@@ -30,13 +41,6 @@ static void tell_news(Group *group) {
 
 void group_task_ended(Group *group, Task *task) {
     guard_take(&group->lock);
-    if (task->previous)
-        task->previous->next = task->next;
-    else if (group->running == task)
-        group->running = task->next;
-    if (task->next)
-        task->next->previous = task->previous;
-    task->previous = task->next = NULL;
     if (group->ended)
         group->ended_last->next = task;
     else
@@ -402,19 +406,22 @@ static PyObject *errgroup_map(PyObject *self, PyObject *const *args, Py_ssize_t 
 /* "fetch, store (for 3.2 s)": the tasks that run, or as many of them as one wants to read. NULL with an exception set. */
 static PyObject *names_of_running(Group *group) {
     Task *tasks[NAMED];
+    int64_t started[NAMED];
     int n = 0;
     guard_take(&group->lock);
-    for (Task *task = group->running; task && n < NAMED; task = task->next)
+    for (Task *task = group->running; task && n < NAMED; task = task->next) {
+        started[n] = task->started;
         tasks[n++] = (Task *)Py_NewRef((PyObject *)task);
+    }
     guard_give(&group->lock);
     PyObject *text = PyUnicode_FromString("");
     for (int i = 0; i < n; i++) {
         PyObject *name = text ? task_get_name(tasks[i], NULL) : NULL;
         const char *comma = i ? ", " : "";
-        long tenths = tasks[i]->started ? (long)((wg_now() - tasks[i]->started) / (WG_SECOND / 10)) : 0;
+        long tenths = (long)((wg_now() - started[i]) / (WG_SECOND / 10));
         if (!name)
             Py_CLEAR(text);
-        else if (tasks[i]->started)
+        else if (started[i])
             Py_SETREF(text, PyUnicode_FromFormat("%U%s%U (for %ld.%ld s)", text, comma, name, tenths / 10, tenths % 10));
         else
             Py_SETREF(text, PyUnicode_FromFormat("%U%s%U", text, comma, name));

@@ -28,8 +28,7 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
     if (!task)
         return NULL;
     task->weakrefs = NULL;
-    task->previous = task->next = NULL;
-    task->started = 0;
+    task->next = NULL;
     task->unended = (wg_waitgroup)WG_INIT;
     task->lock = (guard){0};
     atomic_init(&task->status, QUEUED);
@@ -51,11 +50,10 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
 
 /* Put what the task became in the place of what it was to do. Takes over the references. */
 static void settle(Task *task, task_status status, PyObject *value, PyObject *traceback) {
-    PyObject *name = name_of_callable(task_state(task), task->fn);
+    PyObject *fn = task->fn, *name = name_of_callable(task_state(task), fn);
     if (!name)
         PyErr_Clear();
     guard_take(&task->lock);
-    PyObject *fn = task->fn, *kwnames = task->kwnames, *variables = task->variables;
     task->name = name;
     task->value = value;
     task->traceback = traceback;
@@ -65,27 +63,48 @@ static void settle(Task *task, task_status status, PyObject *value, PyObject *tr
     for (Py_ssize_t i = 1; i < n; i++)
         Py_CLEAR(task->arguments[i]);
     Py_DECREF(fn);
+}
+
+/* The same for a task that never ran. */
+static void settle_unstarted(Task *task, PyObject *value) {
+    PyObject *kwnames = task->kwnames, *variables = task->variables;
+    settle(task, NEVER_STARTED, value, NULL);
     Py_XDECREF(kwnames);
     Py_XDECREF(variables);
 }
 
 void task_discard(Task *task) {
-    settle(task, NEVER_STARTED, NULL, NULL);
+    settle_unstarted(task, NULL);
     Py_CLEAR(task->owner);
     Py_DECREF(task);
     Py_DECREF(task);
 }
 
-/* Run the function in its context of variables. NULL with an exception set. */
-static PyObject *call_function(Task *task) {
-    if (PyContext_Enter(task->variables) < 0)
-        return NULL;
-    size_t kwargs = task->kwnames ? (size_t)PyTuple_GET_SIZE(task->kwnames) : 0;
+/* Run the function of a task, of `group` if it is not NULL, in its context of variables. NULL with an exception set. */
+static PyObject *call_function(Task *task, Group *group) {
+    thread_self *self = self_thread();
+    Task *outer = self->task;
+    PyObject *kwnames = task->kwnames, *variables = task->variables, *result = NULL;
+    size_t kwargs = kwnames ? (size_t)PyTuple_GET_SIZE(kwnames) : 0;
     size_t nargs = (size_t)Py_SIZE(task) - 1 - kwargs;
-    PyObject *result =
-        PyObject_Vectorcall(task->fn, task->arguments + 1, nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, task->kwnames);
-    if (PyContext_Exit(task->variables) < 0)
-        Py_CLEAR(result);
+    if (self->worker) {
+        worker_yield(self->worker);
+        worker_rename(self->worker, group ? group->name : NULL);
+    }
+    self->task = task;
+    set_status(task, RUNNING);
+    if (group)
+        group_task_starts(group, task);
+    if (PyContext_Enter(variables) == 0) {
+        result = PyObject_Vectorcall(task->fn, task->arguments + 1, nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+        if (PyContext_Exit(variables) < 0)
+            Py_CLEAR(result);
+    }
+    if (group)
+        group_task_stops(group, task);
+    self->task = outer;
+    Py_XDECREF(kwnames);
+    Py_DECREF(variables);
     return result;
 }
 
@@ -111,21 +130,12 @@ static void report(state *st, PyObject *exception) {
 }
 
 void task_run_loose(void *arg) {
-    Task *task = arg, *outer;
+    Task *task = arg;
     state *st = task_state(task);
-    thread_self *self = self_thread();
     attachment a;
     if (!attach(st, &a))
         return;
-    if (self->worker) {
-        worker_yield(self->worker);
-        worker_rename(self->worker, NULL);
-    }
-    outer = self->task;
-    self->task = task;
-    set_status(task, RUNNING);
-    PyObject *result = call_function(task);
-    self->task = outer;
+    PyObject *result = call_function(task, NULL);
     PyObject *exception = result ? NULL : PyErr_GetRaisedException();
     settle(task, result ? SUCCEEDED : FAILED, NULL, NULL);
     Py_XDECREF(result);
@@ -151,23 +161,13 @@ static wg_error *error_of_task(Task *task, Group *group, PyObject *exception) {
 }
 
 wg_error *task_run_in_group(void *arg, wg_context *Py_UNUSED(ctx)) {
-    Task *task = arg, *outer;
+    Task *task = arg;
     Group *group = (Group *)task->owner;
     state *st = group->st;
-    thread_self *self = self_thread();
     attachment a;
     if (!attach(st, &a))
         return wg_error_cancelled();
-    if (self->worker) {
-        worker_yield(self->worker);
-        worker_rename(self->worker, group->name);
-    }
-    outer = self->task;
-    self->task = task;
-    set_status(task, RUNNING);
-    group_task_starts(group, task);
-    PyObject *result = call_function(task);
-    self->task = outer;
+    PyObject *result = call_function(task, group);
     wg_error *error = NULL;
     if (result) {
         bool track = PyObject_IS_GC(result);
@@ -191,7 +191,7 @@ void task_destroy(void *arg) {
     PyObject *owner = task->owner;
     bool in_group = Py_TYPE(owner) == st->group_type;
     if (task->status == QUEUED) {
-        settle(task, NEVER_STARTED, in_group ? Py_NewRef((PyObject *)((Group *)owner)->context) : NULL, NULL);
+        settle_unstarted(task, in_group ? Py_NewRef((PyObject *)((Group *)owner)->context) : NULL);
         PyObject_GC_Track(task);
     }
     task->owner = NULL;

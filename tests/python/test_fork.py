@@ -1,0 +1,160 @@
+"""After a fork: the child starts afresh, and what was left in the parent is an error there, not a hang."""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+# PARENT runs, then the child of a fork runs CHILD, and the parent CLOSING.
+PROGRAM = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork in a process with threads
+from cwaitgroup import *
+gate = threading.Event()
+{parent}
+pid = os.fork()
+if pid == 0:
+    try:
+        {child}
+        print("child ok", flush=True)
+        os._exit(0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    os._exit(1)
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+gate.set()
+{closing}
+sys.exit(status)
+"""
+
+
+def indent(text, by):
+    return text.strip().replace("\n", "\n" + " " * by)
+
+
+@pytest.fixture
+def fork(run):
+    def fork(parent, child, closing=""):
+        code = PROGRAM.format(parent=parent, child=indent(child, 8), closing=closing)
+        return run(code, "-X", "faulthandler")
+
+    return fork
+
+
+def test_idle_objects_work_in_the_child(fork):
+    fork("""
+wg, ctx, g = WaitGroup(), Context(), ErrGroup()
+with ErrGroup() as used:
+    used.map(str, range(100))
+""", """
+assert wg.wait(0)
+wg.go(print, "in the child")
+assert wg.wait(30)
+assert g.go(pow, 2, 3).result(30) == 8
+g.wait()
+assert not ctx.cancelled()
+ctx.cancel("x")
+assert ctx.cause == "x"
+assert Context(timeout=0.01).wait(30)
+""", """
+assert g.go(pow, 2, 4).result(30) == 16
+g.wait()
+assert not ctx.cancelled()
+""")
+
+
+def test_tasks_in_flight_stay_in_the_parent(fork):
+    fork("""
+wg, g = WaitGroup(), ErrGroup()
+wg.go(gate.wait)
+task = g.go(gate.wait)
+while not task.running(): time.sleep(0.001)
+""", """
+def refused(call):
+    try:
+        call()
+    except RuntimeError as error:
+        assert "left behind in the parent process by fork" in str(error), error
+    else:
+        raise AssertionError(call)
+refused(lambda: wg.wait(30))
+refused(lambda: g.wait(30))
+refused(lambda: task.result(30))
+refused(lambda: next(g.as_completed()))
+refused(lambda: g.go(len, "x"))
+with ErrGroup() as fresh:
+    assert fresh.go(pow, 2, 3).result(30) == 8
+""", """
+g.wait()
+assert wg.wait(30) and task.result() is True
+""")
+
+
+def test_a_fork_inside_a_task(run):
+    out = run("""
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from cwaitgroup import *
+        def task():
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    with ErrGroup() as g:
+                        ok = g.go(pow, 2, 3).result(30) == 8
+                finally:
+                    os._exit(0 if ok else 1)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        with ErrGroup() as g:
+            print(g.go(task).result())
+    """)
+    assert out == "0"
+
+
+def test_forks_while_much_goes_on(run):
+    out = run("""
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from cwaitgroup import *
+        statuses = set()
+        with ErrGroup() as g:
+            for round in range(30):
+                for _ in range(500):
+                    g.go(int)
+                pid = os.fork()
+                if pid == 0:
+                    ok = False
+                    try:
+                        wg = WaitGroup()
+                        wg.go(int)
+                        ok = wg.wait(30)
+                    finally:
+                        os._exit(0 if ok else 1)
+                statuses.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        print(statuses, g.completed)
+    """)
+    assert out == "{0} 15000"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(run, tmp_path, method):
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import multiprocessing, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from cwaitgroup import ErrGroup
+
+def in_child(n):
+    with ErrGroup() as g:
+        return sum(g.map(abs, range(n)))
+
+if __name__ == "__main__":
+    with ErrGroup() as g:
+        g.go(int)
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        print(pool.map(in_child, [3, 4]))
+""")
+    assert run(f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
+               if method == "fork" else
+               f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(program)!r}]).returncode)"
+               ) == "[3, 6]"

@@ -1,0 +1,193 @@
+"""Ctrl-C: every blocking call of the main thread ends at once; groups let their tasks unwind first."""
+
+import signal
+import time
+
+import pytest
+
+# A program that blocks in CALL after it has said "ready", and tells how that ended. Unless PREPARE says otherwise,
+# whatever is blocked on would block for ever.
+PROGRAM = """
+import os, signal, sys, threading, time
+from cwaitgroup import *
+
+wg, ctx, g, gate = WaitGroup(1), Context(), ErrGroup(), threading.Event()
+{prepare}
+try:
+    print("ready", flush=True)
+    {call}
+except BaseException as error:
+    print(type(error).__name__, flush=True)
+else:
+    print("nothing", flush=True)
+os._exit(0)
+"""
+
+BUSY = """
+def compute():
+    while True:
+        sum(range(1000))
+for _ in range(3):
+    WaitGroup().go(compute)
+"""
+
+CALLS = {
+    "WaitGroup.wait": "wg.wait()",
+    "WaitGroup.wait with timeout": "wg.wait(3600)",
+    "WaitGroup.wait with context": "wg.wait(context=ctx)",
+    "with WaitGroup": "wg.__exit__(None, None, None)",
+    "Context.wait": "ctx.wait()",
+    "Context.wait with timeout": "ctx.wait(3600)",
+    "Task.result": "g.go(gate.wait).result()",
+    "Task.exception": "g.go(gate.wait).exception(3600)",
+    "ErrGroup.go at the limit": "g.limit = 1; g.go(gate.wait); g.go(gate.wait)",
+    "as_completed": "g.go(gate.wait); next(g.as_completed())",
+    "ErrGroup.wait": "g.go(g.context.wait); g.wait()",
+    "ErrGroup.wait with timeout": "g.go(g.context.wait); g.wait(3600)",
+    "ErrGroup.map": "g.map(lambda _: g.context.wait(), [1, 2])",
+    "with ErrGroup": "g.go(g.context.wait); g.__exit__(None, None, None)",
+}
+
+
+def interrupt(child, call, prepare="", number=signal.SIGINT, pause=0.1):
+    """How `call` ended, and how many seconds after the signal."""
+    program = child(PROGRAM.format(call=call, prepare=prepare))
+    assert program.read_line() == "ready"
+    time.sleep(pause)
+    start = time.monotonic()
+    program.process.send_signal(number)
+    end = program.read_line()
+    return end, time.monotonic() - start
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+@pytest.mark.parametrize("prepare", ["", BUSY], ids=["idle", "busy workers"])
+def test_interrupts_at_once(child, call, prepare):
+    end, seconds = interrupt(child, call, prepare)
+    assert end == "KeyboardInterrupt"
+    assert seconds < 10  # it would have taken for ever; how long it takes is measured in the benchmarks
+
+
+def test_a_signal_just_before_the_wait_is_not_lost(child):
+    """Wherever the signal comes: before, in or between the calls of a loop of waits."""
+    for i in range(10):
+        end, _ = interrupt(child, "while True: wg.wait(0.0001)" if i % 2 else "wg.wait()", pause=i / 5000)
+        assert end == "KeyboardInterrupt"
+
+
+def test_a_signal_that_another_thread_received(child):
+    prepare = """
+def send():
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+threading.Thread(target=send, daemon=True).start()
+"""
+    program = child(PROGRAM.format(call="wg.wait()", prepare=prepare))
+    assert program.read_line() == "ready"
+    assert program.read_line() == "KeyboardInterrupt"
+
+
+def test_a_handler_that_raises_nothing_lets_the_wait_go_on(child):
+    prepare = """
+signal.signal(signal.SIGUSR1, lambda *args: threading.Timer(0.05, wg.done).start())
+"""
+    assert interrupt(child, "assert wg.wait(3600)", prepare, signal.SIGUSR1)[0] == "nothing"
+
+
+def test_the_timeout_is_not_prolonged_by_signals(child):
+    prepare = """
+signal.signal(signal.SIGALRM, lambda *args: None)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+"""
+    program = child(PROGRAM.format(call="assert not wg.wait(0.5)", prepare=prepare))
+    assert program.read_line() == "ready"
+    assert program.read_line() == "nothing"
+
+
+@pytest.mark.parametrize("block", ["with g:\n        g.go(task)", "g.go(task)\n    g.wait()", "g.map(task, [1])",
+                                   "with g:\n        g.go(task)\n        time.sleep(3600)"],
+                         ids=["with", "wait", "map", "body"])
+def test_tasks_unwind_before_the_interrupt_comes_out(child, block):
+    prepare = """
+def task(_=None):
+    g.context.wait()
+    time.sleep(0.3)
+    print("unwound", type(g.context.cause).__name__, flush=True)
+"""
+    program = child(PROGRAM.format(call=block, prepare=prepare))
+    assert program.read_line() == "ready"
+    time.sleep(0.2)
+    program.process.send_signal(signal.SIGINT)
+    assert program.read_line() == "unwound KeyboardInterrupt"
+    assert program.read_line() == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize("block", ["with g:\n        g.go(task)", "g.go(task)\n    g.wait()", "g.map(task, [1])",
+                                   "with g:\n        g.go(task)\n        time.sleep(3600)"],
+                         ids=["with", "wait", "map", "body"])
+def test_a_second_interrupt_leaves_at_once(child, block):
+    prepare = """
+def task(_=None):
+    g.context.wait()
+    print("stubborn", flush=True)
+    gate.wait()
+"""
+    program = child(PROGRAM.format(call=block, prepare=prepare))
+    assert program.read_line() == "ready"
+    time.sleep(0.2)
+    program.process.send_signal(signal.SIGINT)
+    assert program.read_line() == "stubborn"
+    time.sleep(0.1)
+    program.process.send_signal(signal.SIGINT)
+    assert program.read_line() == "KeyboardInterrupt"
+
+
+def test_another_threads_wait_is_left_alone(child):
+    program = child("""
+        import threading
+        from cwaitgroup import *
+        wg, ctx = WaitGroup(1), Context()
+        def wait():
+            print(wg.wait(3600), flush=True)
+        thread = threading.Thread(target=wait)
+        thread.start()
+        print("ready", flush=True)
+        try:
+            ctx.wait()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            wg.done()
+            thread.join()
+    """)
+    assert program.read_line() == "ready"
+    time.sleep(0.1)
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() == (0, "interrupted\nTrue", "")
+
+
+def test_interrupts_while_threads_are_being_started(child):
+    """A KeyboardInterrupt that comes up inside Thread.start() is not lost, and no task is either."""
+    program = child("""
+import _thread, threading
+from cwaitgroup import *
+start = threading.Thread.start
+def slow_start(self):
+    start(self)
+    _thread.interrupt_main()
+    for _ in range(100):
+        pass
+threading.Thread.start = slow_start
+g = ErrGroup()
+tasks = []
+try:
+    tasks.append(g.go(len, "x"))
+    for _ in range(100):
+        pass
+    print("nothing")
+except KeyboardInterrupt:
+    print("KeyboardInterrupt")
+threading.Thread.start = start
+g.wait()
+print(g.completed)
+""")
+    assert program.end() == (0, "KeyboardInterrupt\n1", "")
