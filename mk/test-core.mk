@@ -12,6 +12,11 @@ test-core: core test-core-programs ## the C core: unit, fault and stress tests (
 
 test-core-programs: $(CORE_TESTS)
 
+CORE_FAULT_TESTS = $(filter $(CORE_TEST_DIR)/test_faults_%,$(CORE_TESTS))
+$(CORE_FAULT_TESTS): tests/core/faults.c tests/core/faults.h
+$(CORE_FAULT_TESTS): CORE_TEST_LIBS = $(addprefix -Wl$(comma)--wrap=,malloc calloc free pthread_create)
+comma := ,
+
 $(CORE_TEST_DIR)/%: tests/core/%.c tests/core/support.c tests/core/support.h tests/core/tasks.h $(CORE_A) mk/test-core.mk | system-test
 	@mkdir -p $(@D)
 	$(CC) $(CORE_TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(CORE_A) $(CORE_TEST_LIBS) $(LDFLAGS) -lcmocka

@@ -35,6 +35,18 @@ _Noreturn void require_failed(const char *file, int line, const char *condition)
 #define EVENTUALLY(condition) do { while (!(condition)) nap(); } while (0)
 void nap(void);
 
+/* True under a sanitizer or valgrind (the environment variable WG_TEST_VALGRIND), for what they cannot do. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define INSTRUMENTED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define INSTRUMENTED true
+#endif
+#endif
+#ifndef INSTRUMENTED
+#define INSTRUMENTED (getenv("WG_TEST_VALGRIND") != NULL)
+#endif
+
 /* How often to repeat something: `n` in a normal run; the environment variable WG_TEST_EFFORT multiplies it. */
 int effort(int n);
 
