@@ -34,3 +34,9 @@ verify-sim: $(SIM) ## the same under very many schedules, and all of those with 
 
 test-sim: setup $(SIM) ## the C core under a deterministic scheduler: some thousand schedules
 	@$(PYTHON) tools/run_cmocka.py build/reports/sim.xml $(SIM)
+
+.PHONY: mutants verify-mutants
+mutants verify-mutants: $(SIM) | $(PYTHON) ## small bugs put into copies of the core, each of which a named test must catch
+	@mkdir -p build/mutants
+	@MUTANT_CC='$(CC) $(SIM_CFLAGS) $(SIM_WATCHED)' SIM=$(SIM) BUILD=build/mutants $(PYTHON) tests/core/mutants/run.py \
+	    $(if $(ONLY),--only '$(ONLY)') --core $(SIM_CORE) --objects $(filter-out $(SIM_DIR)/core/%,$(SIM_OBJECTS))

@@ -120,6 +120,32 @@ static void slot_against_resize(void) {
     SIM_EQUAL(wg_load_relaxed32(&ran), 4);
 }
 
+/* A task that has not started when the group is cancelled never starts; it is destroyed and counts as done. */
+static wg_a32 gone;
+
+static wg_error *must_not_start_late(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    wg_add_relaxed32(&ran, 1);
+    return NULL;
+}
+
+static void count_destroyed(void *unused) {
+    (void)unused;
+    wg_add_relaxed32(&gone, 1);
+}
+
+static void no_start_after_cancel(void) {
+    new_group((wg_errgroup_options){0});
+    SIM_EQUAL(wg_errgroup_go(g, must_not_start_late, NULL, count_destroyed, NULL), WG_OK);
+    cancel_group(NULL);
+    wg_errgroup_counts counts = wg_errgroup_get_counts(g);
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&gone), 1);
+    if (counts.running + counts.completed == 0)
+        SIM_EQUAL(wg_load_relaxed32(&ran), 0);
+    wg_errgroup_release(g);
+}
+
 /* Tasks that wait until the limit has been raised, with a `go` that sleeps meanwhile: it must be let in. */
 static wg_waitgroup third;
 
@@ -422,6 +448,7 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"slot_handed_over", slot_handed_over, .cores = 1, .exhaustive = 1, .spurious = false},
     {"slot_against_cancel", slot_against_cancel, .cores = 2, .exhaustive = 0, .spurious = false},
     {"slot_against_resize", slot_against_resize, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"no_start_after_cancel", no_start_after_cancel, .cores = 1, .exhaustive = 2, .spurious = false},
     {"more_room_lets_in", more_room_lets_in, .cores = 1, .exhaustive = 1, .spurious = false},
     {"slot_against_timeout", slot_against_timeout, .cores = 1, .exhaustive = 0, .spurious = false},
     {"told_of_room", told_of_room, .cores = 1, .exhaustive = 2, .spurious = false},
