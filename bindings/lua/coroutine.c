@@ -15,6 +15,7 @@
 
 enum { FN = 1, VALUE, OWNER, EXTRA, ARGS };
 #define ARGUMENTS_MAX 250
+#define BATCH 100
 
 enum { UP_HOME = lua_upvalueindex(1), UP_QUEUE = lua_upvalueindex(2), UP_TYPE = lua_upvalueindex(3) };
 
@@ -311,7 +312,6 @@ static void suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, int self,
 
 /* Run the first in the queue until it ends or waits. */
 static void run_one(lua_State *L, wgl_home *home) {
-    luaL_checkstack(L, ARGUMENTS_MAX + 8, NULL);
     lua_rawgeti(L, UP_QUEUE, home->head);
     int self = lua_gettop(L), results, status = LUA_OK;
     wgl_coroutine *task = lua_touserdata(L, self);
@@ -319,7 +319,7 @@ static void run_one(lua_State *L, wgl_home *home) {
     bool skip = start && task->kind == OF_GROUP && wgl_has_ended(task->owner);
     if (start && !skip) {
         lua_State *co = lua_newthread(L);
-        if (!lua_checkstack(co, ARGUMENTS_MAX + 8))
+        if (task->count > LUA_MINSTACK / 2 && !(lua_checkstack(L, task->count) && lua_checkstack(co, task->count)))
             luaL_error(L, "not enough memory");
         task->co = co; /* nothing raises from here on, but for what the Lua half does at an end */
     }
@@ -352,12 +352,13 @@ static void run_one(lua_State *L, wgl_home *home) {
     lua_settop(L, self - 1);
 }
 
-/* run_ready(): runs what is ready now, not what becomes ready meanwhile, so that nobody starves; stops early when the
- * one who drives is woken. */
+/* run_ready(): runs what is ready now, not what becomes ready meanwhile, and only so many that timers and other threads
+ * get their turn. */
 static int run_ready(lua_State *L) {
     wgl_home *home = lua_touserdata(L, UP_HOME);
-    home->stop = false;
-    for (lua_Integer left = home->tail - home->head + 1; left > 0 && home->head <= home->tail && !home->stop; left--)
+    lua_Integer left = home->tail - home->head + 1;
+    luaL_checkstack(L, 16, NULL);
+    for (left = left < BATCH ? left : BATCH; left > 0 && home->head <= home->tail; left--)
         run_one(L, home);
     return 0;
 }
@@ -381,12 +382,6 @@ static int kill(lua_State *L) {
 }
 
 /* --- what the Lua half asks --- */
-
-/* driver_woken(): run_ready returns soon. */
-static int driver_woken(lua_State *L) {
-    ((wgl_home *)lua_touserdata(L, UP_HOME))->stop = true;
-    return 0;
-}
 
 /* ready() -> whether a task can run */
 static int ready(lua_State *L) {
@@ -504,6 +499,7 @@ static int result(lua_State *L) {
     luaL_checkstack(L, task->count, "too many results");
     for (int i = 1; i <= task->count; i++)
         lua_rawgeti(L, 3, i);
+    lua_remove(L, 3);
     return 1 + task->count;
 }
 
@@ -565,7 +561,6 @@ static const luaL_Reg functions[] = {{"spawn", spawn},
                                      {"run_ready", run_ready},
                                      {"wake", wake},
                                      {"kill", kill},
-                                     {"driver_woken", driver_woken},
                                      {"ready", ready},
                                      {"alive", alive},
                                      {"await_all", await_all},

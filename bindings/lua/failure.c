@@ -4,6 +4,7 @@
  * thread: then the reference waits in the home of the state, which lets go of the value when it next comes by. */
 #include "wgl.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,12 +95,27 @@ static wgl_message *copy_of(lua_State *L, int index) {
     return copy;
 }
 
+/* Whether `text` is `word`, or ends with it after a place in the code, which `assert` and `error` put before it. */
+static bool says(const char *text, size_t length, const char *word) {
+    size_t rest = strlen(word);
+    if (length < rest || memcmp(text + length - rest, word, rest) != 0)
+        return false;
+    const char *at = text + length - rest;
+    if (at == text)
+        return true;
+    if (at - text < 4 || at[-1] != ' ' || at[-2] != ':' || !isdigit((unsigned char)at[-3]))
+        return false;
+    for (at -= 3; at > text && isdigit((unsigned char)*at); at--) {}
+    return *at == ':';
+}
+
 /* A task that ends with one of the words that our waits give stopped because it was told to. */
 static wg_error_kind kind_of(lua_State *L, int index) {
     if (lua_type(L, index) != LUA_TSTRING)
         return WG_ERROR_FAILURE;
-    const char *text = lua_tostring(L, index);
-    bool stop = strcmp(text, wgl_end_word(WG_CANCELLED)) == 0 || strcmp(text, wgl_end_word(WG_DEADLINE_EXCEEDED)) == 0;
+    size_t length;
+    const char *text = lua_tolstring(L, index, &length);
+    bool stop = says(text, length, wgl_end_word(WG_CANCELLED)) || says(text, length, wgl_end_word(WG_DEADLINE_EXCEEDED));
     return stop ? WG_ERROR_STOP : WG_ERROR_FAILURE;
 }
 

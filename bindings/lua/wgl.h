@@ -108,7 +108,6 @@ typedef struct wgl_home {
     lua_Integer head, tail;     /* of the queue of those that can run: empty if head > tail */
     lua_Integer alive;          /* how many have not ended */
     bool awaited;               /* somebody waits for all of them */
-    bool stop;                  /* who drives them was woken */
     wgl_coroutine *current;     /* the one that runs, or NULL */
     lua_State *current_L;       /* where it is, on the stack of who resumed it */
     int current_index;

@@ -205,8 +205,6 @@ local function wake(waiter, reason)
   elseif waiter.outsider then
     outsiders_woken = outsiders_woken + 1
     listen()
-  else
-    core.driver_woken()
   end
 end
 
