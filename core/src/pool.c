@@ -419,13 +419,12 @@ static struct measure measure(wg_pool *pool) {
 }
 
 /* How many workers the last tick says are missing. */
-static unsigned missing_workers(wg_pool *pool) {
-    struct measure m = measure(pool);
-    int64_t all_cores = m.elapsed * cores_of(pool) - m.elapsed / 2;
+static unsigned missing_workers(wg_pool *pool, const struct measure *m) {
+    int64_t all_cores = m->elapsed * cores_of(pool) - m->elapsed / 2;
     /* Other threads, such as one that submits, may have the cores: then it is no fault if the queue moves. */
-    bool blocked = m.by_workers < all_cores && (m.by_process < all_cores || m.taken <= pool->workers);
-    bool stale = m.taken == 0 && ++pool->stale >= STALE_TICKS;
-    if (m.taken > 0 || stale)
+    bool blocked = m->by_workers < all_cores && (m->by_process < all_cores || m->taken <= pool->workers);
+    bool stale = m->taken == 0 && ++pool->stale >= STALE_TICKS;
+    if (m->taken > 0 || stale)
         pool->stale = 0;
     if (!blocked) {
         pool->burst = 1;
@@ -437,6 +436,20 @@ static unsigned missing_workers(wg_pool *pool) {
     if (pool->burst < LARGEST_BURST)
         pool->burst *= 2;
     return n;
+}
+
+/* Of a pool under an interpreter lock, which counts one core: do its tasks compute without that lock, and leave cores of
+ * the machine idle? Then `me`, that slept without it, gets it at once. The pool's lock is let go meanwhile. */
+static bool interpreter_is_free(wg_pool *pool, struct wg_worker *me, const struct measure *m) {
+    if (!pool->host.after_sleep || m->by_process > m->elapsed * cores_of(&process_pool) - m->elapsed / 2)
+        return false;
+    wg_lock_give(&pool->lock);
+    int64_t before = wg_now();
+    pool->host.after_sleep(pool->host.data);
+    me->asleep = false;
+    bool at_once = wg_now() - before < SHORTEST_TICK / 2;
+    wg_lock_take(&pool->lock);
+    return at_once;
 }
 
 /* One tick of the looking worker `me` while all cores are taken. */
@@ -455,7 +468,10 @@ static void watch(wg_pool *pool, struct wg_worker *me) {
         pool->watcher = NULL;
     if (wg_load_relaxed32(&me->wake) || !pool->ring || pool->stopped)
         return;
-    unsigned n = missing_workers(pool);
+    struct measure m = measure(pool);
+    unsigned n = missing_workers(pool, &m);
+    if (n == 0 && interpreter_is_free(pool, me, &m))
+        n = 1;
     if (n > 0) {
         me->urged = true;
         add_workers(pool, n - 1);
