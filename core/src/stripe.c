@@ -174,9 +174,15 @@ void wg_stripes_reset(void) {
     for (int i = 0; i < STRIPES; i++) {
         stripes[i].sleepers = NULL;
         stripes[i].end = NULL;
-        for (struct wg_call *call = stripes[i].calls; call; call = call->next)
+        for (struct wg_call **link = &stripes[i].calls; *link;) {
+            struct wg_call *call = *link;
+            if (call->caller == wg_self()) { /* it forked in an observer, and goes on here too */
+                link = &call->next;
+                continue;
+            }
             while (call->pending)
                 observer_unlink(call->pending);
-        stripes[i].calls = NULL;
+            *link = call->next;
+        }
     }
 }

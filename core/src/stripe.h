@@ -72,7 +72,7 @@ bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sy
 /* For fork.c. */
 void wg_stripes_take(void);
 void wg_stripes_give(void);
-/* In the child: nobody sleeps and no call is under way. */
+/* In the child: nobody sleeps, and no call is under way but those of the thread that forked. */
 void wg_stripes_reset(void);
 
 #endif
