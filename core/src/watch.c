@@ -39,7 +39,7 @@ wg_status wg_watch_new(wg_watch **out, wg_waitgroup *wg) {
 }
 
 int wg_watch_fd(wg_watch *watch) {
-    if (!watch)
+    if (!watch || watch->epoch != wg_fork_epoch())
         return -1;
     if (wg_load_acquire32(&watch->told) && wg_count(watch->wg) > 0) {
         wg_unobserve_sync(watch->wg, &watch->observer); /* `tell` may still be on its way out */

@@ -16,7 +16,7 @@ WG_API wg_status wg_watch_new(wg_watch **out, wg_waitgroup *wg);
 
 /* Its descriptor: readable once the count has been zero, and until wg_watch_fd is called again at a count that is not
  * zero: this call arms it for the next time. Owned by the watch; never read or close it. One thread at a time; -1 of
- * NULL. */
+ * NULL, and in the child of a fork, which shares the descriptor with its parent: it makes a watch of its own. */
 WG_API int wg_watch_fd(wg_watch *watch);
 
 /* Stop watching and close the descriptor. NULL is allowed. */
