@@ -84,29 +84,33 @@ static int tostring(lua_State *L) {
 
 static void destroy(wgl_object *object) {
     wg_context_release(((wgl_context *)object)->ctx);
+    if (((wgl_context *)object)->parent)
+        wgl_release(&((wgl_context *)object)->parent->object);
     free(object);
 }
 
-wgl_context *wgl_context_wrap(wg_context *ctx) {
+wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent) {
     wgl_context *object = malloc(sizeof *object);
     if (!object) {
         wg_context_release(ctx);
         return NULL;
     }
     object->ctx = ctx;
+    object->parent = parent;
+    if (parent)
+        wgl_retain(&parent->object);
     wgl_object_init(&object->object, WGL_CONTEXT, destroy);
     return object;
 }
 
 /* context(parent, deadline): the parent is a context; nil: that of the thread's task, if any. */
 static int new(lua_State *L) {
-    wg_context *parent = NULL, *ctx;
-    if (!lua_isnoneornil(L, 1))
-        parent = ((wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2))->ctx;
+    wg_context *ctx;
+    wgl_context *parent = lua_isnoneornil(L, 1) ? NULL : (wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2);
     int64_t deadline = luaL_checkinteger(L, 2);
     wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
-    wg_status status = wg_context_new(&ctx, parent, deadline);
-    wgl_context *object = status == WG_OK ? wgl_context_wrap(ctx) : NULL;
+    wg_status status = wg_context_new(&ctx, parent ? parent->ctx : NULL, deadline);
+    wgl_context *object = status == WG_OK ? wgl_context_wrap(ctx, parent) : NULL;
     if (!object)
         return wgl_error(L, 2, "cannot make a context: %s", status == WG_OK ? "not enough memory" : wg_strstatus(status));
     wgl_fill(L, handle, &object->object);
@@ -115,7 +119,7 @@ static int new(lua_State *L) {
 
 static int root(lua_State *L) {
     wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
-    wgl_context *object = wgl_context_wrap(wg_context_root());
+    wgl_context *object = wgl_context_wrap(wg_context_root(), NULL);
     if (!object)
         return luaL_error(L, "not enough memory");
     wgl_fill(L, handle, &object->object);

@@ -374,9 +374,12 @@ static int wake(lua_State *L) {
 static int kill(lua_State *L) {
     wgl_coroutine *task = task_of(L);
     lua_settop(L, 2);
-    lua_checkstack(task->co, 4);
-    lua_xmove(L, task->co, 1);
-    close_failed(L, task->co);
+    luaL_traceback(L, task->co, NULL, 0);
+    lua_insert(L, 2);
+    if (lua_resetthread(task->co) != LUA_OK) {
+        lua_xmove(task->co, L, 1);
+        lua_replace(L, 3);
+    }
     fail(L, lua_touserdata(L, UP_HOME), task, 1);
     return 0;
 }

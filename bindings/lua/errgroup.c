@@ -104,8 +104,9 @@ static int new(lua_State *L) {
                                    .grace = luaL_optinteger(L, 3, 0),
                                    .limit = (int)luaL_optinteger(L, 4, 0),
                                    .pool = wgl_pool()};
-    if (!lua_isnil(L, 1))
-        options.parent = ((wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2))->ctx;
+    wgl_context *parent = lua_isnil(L, 1) ? NULL : (wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2);
+    if (parent)
+        options.parent = parent->ctx;
     const char *text = luaL_optstring(L, 5, "");
     wgl_handle *handle = wgl_push_empty(L, WGL_ERRGROUP);
     wgl_errgroup *g = malloc(sizeof *g + strlen(text) + 1);
@@ -118,7 +119,7 @@ static int new(lua_State *L) {
         free(g);
         return wgl_error(L, 2, "cannot make an error group: %s", wg_strstatus(status));
     }
-    g->context = wgl_context_wrap(wg_context_retain(wg_errgroup_context(g->group)));
+    g->context = wgl_context_wrap(wg_context_retain(wg_errgroup_context(g->group)), parent);
     if (!g->context) {
         wg_errgroup_release(g->group);
         free(g);
@@ -211,7 +212,19 @@ static int grace(lua_State *L) {
     return 1;
 }
 
-/* outside(handle, what, own) -> whether the moment may be brought about by anything but this state's coroutines, of
+/* Whether another thread may end the context or one above it. */
+static bool ended_from_outside(const wgl_context *context) {
+    if (context->ctx == wg_context_root())
+        return false;
+    if (wgl_unfinished_tasks() > 0 || wg_context_deadline(context->ctx) != WG_FOREVER)
+        return true;
+    for (; context; context = context->parent)
+        if (atomic_load(&context->object.shared))
+            return true;
+    return false;
+}
+
+/* outside(handle, own) -> whether the moment waited for may be brought about by anything but this state's coroutines, of
  * which `own` are unfinished tasks of the group. */
 static int outside(lua_State *L) {
     wgl_object *object = wgl_test(L, 1);
@@ -222,8 +235,7 @@ static int outside(lua_State *L) {
         may = atomic_load(&object->shared) ||
               wg_count(wg_errgroup_tasks(((wgl_errgroup *)object)->group)) > luaL_checkinteger(L, 2);
     else if (object->kind == WGL_CONTEXT)
-        may = wgl_shared_contexts() > 0 || wgl_unfinished_tasks() > 0 ||
-              wg_context_deadline(((wgl_context *)object)->ctx) != WG_FOREVER;
+        may = ended_from_outside((wgl_context *)object);
     lua_pushboolean(L, may);
     return 1;
 }

@@ -25,8 +25,6 @@ static struct {
     } * buckets[ID_BUCKETS];
 } ids = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static atomic_int shared_contexts;
-
 static void ids_lock(void) { pthread_mutex_lock(&ids.lock); }
 static void ids_unlock(void) { pthread_mutex_unlock(&ids.lock); }
 
@@ -108,18 +106,15 @@ void wgl_release(wgl_object *object) {
         if (object->id != 0)
             id_remove(object);
         ids_unlock();
-        if (object->kind != WGL_WAITGROUP)
-            atomic_fetch_sub(&shared_contexts, 1);
     }
     object->destroy(object);
 }
 
 void wgl_share(wgl_object *object) {
-    if (!atomic_exchange(&object->shared, true) && object->kind != WGL_WAITGROUP)
-        atomic_fetch_add(&shared_contexts, 1);
+    atomic_store(&object->shared, true);
+    if (object->kind == WGL_ERRGROUP)
+        atomic_store(&((wgl_errgroup *)object)->context->object.shared, true);
 }
-
-int wgl_shared_contexts(void) { return atomic_load(&shared_contexts); }
 
 /* --- errors --- */
 

@@ -43,6 +43,7 @@ typedef struct wgl_waitgroup {
 typedef struct wgl_context {
     wgl_object object;
     wg_context *ctx;
+    struct wgl_context *parent; /* with a reference, or NULL */
 } wgl_context;
 
 typedef struct wgl_errgroup {
@@ -66,9 +67,6 @@ void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_obje
 wgl_object *wgl_retain(wgl_object *object);
 void wgl_release(wgl_object *object);
 void wgl_share(wgl_object *object);
-
-/* How many contexts and error groups of the process are shared. */
-int wgl_shared_contexts(void);
 
 /* Push the one handle of this state to `object`. Takes no reference of the caller's. */
 void wgl_push(lua_State *L, wgl_object *object);
@@ -181,7 +179,7 @@ extern const luaL_Reg wgl_context_functions[];
 extern const luaL_Reg wgl_errgroup_functions[];
 
 /* A new object around `ctx`, whose reference passes to it; NULL without memory: then the reference is given up. */
-wgl_context *wgl_context_wrap(wg_context *ctx);
+wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent);
 /* Push the outcome of waiting for `ctx`: nil, "cancelled" or "deadline exceeded", cause. */
 int wgl_push_ended(lua_State *L, const wg_context *ctx);
 /* The words of the two ways to end. */

@@ -1,0 +1,166 @@
+-- A context ends once, with its children, and everybody hears of it.
+local waitgroup = require "waitgroup"
+
+describe("a context", function()
+  it("lives until it is cancelled; the first call wins", function()
+    local context = waitgroup.context()
+    assert.is_false(context:cancelled())
+    assert.is_nil(context:err())
+    context:check()
+    assert.is_true(context:cancel("first"))
+    assert.is_false(context:cancel("second"))
+    assert.is_true(context:cancelled())
+    assert.same({ "cancelled", "first" }, { context:err() })
+    assert.has_error(function() context:check() end, "cancelled")
+  end)
+
+  it("keeps the cause as it is", function()
+    for _, cause in ipairs { {}, print, coroutine.create(print), false, 0, io.stdout } do
+      local context = waitgroup.context()
+      context:cancel(cause)
+      assert.equal(cause, select(2, context:err()))
+    end
+  end)
+
+  it("ends its children, with its cause, but not its parent", function()
+    local parent = waitgroup.context()
+    local context = waitgroup.context { parent = parent }
+    local child = waitgroup.context { parent = context }
+    local cause = {}
+    context:cancel(cause)
+    assert.is_false(parent:cancelled())
+    assert.same({ "cancelled", cause }, { child:err() })
+    assert.equal(cause, select(2, child:err()))
+    assert.is_true(waitgroup.context { parent = child }:cancelled())
+  end)
+
+  it("has a deadline", function()
+    local context = waitgroup.context { timeout = 0.02 }
+    local child = waitgroup.context { parent = context, timeout = 60 }
+    assert.is_true(context:remaining() <= 0.02)
+    assert.is_true(child:remaining() <= 0.02)
+    assert.is_nil(waitgroup.context():remaining())
+    assert.is_true(context:wait(10))
+    assert.equal("deadline exceeded", (context:err()))
+    assert.equal(0, context:remaining())
+    assert.is_true(child:wait(10))
+    assert.equal("deadline exceeded", (child:err()))
+    assert.is_true(waitgroup.context { timeout = 0 }:cancelled())
+    assert.is_nil(waitgroup.context { timeout = math.huge }:remaining())
+  end)
+
+  it("can be slept on", function()
+    local context = waitgroup.context()
+    assert.same({ nil, "timeout" }, { context:wait(0) })
+    assert.same({ nil, "timeout" }, { context:wait(0.001) })
+    local woken
+    local wg = waitgroup.new()
+    wg:go(function() woken = context:wait() end)
+    wg:go(function() context:cancel() end)
+    assert.is_true(wg:wait(10))
+    assert.is_true(woken)
+    assert.is_true(context:wait())
+  end)
+
+  it("calls back once, before cancel returns", function()
+    local context, calls = waitgroup.context(), 0
+    context:on_cancel(function(...)
+      assert(select("#", ...) == 0)
+      calls = calls + 1
+    end)
+    context:cancel()
+    assert.equal(1, calls)
+    context:cancel()
+    context:on_cancel(function() calls = calls + 1 end)
+    assert.equal(2, calls)
+  end)
+
+  it("does not call back when told to stop", function()
+    local context, calls = waitgroup.context(), 0
+    local stop = context:on_cancel(function() calls = calls + 1 end)
+    assert.is_true(stop())
+    assert.is_false(stop())
+    context:cancel()
+    assert.equal(0, calls)
+    stop = context:on_cancel(function() calls = calls + 1 end)
+    assert.equal(1, calls)
+    assert.is_false(stop())
+  end)
+
+  it("calls back for a deadline, while somebody drives", function()
+    local context, called = waitgroup.context { timeout = 0.01 }, false
+    context:on_cancel(function() called = true end)
+    assert.is_true(context:wait(10))
+    waitgroup.sleep(0)
+    assert.is_true(called)
+  end)
+
+  it("reports a callback that fails, and disturbs nobody", function()
+    local reported, after
+    local old = waitgroup.on_error(function(err) reported = err end)
+    local context = waitgroup.context()
+    context:on_cancel(function() error("bad", 0) end)
+    context:on_cancel(function() after = true end)
+    context:cancel()
+    waitgroup.on_error(old)
+    assert.equal("bad", reported)
+    assert.is_true(after)
+  end)
+
+  it("in a task is that of its group, and the parent of what is made there", function()
+    local g, made = waitgroup.errgroup(), nil
+    assert.is_nil(waitgroup.current_context())
+    g:go(function()
+      assert.equal(g:context(), waitgroup.current_context())
+      made = { waitgroup.context(), waitgroup.errgroup(), waitgroup.context { parent = waitgroup.root() } }
+      coroutine.wrap(function() assert.equal(g:context(), waitgroup.current_context()) end)()
+      waitgroup.sleep(0.001)
+      assert.equal(g:context(), waitgroup.current_context())
+    end)
+    assert.is_true(g:wait(10))
+    assert.is_true(made[1]:cancelled())
+    assert.is_true(made[2]:context():cancelled())
+    assert.is_false(made[3]:cancelled())
+    assert.is_nil(waitgroup.current_context())
+  end)
+
+  it("of a thread's task can be had there", function()
+    local g = waitgroup.errgroup()
+    local task = g:thread(function(group)
+      local w = require "waitgroup"
+      return w.current_context() == group:context(), w.context():remaining() ~= nil
+    end, g)
+    assert.is_true(g:wait(10))
+    assert.same({ true, true, false }, { task:result() })
+  end)
+
+  it("that is the root never ends", function()
+    local root = waitgroup.root()
+    assert.equal("waitgroup.Context (root)", tostring(root))
+    assert.has_error(function() root:cancel() end)
+    assert.has_error(function() root:pollfd() end)
+    assert.same({ nil, "timeout" }, { root:wait(0.001) })
+  end)
+
+  it("does not grow from children that are gone", function()
+    local parent = waitgroup.context()
+    collectgarbage()
+    local before = collectgarbage("count")
+    for _ = 1, 2000 do
+      local child = waitgroup.context { parent = parent }
+      child:cancel()
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(collectgarbage("count") - before < 100)
+  end)
+
+  it("says what it is", function()
+    local context = waitgroup.context()
+    assert.equal("waitgroup.Context (alive)", tostring(context))
+    assert.matches("waitgroup.Context %(alive, [%d.]+ s left%)", tostring(waitgroup.context { timeout = 60 }))
+    context:cancel()
+    assert.equal("waitgroup.Context (cancelled)", tostring(context))
+    assert.equal("waitgroup.Context (deadline exceeded)", tostring(waitgroup.context { timeout = 0 }))
+  end)
+end)

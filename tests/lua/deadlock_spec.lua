@@ -1,0 +1,181 @@
+-- What is certain to hang is an error that says who waits for whom.
+local waitgroup = require "waitgroup"
+
+local function message_of(fn)
+  local ok, message = pcall(fn)
+  assert.is_false(ok)
+  return message
+end
+
+describe("a deadlock is an error:", function()
+  it("a task waits for its own group", function()
+    local g = waitgroup.errgroup()
+    g:go(function() g:wait() end)
+    local _, err = g:wait(10)
+    assert.matches("deadlock_spec.lua:%d+: deadlock: a task waits for the error group that it belongs to", err)
+  end)
+
+  it("a thread task waits for its own group", function()
+    local g = waitgroup.errgroup()
+    local id = g:id()
+    g:thread(function() require("waitgroup").attach(id):wait() end)
+    local _, err = g:wait(10)
+    assert.matches("deadlock_spec.lua:%d+: deadlock: a task waits for the error group that it belongs to", err)
+  end)
+
+  it("a task waits for its own result", function()
+    local g, task = waitgroup.errgroup(), nil
+    task = g:go(function() task:result() end)
+    local _, err = g:wait(10)
+    assert.matches("deadlock_spec.lua:%d+: deadlock: a task waits for its own result", err)
+  end)
+
+  it("a count that nobody can bring to zero", function()
+    local wg = waitgroup.new(1)
+    local g = waitgroup.errgroup()
+    g:go(function() wg:wait() end)
+    local message = message_of(function() g:wait() end)
+    assert.matches("^deadlock: nothing can ever run again", message)
+    assert.matches("the caller waits for waitgroup.ErrGroup %(1 running", message)
+    assert.matches("task tests/lua/deadlock_spec.lua:%d+ waits for waitgroup.WaitGroup %(count 1%)", message)
+    assert.matches("deadlock_spec.lua:%d+: in function", message)
+    wg:done()
+    assert.is_true(g:wait())
+  end)
+
+  it("two tasks wait for each other's result", function()
+    local g, a, b = waitgroup.errgroup(), nil, nil
+    a = g:go(function() b:result() end)
+    b = g:go(function() a:result() end)
+    local message = message_of(function() g:wait() end)
+    assert.matches("deadlock_spec.lua:%d+ waits for waitgroup.Task tests/lua/deadlock_spec.lua:%d+", message)
+    assert.matches("deadlock_spec.lua:%d+ waits for waitgroup.Task tests/lua/deadlock_spec.lua:%d+", message)
+    g:cancel()
+    assert.is_true(g:wait())
+  end)
+
+  it("all slots of a group are held by tasks that wait for a slot of it", function()
+    local g = waitgroup.errgroup { limit = 2 }
+    for _ = 1, 2 do
+      g:go(function()
+        waitgroup.yield()
+        g:go(print)
+      end)
+    end
+    local message = message_of(function() g:wait() end)
+    assert.matches("waits for room in waitgroup.ErrGroup %(2 running", message)
+    g:cancel()
+    assert.is_true(g:wait())
+  end)
+
+  it("all slots are held by thread tasks that wait for a slot", function()
+    local g = waitgroup.errgroup { limit = 2 }
+    local both = waitgroup.new(2)
+    local function task(group, all)
+      all:done()
+      all:wait()
+      group:thread(function() end)
+    end
+    g:thread(task, g, both)
+    g:thread(task, g, both)
+    local _, err = g:wait(10)
+    assert.matches("deadlock: every task of this error group waits for room in it", err)
+  end)
+
+  it("a context that nobody can cancel", function()
+    local context = waitgroup.context()
+    assert.matches("nothing can ever run again", message_of(function()
+      waitgroup.run(function() context:wait() end)
+    end))
+    context:cancel()
+  end)
+
+  it("at the end of a thread task", function()
+    local g = waitgroup.errgroup()
+    g:thread(function()
+      local w = require "waitgroup"
+      local wg = w.new(1)
+      w.errgroup({ context = w.root() }):go(function() wg:wait(nil, w.root()) end)
+    end)
+    local _, err = g:wait(10)
+    assert.matches("nothing can ever run again", err)
+    -- and the worker goes on with other tasks
+    for _ = 1, 10 do
+      local again = waitgroup.errgroup()
+      again:thread(function() end)
+      assert.is_true(again:wait(10))
+    end
+  end)
+end)
+
+describe("no deadlock is", function()
+  it("a wait that a thread will end", function()
+    local wg, g = waitgroup.new(1), waitgroup.errgroup()
+    g:thread(function(w)
+      require("waitgroup").sleep(0.05)
+      w:done()
+    end, wg)
+    waitgroup.run(function() assert.is_true(wg:wait()) end)
+    assert.is_true(g:wait(10))
+  end)
+
+  it("a wait that a timer or a deadline will end", function()
+    local wg = waitgroup.new(1)
+    waitgroup.run(function()
+      assert.same({ nil, "timeout" }, { wg:wait(0.01) })
+      assert.same({ nil, "deadline exceeded" }, { wg:wait(nil, waitgroup.context { timeout = 0.01 }) })
+    end)
+  end)
+
+  it("a wait for a shared object", function()
+    local wg, feeder = waitgroup.new(1), waitgroup.errgroup()
+    local id = wg:id()
+    feeder:thread(function()
+      require("waitgroup").sleep(0.02)
+      require("waitgroup").attach(id):done()
+    end)
+    waitgroup.run(function() wg:wait() end)
+    assert.is_true(feeder:wait(10))
+  end)
+end)
+
+describe("groups inside of tasks of groups", function()
+  it("of coroutines, to any depth", function()
+    local function nest(depth)
+      if depth == 0 then
+        return 1
+      end
+      local g, sum = waitgroup.errgroup { limit = 2 }, 0
+      for _ = 1, 2 do
+        g:go(function()
+          local part = nest(depth - 1)
+          sum = sum + part
+        end)
+      end
+      assert(g:wait())
+      return sum
+    end
+    assert.same({ true, 64 }, { waitgroup.run(nest, 6) })
+  end)
+
+  it("of threads, to any depth", function()
+    local function nest(self, depth)
+      if depth == 0 then
+        return 1
+      end
+      local g, tasks, sum = require("waitgroup").errgroup(), {}, 0
+      for i = 1, 3 do
+        tasks[i] = g:thread(self, self, depth - 1)
+      end
+      assert(g:wait(30))
+      for i = 1, 3 do
+        sum = sum + select(2, tasks[i]:result())
+      end
+      return sum
+    end
+    local g = waitgroup.errgroup()
+    local task = g:thread(nest, nest, 4)
+    assert.is_true(g:wait(60))
+    assert.same({ true, 81 }, { task:result() })
+  end)
+end)
