@@ -390,9 +390,9 @@ static PyMethodDef context_methods[] = {
 
 static PyGetSetDef context_getset[] = {
     {"cause", (getter)context_get_cause, NULL,
-     "What the context was cancelled with, an exception or a str; None if nothing, or if it lives.", NULL},
+     "What it was cancelled with, an exception or a str; None if nothing, or if it lives.", NULL},
     {"deadline", (getter)context_get_deadline, NULL,
-     "The moment of its end on the clock of time.monotonic(), in seconds; None if there is none.", NULL},
+     "When its time is over, on the clock of time.monotonic(), in seconds; or None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -962,12 +962,12 @@ static PyMethodDef errgroup_methods[] = {
 
 static PyGetSetDef errgroup_getset[] = {
     {"context", (getter)errgroup_get_context, NULL,
-     "The group's Context, which ends with the group. Inside a task, current_context() is the same.", NULL},
+     "The group's Context, which ends with the group; in its tasks, current_context().", NULL},
     {"errors", (getter)errgroup_get_errors, NULL,
-     "The exceptions of all tasks that have failed so far, a tuple in the order of failing.", NULL},
+     "The exceptions of the tasks that have failed so far, a tuple in order of failing.", NULL},
     {"limit", (getter)errgroup_get_limit, (setter)errgroup_set_limit,
-     "How many tasks may be unfinished at once, or None. Setting it at any time is safe: more room lets blocked go()\n"
-     "calls in, less takes effect as tasks end.",
+     "How many tasks may be unfinished at once, or None. May be set at any time: more\n"
+     "room lets blocked go() calls in, less takes effect as tasks end.",
      NULL},
     {"name", (getter)errgroup_get_name, NULL, "The name given, or None.", NULL},
     {"pending", (getter)errgroup_get_pending, NULL, "How many tasks wait for a thread, just now.", NULL},

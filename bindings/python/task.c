@@ -390,8 +390,8 @@ static PyMethodDef task_methods[] = {
      "cancelled($self, /)\n--\n\n"
      "True if the group's cancellation kept it from starting, or ended it.\n\n"
      "It ended the task if the function raised Cancelled after the group was cancelled.\n\n"
-     ">>> g = ErrGroup()\n>>> task = g.go(g.context.wait)\n>>> g.cancel(); g.wait()\n"
-     ">>> task.cancelled()    # it saw the end and returned\nFalse"},
+     ">>> g = ErrGroup()\n>>> task = g.go(lambda: (g.context.wait(), g.context.check()))\n"
+     ">>> g.cancel(); g.wait()\n>>> task.cancelled()\nTrue"},
     {"running", (PyCFunction)task_running, METH_NOARGS,
      "running($self, /)\n--\n\n"
      "True while its function runs.\n\n"

@@ -1,0 +1,89 @@
+"""The sdist and the wheel: complete, nothing else in them, and the wheel made from the sdist works."""
+
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import cwaitgroup
+
+TOP = Path(__file__).parents[2]
+MODULES = {"__init__.py", "__main__.py", "_async.py", "_core.pyi", "_map.py", "py.typed"}
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def run(*command, cwd):
+    ran = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=cwd, timeout=500)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """The sdist, made from a copy of what git would commit."""
+    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("sdist")
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=TOP).split("\0")
+    for name in filter(None, files):
+        if (TOP / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((TOP / name).read_bytes())
+    run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", out, cwd=copy)
+    [archive] = out.iterdir()
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    """The wheel, made from the sdist and nothing else."""
+    unpacked, out = tmp_path_factory.mktemp("unpacked"), tmp_path_factory.mktemp("wheel")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(unpacked, filter="data")
+    [source] = unpacked.iterdir()
+    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", out, cwd=source)
+    [archive] = out.iterdir()
+    return archive
+
+
+def test_what_the_sdist_contains(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames() if not archive.getmember(name).isdir()}
+    made = {"PKG-INFO", "setup.cfg"} | {name for name in names if ".egg-info/" in name}
+    kept = names - made
+    wanted = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "core/include", "core/src",
+                 "bindings/python", "python", "tests/python", cwd=TOP).split()
+    wanted = {name for name in wanted if (TOP / name).exists() and not name.endswith(".so")}
+    assert kept == wanted | {"LICENSE", "README.md", "CHANGELOG.md", "MANIFEST.in", "pyproject.toml", "setup.py"}
+
+
+def test_what_the_wheel_contains(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    info = f"cwaitgroup-{cwaitgroup.__version__}.dist-info/"
+    [extension] = [name for name in names if name.endswith(".so")]
+    assert extension.startswith("cwaitgroup/_core.")
+    assert {name for name in names if not name.startswith(info)} == {f"cwaitgroup/{m}" for m in MODULES} | {extension}
+    assert info + "licenses/LICENSE" in names
+    metadata = zipfile.ZipFile(wheel).read(info + "METADATA").decode()
+    assert f"\nVersion: {cwaitgroup.__version__}\n" in metadata and "\nLicense-Expression: MIT\n" in metadata
+    assert "Requires-Dist: " not in metadata.replace("; extra ==", "").partition("Provides-Extra")[0]
+
+
+def test_the_extension_shows_one_name_only(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        [extension] = [name for name in archive.namelist() if name.endswith(".so")]
+        archive.extract(extension, tmp_path)
+    symbols = run("nm", "-D", "--defined-only", tmp_path / extension, cwd=tmp_path).split("\n")
+    assert [line.split()[-1] for line in symbols if line] == ["PyInit__core"]
+
+
+def test_the_wheel_works_in_a_clean_environment(wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv/bin/python"
+    run(python, "-I", "-m", "pip", "install", "--no-index", "--disable-pip-version-check", wheel, cwd=tmp_path)
+    out = run(python, "-I", "-m", "cwaitgroup", cwd=tmp_path)
+    assert out.splitlines()[-1] == "all well"

@@ -1,0 +1,106 @@
+"""The stubs: they agree with the module, and say what users' type checkers need."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import cwaitgroup
+
+PACKAGE = Path(cwaitgroup.__file__).parent
+
+
+def check(*command, cwd=None):
+    """The exit status of a type checker, which finds the package where we found it, and what it says."""
+    environment = os.environ if "site-packages" in PACKAGE.parts else os.environ | {"MYPYPATH": str(PACKAGE.parent)}
+    ran = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=300, cwd=cwd,
+                         env=environment)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+@pytest.fixture
+def mypy(tmp_path):
+    """mypy(code) is what mypy --strict says of it."""
+
+    def mypy(code):
+        (tmp_path / "program.py").write_text(textwrap.dedent(code))
+        return check("mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), "program.py",
+                     cwd=tmp_path)
+
+    return mypy
+
+
+def test_the_stubs_agree_with_the_module(tmp_path):
+    status, out = check("mypy.stubtest", "cwaitgroup", "--concise", "--mypy-config-file", str(tmp_path / "none"),
+                        "--allowlist", str(Path(__file__).with_name("stubtest-allowlist.txt")))
+    assert status == 0, out
+
+
+def test_types_flow(mypy):
+    status, out = mypy("""
+        from typing import assert_type
+        from cwaitgroup import Cancelled, Context, ErrGroup, Task, WaitGroup, current_context
+
+        def fetch(url: str, retries: int = 3) -> bytes:
+            return b""
+
+        def scale(n: int, by: float) -> float:
+            return n * by
+
+        def use() -> None:
+            with ErrGroup(limit=4, timeout=3, errors="all") as g:
+                task = g.go(fetch, "x", retries=1)
+                assert_type(task, Task[bytes])
+                assert_type(task.result(1), bytes)
+                assert_type(g.try_go(fetch, "x"), Task[bytes] | None)
+                assert_type(g.map(len, ["a", "b"]), list[int])
+                assert_type(g.map(scale, [1], [2.0]), list[float])
+                g.limit = None
+                for done in g.as_completed():
+                    done.result()
+            with WaitGroup(2) as wg:
+                assert_type(wg.wait(0.5, context=g.context), bool)
+            assert_type(current_context(), Context | None)
+            assert_type(g.errors, tuple[BaseException, ...])
+            ints: Task[object] = g.go(len, "x")
+
+        async def use_async(ctx: Context) -> None:
+            async with ErrGroup(context=ctx) as g:
+                assert_type(g, ErrGroup)
+                await WaitGroup()
+                await ctx
+            await g
+    """)
+    assert status == 0, out
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("g.go(fetch)", "Missing positional argument"),
+        ("g.go(fetch, 1)", "incompatible type"),
+        ("g.go(fetch, 'x', unknown=1)", "Unexpected keyword"),
+        ("g.go(fetch, 'x').result().nothing", "has no attribute"),
+        ("ErrGroup(errors='some')", "incompatible type"),
+        ("wg.count = 3", "read-only"),
+        ("class Mine(ErrGroup): ...", "final"),
+        ("g.cancel(3)", "incompatible type"),
+        ("wg.wait('x')", "incompatible type"),
+    ],
+)
+def test_mistakes_are_found(mypy, line, complaint):
+    status, out = mypy(f"""
+        from cwaitgroup import *
+        def fetch(url: str) -> bytes:
+            return b""
+        g, wg = ErrGroup(), WaitGroup()
+        {line}
+    """)
+    assert status == 1 and complaint in out, out
+
+
+def test_the_marker_is_there():
+    assert (PACKAGE / "py.typed").exists()
