@@ -14,6 +14,8 @@ const char wg_park_name[] = "futex";
 
 wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interruptible) {
     struct timespec at, *until = NULL;
+    if (interruptible && (deadline == 0 || deadline == INT64_MAX))
+        deadline = INT64_MAX - 1; /* without a time, the kernel goes on sleeping after a handler with SA_RESTART */
     if (deadline != 0 && deadline != INT64_MAX) {
         if (deadline < 0)
             deadline = 0; /* the kernel refuses negative times */
