@@ -62,20 +62,22 @@ bool wg_context_try_retain(wg_context *ctx) {
     return false;
 }
 
-wg_status wg_context_status(const wg_context *ctx) { return (wg_status)wg_load_acquire32(&ctx->status); }
+wg_status wg_context_status(const wg_context *ctx) {
+    return ctx ? (wg_status)wg_load_acquire32(&ctx->status) : WG_OK;
+}
 
 wg_error *wg_context_cause(const wg_context *ctx) {
-    return ctx && wg_context_status(ctx) != WG_OK ? ctx->cause : NULL;
+    return wg_context_status(ctx) != WG_OK ? ctx->cause : NULL;
 }
 
 bool wg_context_inherited(const wg_context *ctx) {
-    return ctx && wg_context_status(ctx) != WG_OK && ctx->inherited;
+    return wg_context_status(ctx) != WG_OK && ctx->inherited;
 }
 
 int64_t wg_context_deadline(const wg_context *ctx) { return ctx ? ctx->deadline : WG_FOREVER; }
 
 wg_error *wg_context_error(const wg_context *ctx) {
-    switch (ctx ? wg_context_status(ctx) : WG_OK) {
+    switch (wg_context_status(ctx)) {
     case WG_OK: return NULL;
     case WG_DEADLINE_EXCEEDED: return wg_error_deadline();
     default: return wg_error_cancelled();
@@ -271,7 +273,7 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
     wg_context_expire(ctx);
     if (wg_context_status(ctx) != WG_OK)
         return WG_OK;
-    if (until->context && wg_context_status(until->context) != WG_OK)
+    if (wg_context_status(until->context) != WG_OK)
         return wg_context_status(until->context);
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;

@@ -275,7 +275,7 @@ static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until) {
 /* Take a slot, sleeping for it if need be. */
 static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until) {
     for (;;) {
-        if (wg_passed(until->deadline) || (until->context && wg_context_status(until->context) != WG_OK))
+        if (wg_passed(until->deadline) || wg_context_status(until->context) != WG_OK)
             return WG_TIMEOUT;
         wg_status status = WG_LIMIT;
         for (int i = 0; i < SPINS && status == WG_LIMIT && wg_worth_spinning(); i++) {
@@ -465,6 +465,10 @@ wg_status wg_errgroup_enter(wg_errgroup *g) {
 }
 
 void wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
+    if (!g) {
+        wg_error_release(error);
+        return;
+    }
     settle(g, NULL, error);
     wg_add_relaxed64(&g->ended, 1);
     give_slot(g);

@@ -76,17 +76,15 @@ static wg_status spin(const wg_waitgroup *wg) {
     return status;
 }
 
-static wg_status context_status(const wg_context *ctx) { return ctx ? wg_context_status(ctx) : WG_OK; }
-
 wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group) {
     if (!until)
         until = &for_ever;
     wg_status status = wg_wait_look(wg);
     if (status != WG_TIMEOUT)
         return status;
-    if (context_status(until->context) != WG_OK)
+    if (wg_context_status(until->context) != WG_OK)
         return wg_context_status(until->context);
-    if (context_status(group) != WG_OK)
+    if (wg_context_status(group) != WG_OK)
         return WG_CANCELLED;
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;
@@ -113,5 +111,5 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
         return WG_OK;
     if (status != WG_OK)
         return status;
-    return context_status(until->context) != WG_OK ? wg_context_status(until->context) : WG_CANCELLED;
+    return wg_context_status(until->context) != WG_OK ? wg_context_status(until->context) : WG_CANCELLED;
 }
