@@ -1,5 +1,9 @@
 # How the core is proven beyond its unit tests: the real sources under a deterministic scheduler, models for Spin, and
-# mutants: small bugs that a test must catch. tests/core/README.md says what each is for.
+# mutants: small bugs that a test must catch.
+#
+#   build/sim/sim --help           how to run a scenario by hand, and a failed schedule again
+#   tests/core/sim/sim.h           what the scheduler does and what it notices
+#   make mutants ONLY=timer        only the mutants with that word in their names
 
 SIM_DIR := build/sim
 SIM := $(SIM_DIR)/sim
@@ -40,3 +44,7 @@ mutants verify-mutants: $(SIM) | $(PYTHON) ## small bugs put into copies of the 
 	@mkdir -p build/mutants
 	@MUTANT_CC='$(CC) $(SIM_CFLAGS) $(SIM_WATCHED)' SIM=$(SIM) BUILD=build/mutants $(PYTHON) tests/core/mutants/run.py \
 	    $(if $(ONLY),--only '$(ONLY)') --core $(SIM_CORE) --objects $(filter-out $(SIM_DIR)/core/%,$(SIM_OBJECTS))
+
+.PHONY: verify-models
+verify-models: system-models ## the models of the pool and the context, for Spin, each with bugs that it must find
+	@python3 tests/core/models/verify.py build/models
