@@ -107,3 +107,27 @@ static void wake(const wg_a32 *word, bool all) {
 
 void wg_unpark_one(const wg_a32 *word) { wake(word, false); }
 void wg_unpark_all(const wg_a32 *word) { wake(word, true); }
+
+/* At a fork, other threads may be in a bucket. Its lists are of threads that the child does not have. */
+
+static void before_fork(void) {
+    for (int i = 0; i < BUCKETS; i++)
+        pthread_mutex_lock(&buckets[i].mutex);
+}
+
+static void after_fork_in_parent(void) {
+    for (int i = 0; i < BUCKETS; i++)
+        pthread_mutex_unlock(&buckets[i].mutex);
+}
+
+static void after_fork_in_child(void) {
+    for (int i = 0; i < BUCKETS; i++)
+        buckets[i].sleepers = NULL;
+    after_fork_in_parent();
+}
+
+/* With this priority it is registered before the handlers of fork.c. So it is called after they have taken the locks of
+ * the core, and before they give them back: both may need the buckets. */
+__attribute__((constructor(101))) static void listen(void) {
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
