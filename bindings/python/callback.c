@@ -43,8 +43,9 @@ static void list_remove(Callback *self) {
 
 static void fire(void *arg) {
     Callback *self = arg;
+    state *st = self->st;
     attachment a;
-    if (!attach(self->st, &a))
+    if (!attach(st, &a))
         return; /* the interpreter is going away, and all its objects with it */
     PyObject *raised = PyErr_GetRaisedException();
     guard_take(&lock);
@@ -62,7 +63,7 @@ static void fire(void *arg) {
     Py_DECREF(self);
     if (raised)
         PyErr_SetRaisedException(raised);
-    detach(self->st, &a);
+    detach(st, &a);
 }
 
 /* Prevent the call; false if it is too late. */
