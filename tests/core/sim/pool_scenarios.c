@@ -183,16 +183,22 @@ static void stop_against_submit(void) {
     wg_pool_release(pool);
 }
 
-/* Threads cannot always be started: a task is refused, or it runs. */
+/* Threads cannot always be started: a task is refused, or it runs, also if others submit and wait at the same time. */
+static void submit_and_wait(void *unused) {
+    submit_if_possible(unused);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+}
+
 static void threads_fail(void) {
     pool = new_pool(sim_pick(2) + 1, 1);
     sim_let_threads_fail();
-    for (int i = 0; i < 2; i++) {
-        submit_if_possible(NULL);
-        SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
-        SIM_EQUAL(wg_load_relaxed32(&ran), wg_load_relaxed32(&accepted));
-        SIM_EQUAL(wg_load_relaxed32(&destroyed), wg_load_relaxed32(&accepted));
-    }
+    struct sim_thread *a = sim_go("submit", submit_and_wait, NULL), *b = sim_go("submit", submit_and_wait, NULL);
+    submit_and_wait(NULL);
+    sim_join(a);
+    sim_join(b);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), wg_load_relaxed32(&accepted));
+    SIM_EQUAL(wg_load_relaxed32(&destroyed), wg_load_relaxed32(&accepted));
     wg_pool_release(pool);
 }
 
