@@ -1,0 +1,144 @@
+/* What others build against: every header stands alone in C and C++, an installed copy is found by pkg-config, the
+ * library exports what the headers declare and nothing else, and nothing warns. The commands run where make runs. */
+#include "support.h"
+
+#include <unistd.h>
+
+#define STRICT "-Wall -Wextra -Wpedantic -Wconversion -Werror"
+#define ROOT TEST_DIR "/install"
+#define PREFIX "/opt/waitgroup"
+#define INSTALLED ROOT PREFIX
+#define PKG_CONFIG "PKG_CONFIG_LIBDIR=" INSTALLED "/lib/pkgconfig pkg-config --define-variable=prefix=$PWD/" INSTALLED
+
+/* Run a command, quiet unless it fails. */
+static void run(const char *command) {
+    char line[4096];
+    REQUIRE(snprintf(line, sizeof line, "{ %s\n} >" TEST_DIR "/install.log 2>&1", command) < (int)sizeof line);
+    if (system(line) == 0)
+        return;
+    int ignored = system("cat " TEST_DIR "/install.log");
+    (void)ignored;
+    fail_msg("failed: %s", command);
+}
+
+static void install(void) {
+    static bool installed;
+    if (!installed)
+        run("rm -rf " ROOT " && env -u MAKEFLAGS -u MAKELEVEL make install DESTDIR=" ROOT " PREFIX=" PREFIX
+            " CORE_DIR=" CORE_DIR " PARK=" PARK " SIGNAL=" SIGNAL);
+    installed = true;
+}
+
+static void every_header_stands_alone_in_c(void **state) {
+    (void)state;
+    run("for h in $(cd core/include && ls *.h waitgroup/*.h); do"
+        " echo \"#include <$h>\" | " CC " -std=c11 " STRICT " -Icore/include -fsyntax-only -x c - || exit 1; done");
+}
+
+static void every_header_stands_alone_in_cxx(void **state) {
+    (void)state;
+    run("for h in $(cd core/include && ls *.h waitgroup/*.h); do for std in c++11 c++20; do"
+        " echo \"#include <$h>\" | " CXX " -std=$std " STRICT " -Icore/include -fsyntax-only -x c++ - || exit 1;"
+        " done; done");
+}
+
+static void the_sources_compile_without_a_warning(const char *compiler) {
+    char line[1024];
+    snprintf(line, sizeof line,
+             "for f in core/src/*.c core/src/park/*.c; do"
+             " %s -std=c11 -O2 " STRICT " -Icore/include -c -o /dev/null $f || exit 1; done", compiler);
+    run(line);
+}
+
+static void gcc_has_nothing_to_say(void **state) {
+    (void)state;
+    if (system("command -v gcc >/dev/null") != 0)
+        skip();
+    the_sources_compile_without_a_warning("gcc");
+}
+
+static void clang_has_nothing_to_say(void **state) {
+    (void)state;
+    if (system("command -v clang >/dev/null") != 0)
+        skip();
+    the_sources_compile_without_a_warning("clang");
+}
+
+static void an_installed_copy_is_complete(void **state) {
+    (void)state;
+    install();
+    run("(cd core/include && find . -name '*.h') | sort >" TEST_DIR "/headers &&"
+        " (cd " INSTALLED "/include && find . -type f) | sort | diff " TEST_DIR "/headers -");
+    run("test -f " INSTALLED "/lib/libwaitgroup.a && test -f " INSTALLED "/lib/libwaitgroup.so." WG_VERSION " &&"
+        " test $(readlink -f " INSTALLED "/lib/libwaitgroup.so) = $(readlink -f " INSTALLED
+        "/lib/libwaitgroup.so." WG_VERSION ") && test -f " INSTALLED "/lib/pkgconfig/waitgroup.pc");
+    run("test $(find " INSTALLED " -type f | wc -l) = $(($(wc -l <" TEST_DIR "/headers) + 3))");
+}
+
+static void pkg_config_finds_it(void **state) {
+    (void)state;
+    install();
+    run("test $(" PKG_CONFIG " --modversion waitgroup) = " WG_VERSION);
+    run("test $(PKG_CONFIG_LIBDIR=" INSTALLED "/lib/pkgconfig pkg-config --variable=prefix waitgroup) = " PREFIX);
+}
+
+static void a_program_builds_against_it(const char *compiler, const char *libs) {
+    char line[2048];
+    install();
+    snprintf(line, sizeof line,
+             "%s " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR "/consumer tests/core/consumer.c %s && "
+             "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/consumer", compiler, libs);
+    run(line);
+}
+
+#define SHARED "$(" PKG_CONFIG " --libs waitgroup)"
+#define STATIC INSTALLED "/lib/libwaitgroup.a -pthread"
+
+static void a_c_program_builds_against_the_shared_library(void **state) {
+    (void)state;
+    a_program_builds_against_it(CC " -std=c11", SHARED);
+}
+static void a_c_program_builds_against_the_static_library(void **state) {
+    (void)state;
+    a_program_builds_against_it(CC " -std=c11", STATIC);
+}
+static void a_cxx_program_builds_against_the_shared_library(void **state) {
+    (void)state;
+    a_program_builds_against_it(CXX " -std=c++11 -x c++", "-x none " SHARED);
+}
+static void a_cxx_program_builds_against_the_static_library(void **state) {
+    (void)state;
+    a_program_builds_against_it(CXX " -std=c++11 -x c++", "-x none " STATIC);
+}
+
+static void the_shared_library_exports_what_the_headers_declare(void **state) {
+    (void)state;
+    install();
+    run("sed -n 's/^WG_API [^(]*[ *]\\(wg_[a-z0-9_]*\\)(.*/\\1/p' core/include/waitgroup/*.h | sort >" TEST_DIR
+        "/declared && test $(grep -c . " TEST_DIR "/declared) = $(cat core/include/waitgroup/*.h | grep -c '^WG_API') &&"
+        " nm -D --defined-only " INSTALLED "/lib/libwaitgroup.so | awk '{ print $3 }' | sort | diff " TEST_DIR
+        "/declared -");
+}
+
+static void the_library_that_runs_says_its_version(void **state) {
+    (void)state;
+    assert_string_equal(wg_version(), WG_VERSION);
+}
+
+int main(void) {
+    struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_header_stands_alone_in_c),
+        cmocka_unit_test(every_header_stands_alone_in_cxx),
+        cmocka_unit_test(gcc_has_nothing_to_say),
+        cmocka_unit_test(clang_has_nothing_to_say),
+        cmocka_unit_test(an_installed_copy_is_complete),
+        cmocka_unit_test(pkg_config_finds_it),
+        cmocka_unit_test(a_c_program_builds_against_the_shared_library),
+        cmocka_unit_test(a_c_program_builds_against_the_static_library),
+        cmocka_unit_test(a_cxx_program_builds_against_the_shared_library),
+        cmocka_unit_test(a_cxx_program_builds_against_the_static_library),
+        cmocka_unit_test(the_shared_library_exports_what_the_headers_declare),
+        cmocka_unit_test(the_library_that_runs_says_its_version),
+    };
+    return RUN("install", tests);
+}
