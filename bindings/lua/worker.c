@@ -16,6 +16,7 @@ typedef struct level {
     struct level *outer, *inner;
     lua_State *L;   /* NULL until needed */
     wgl_task *task; /* that runs here */
+    int interrupts; /* how often it has been interrupted */
 } level;
 
 static _Thread_local level *current; /* the innermost level that runs a task, or NULL */
@@ -135,11 +136,15 @@ static int on_error(lua_State *L) {
     return 1;
 }
 
+/* Raises in busy code once the group is cancelled; sooner each time, so that code which catches every error ends too. */
 static void on_count(lua_State *L, lua_Debug *ar) {
     (void)ar;
-    wg_status status = wg_context_status(wgl_worker_task()->group->context->ctx);
+    const wgl_task *task = current->task;
+    wg_status status = wg_context_status(task->group->context->ctx);
     if (status == WG_OK)
         return;
+    int count = task->group->interrupt >> (current->interrupts < 30 ? ++current->interrupts : 30);
+    lua_sethook(L, on_count, LUA_MASKCOUNT, count > 0 ? count : 1);
     lua_pushstring(L, wgl_end_word(status));
     lua_error(L);
 }
@@ -259,6 +264,7 @@ wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     if (here) {
         lua_State *L = here->L;
         here->task = r.task;
+        here->interrupts = 0;
         lua_pushcfunction(L, execute);
         lua_pushlightuserdata(L, &r);
         if (lua_pcall(L, 1, 0, 0) != LUA_OK) {

@@ -18,10 +18,10 @@ local POLL <const> = scheduler.POLL
 
 local waitgroup = { _VERSION = core.version }
 
--- An error of the caller's caller.
+-- An error of whoever called the constructor that checks its options.
 local function bad_option(name, what, value)
   error(("bad option '%s' (%s, got %s)"):format(name, what, type(value) == "string" and "'" .. value .. "'"
-    or tostring(value)), 4)
+    or tostring(value)), 5)
 end
 
 local function positive_integer(name, value)
@@ -122,7 +122,8 @@ function waitgroup.attach(id, kind)
     error(("bad argument #1 to 'attach' (an id, as id() gives it, expected, got %s)"):format(
       math_type(id) and tostring(id) or type(id)), 2)
   elseif kind ~= nil and not kinds[kind] then
-    error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got %s)"):format(tostring(kind)), 2)
+    error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got %s)"):format(
+      tostring(kind)), 2)
   end
   local object, name = core.attach(id)
   if not object then

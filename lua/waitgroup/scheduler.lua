@@ -2,8 +2,9 @@
 --
 -- A *waiter* is who sleeps: a task in its coroutine, a coroutine of another event loop, or a *driver*, who runs the
 -- tasks of this state until it is woken. It sleeps on up to two *watches*, one for what it waits for and one for its
--- context, and on a timer; the first of them wakes it. A watch stands for one moment of one object, and all its waiters;
--- behind it is a node of the core, which any thread may fire. How tasks are made, run and ended is in coroutine.c.
+-- context, and on a timer; the first of them wakes it. A watch stands for one moment of one object, and all its
+-- waiters; behind it is a node of the core, which any thread may fire. How tasks are made, run and ended is in
+-- coroutine.c.
 local core = require "waitgroup.core"
 
 local yield, running, isyieldable = coroutine.yield, coroutine.running, coroutine.isyieldable

@@ -44,8 +44,8 @@ describe("a deadlock is an error:", function()
   end)
 
   it("two tasks wait for each other's result", function()
-    local g, a, b = waitgroup.errgroup(), nil, nil
-    a = g:go(function() b:result() end)
+    local g, b = waitgroup.errgroup(), nil
+    local a = g:go(function() b:result() end)
     b = g:go(function() a:result() end)
     local message = message_of(function() g:wait() end)
     assert.matches("deadlock_spec.lua:%d+ waits for waitgroup.Task tests/lua/deadlock_spec.lua:%d+", message)

@@ -13,10 +13,21 @@ end
 local Readable = {}
 Readable.__index = Readable
 
-function Readable:getfd() return self.fd end
-function Readable:dirty() return false end
-function Readable:settimeout() return 1 end
-function Readable:close() return 1 end
+function Readable:getfd()
+  return self.fd
+end
+
+function Readable.dirty()
+  return false
+end
+
+function Readable.settimeout()
+  return 1
+end
+
+function Readable.close()
+  return 1
+end
 
 function Readable:receive()
   if core.readable(self.fd) then

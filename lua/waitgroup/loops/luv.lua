@@ -17,7 +17,7 @@ local function resume_all()
   end
 end
 
---- Whether the running coroutine belongs to the loop: luv has no coroutines of its own, so any that is not the main one.
+--- Whether the running coroutine belongs to the loop. Luv has none of its own: any that is not the main one may.
 function adapter.here()
   local _, is_main = coroutine.running()
   return not is_main

@@ -1,0 +1,253 @@
+-- Waits in coroutines of other event loops yield to them, and their other coroutines run meanwhile.
+local waitgroup = require "waitgroup"
+
+-- Copas may be packaged for another version of Lua: it is pure Lua.
+local function find_copas()
+  local found, copas = pcall(require, "copas")
+  if found then
+    return copas
+  end
+  local path = package.path
+  package.path = path .. ";/usr/share/lua/5.2/?.lua;/usr/share/lua/5.1/?.lua"
+  found, copas = pcall(require, "copas")
+  package.path = path
+  return found and copas
+end
+
+local loops = {}
+
+local cqueues = require "cqueues"
+local copas = find_copas()
+local uv = require "luv"
+
+loops.cqueues = function(...)
+  local queue = cqueues.new()
+  for _, fn in ipairs { ... } do
+    queue:wrap(fn)
+  end
+  assert(queue:loop(30))
+  assert(queue:empty())
+end
+
+loops.copas = function(...)
+  local left = select("#", ...)
+  for _, fn in ipairs { ... } do
+    copas.addthread(function()
+      fn()
+      left = left - 1
+    end)
+  end
+  local deadline = os.time() + 30
+  while left > 0 do
+    assert(os.time() < deadline, "copas does not end")
+    copas.step(0.02)
+  end
+end
+
+loops.luv = function(...)
+  local left = select("#", ...)
+  local timer = uv.new_timer()
+  timer:start(30000, 0, function() error("luv does not end") end)
+  for _, fn in ipairs { ... } do
+    coroutine.wrap(function()
+      fn()
+      left = left - 1
+      if left == 0 then
+        timer:close()
+      end
+    end)()
+  end
+  uv.run()
+  assert.equal(0, left)
+end
+
+-- How a coroutine of the loop lets others run.
+local tick = {
+  cqueues = function() cqueues.sleep(0.001) end,
+  copas = function() -- what every version of copas has: a wait for something that is readable at once
+    local asked, readable = 0, waitgroup.new()
+    local object = { close = function() end, dirty = function() return false end }
+    function object.getfd() return readable:pollfd() end
+    function object.receive()
+      asked = asked + 1
+      if asked > 1 then
+        return "x"
+      end
+      return nil, "timeout"
+    end
+    copas.receive(object)
+  end,
+  luv = function()
+    local co, timer = coroutine.running(), uv.new_timer()
+    timer:start(1, 0, function()
+      timer:close()
+      assert(coroutine.resume(co))
+    end)
+    coroutine.yield()
+  end,
+}
+
+local versions = { cqueues = cqueues.VERSION or cqueues._VERSION, copas = copas._VERSION, luv = uv.version_string() }
+
+for name, run in pairs(loops) do
+  describe(("in %s (%s)"):format(name, versions[name]), function()
+    setup(function() waitgroup.use(name) end)
+    teardown(function() waitgroup.use(nil) end)
+
+    it("a wait for threads yields to the loop", function()
+      local ticks, done = 0, false
+      run(function()
+        local g = waitgroup.errgroup()
+        local task = g:thread(function(n)
+          require("waitgroup").sleep(0.05)
+          return n + 1
+        end, 1)
+        assert.is_true(g:wait(20))
+        assert.same({ true, 2 }, { task:result() })
+        done = true
+      end, function()
+        while not done do
+          tick[name]()
+          ticks = ticks + 1
+        end
+      end)
+      assert.is_true(ticks > 2)
+    end)
+
+    it("coroutine tasks run, sleep and are limited", function()
+      local order, ticks, done = {}, 0, false
+      run(function()
+        local g = waitgroup.errgroup { limit = 2 }
+        for i = 1, 5 do
+          assert(g:go(function()
+            waitgroup.sleep(0.01)
+            order[#order + 1] = i
+          end))
+        end
+        assert.is_true(g:wait(20))
+        done = true
+      end, function()
+        while not done do
+          tick[name]()
+          ticks = ticks + 1
+        end
+      end)
+      assert.same({ 1, 2, 3, 4, 5 }, order)
+      assert.is_true(ticks > 2)
+    end)
+
+    it("many coroutines of the loop wait, and all are woken", function()
+      local wg, woken, waiters = waitgroup.new(1), 0, {}
+      for i = 1, 5 do
+        waiters[i] = function()
+          assert(wg:wait(20))
+          woken = woken + 1
+        end
+      end
+      waiters[6] = function()
+        tick[name]()
+        wg:done()
+      end
+      run(table.unpack(waiters))
+      assert.equal(5, woken)
+    end)
+
+    it("a timeout ends a wait", function()
+      local got
+      run(function()
+        got = { waitgroup.new(1):wait(0.02) }
+      end)
+      assert.same({ nil, "timeout" }, got)
+    end)
+
+    it("a task that is started while others wait runs at once", function()
+      local started
+      run(function()
+        assert.same({ nil, "timeout" }, { waitgroup.new(1):wait(0.2) })
+      end, function()
+        tick[name]()
+        waitgroup.new():go(function() started = require("waitgroup.core").now() end)
+      end)
+      assert.truthy(started)
+    end)
+
+    it("a cancelled context ends a wait", function()
+      local context, got = waitgroup.context(), nil
+      run(function()
+        got = { waitgroup.new(1):wait(20, context) }
+      end, function()
+        tick[name]()
+        context:cancel("loop")
+      end)
+      assert.same({ nil, "cancelled", "loop" }, got)
+    end)
+
+    it("outside of its coroutines waits work as ever", function()
+      local g = waitgroup.errgroup()
+      g:go(function() waitgroup.sleep(0.001) end)
+      g:thread(function() end)
+      assert.is_true(g:wait(20))
+    end)
+  end)
+end
+
+describe("the pollable protocol", function()
+  local core = require "waitgroup.core"
+
+  it("makes cqueues wait for our objects as they are", function()
+    local wg, g, context = waitgroup.new(1), waitgroup.errgroup(), waitgroup.context()
+    local seen = {}
+    g:thread(function(counter, ctx)
+      require("waitgroup").sleep(0.02)
+      counter:done()
+      ctx:cancel()
+    end, wg, context)
+    loops.cqueues(function() seen[1] = cqueues.poll(wg, 20) end, function() seen[2] = cqueues.poll(g, 20) end,
+      function() seen[3] = cqueues.poll(context, 20) end)
+    assert.equal(wg, seen[1])
+    assert.equal(g, seen[2])
+    assert.equal(context, seen[3])
+  end)
+
+  it("stays readable", function()
+    local wg = waitgroup.new()
+    local fd = wg:pollfd()
+    assert.is_true(core.readable(fd))
+    assert.is_true(core.readable(fd))
+    assert.equal(fd, wg:getfd())
+    assert.equal("r", wg:events())
+    assert.is_nil(wg:timeout())
+    wg:add()
+    wg:pollfd()
+    assert.is_false(core.readable(fd))
+    wg:done()
+    assert.is_true(core.readable(fd))
+  end)
+
+  it("leaves no descriptor open", function()
+    local function open()
+      local count = 0
+      for _ in io.popen("ls /proc/" .. io.open("/proc/self/stat"):read("n") .. "/fd"):lines() do
+        count = count + 1
+      end
+      return count
+    end
+    collectgarbage()
+    collectgarbage()
+    local before = open()
+    for _ = 1, 50 do
+      waitgroup.new():pollfd()
+      waitgroup.context():pollfd()
+      waitgroup.errgroup():pollfd()
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(open() <= before + 3)
+  end)
+end)
+
+it("an unknown loop is refused", function()
+  assert.has_error(function() waitgroup.use("nonsense") end)
+  assert.has_error(function() waitgroup.use({}) end)
+  assert.has_error(function() waitgroup.use(5) end)
+end)

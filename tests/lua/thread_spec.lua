@@ -1,0 +1,298 @@
+-- Tasks on other threads: what they get, what they give, and that none sees what another did.
+local waitgroup = require "waitgroup"
+
+-- Run one task on a thread: true and its results, or nil, error, traceback.
+local function thread(...)
+  local g = waitgroup.errgroup()
+  local task = assert(g:thread(...))
+  g:wait(30)
+  return task:result(30)
+end
+
+local function results(...)
+  return table.pack(thread(...))
+end
+
+describe("a task on a thread", function()
+  it("takes arguments and gives results, holes included", function()
+    assert.same({ true, nil, 2, nil, n = 4 }, results(function(...) return ... end, nil, 2, nil))
+    assert.same({ true, n = 1 }, results(function() end))
+    assert.same({ true, 250, n = 2 }, results(function(...) return select("#", ...) end, table.unpack({}, 1, 250)))
+  end)
+
+  it("has the upvalues of its function", function()
+    local a, t, missing = 7, { 1, 2 }, nil
+    local function helper(x) return x * a end
+    assert.same({ true, 14, 2, nil, n = 4 }, results(function() return helper(2), #t, missing end))
+  end)
+
+  it("has upvalues that are shared, recursive, and set by what it runs", function()
+    local count = 0
+    local function up() count = count + 1 end
+    local function fib(n)
+      up()
+      return n < 2 and n or fib(n - 1) + fib(n - 2)
+    end
+    assert.same({ true, 55, 177, n = 3 }, results(function() return fib(10), count end))
+    assert.equal(0, count)
+    assert.same({ true, 55, 177, n = 3 }, results(function() return fib(10), count end))
+  end)
+
+  it("has fresh upvalues each time, though its code is kept", function()
+    local function counter()
+      local n = 0
+      return function(step)
+        n = n + step
+        return n
+      end
+    end
+    local f = counter()
+    for _ = 1, 5 do
+      assert.same({ true, 3, n = 2 }, results(f, 3))
+    end
+    f(10)
+    assert.same({ true, 13, n = 2 }, results(f, 3))
+  end)
+
+  it("may use modules and library functions as upvalues", function()
+    local format, insert = string.format, table.insert
+    assert.same({ true, "5", 1, "table", n = 4 }, results(function()
+      local t = {}
+      insert(t, format("%d", 5))
+      return t[1], #t, type(waitgroup.new) == "function" and type(waitgroup)
+    end))
+  end)
+
+  it("can be a function of a module, by name", function()
+    local path = package.path
+    package.path = "tests/lua/modules/?.lua;" .. path
+    assert.same({ true, 5, 1, n = 3 }, results("sample", "add", 2, 3))
+    assert.same({ true, 2, nil, "x", n = 4 }, results("callable", nil, nil, "x"))
+    assert.same({ true, 0, n = 2 }, results("callable"))
+    local ok, err, traceback = thread("sample", "fail")
+    assert.is_nil(ok)
+    assert.matches("modules/sample.lua:10: in the module", err)
+    assert.matches("modules/sample.lua:10: in function 'sample.fail'", traceback)
+    package.path = path
+  end)
+
+  it("says what is missing", function()
+    assert.matches("module 'no.such.module' not found", select(2, thread("no.such.module")))
+    assert.matches("module 'string' has no function 'nope'", select(2, thread("string", "nope")))
+    assert.matches("module 'string' is a table, not a function: name the function to call", select(2, thread("string")))
+  end)
+
+  it("has package.path, package.cpath and package.preload of its parent", function()
+    local path, cpath = package.path, package.cpath
+    package.path, package.cpath = "/one/?.lua;" .. path, "/two/?.so;" .. cpath
+    local secret = { 42 }
+    package.preload["made.up"] = function(name) return { name = name, secret = secret[1] } end
+    package.preload["bad.one"] = function() return io.stdout, coroutine.running() end
+    local co = coroutine.create(print)
+    package.preload["worse"] = function() return co end
+    assert.same({ true, package.path, package.cpath, "made.up", 42, n = 5 }, results(function()
+      local m = require "made.up"
+      return package.path, package.cpath, m.name, m.secret
+    end))
+    assert.matches("this preloaded module is not here: loader, upvalue 'co': a coroutine cannot cross threads",
+      select(2, thread(function() require "worse" end)))
+    package.path, package.cpath = path, cpath
+    package.preload["made.up"], package.preload["bad.one"], package.preload["worse"] = nil, nil, nil
+    assert.is_false(select(2, thread(function() return (pcall(require, "made.up")) end)))
+  end)
+
+  it("gives its error as thrown, with the place", function()
+    local ok, err, traceback = thread(function() error({ code = 5, list = { 1, 2 } }) end)
+    assert.is_nil(ok)
+    assert.same({ code = 5, list = { 1, 2 } }, err)
+    assert.matches("thread_spec.lua:%d+: in", traceback)
+    assert.matches("thread_spec.lua:%d+: attempt to index a nil value %(local 'x'%)",
+      select(2, thread(function(x) return x.y end)))
+  end)
+
+  it("gives a text for errors that cannot cross", function()
+    assert.matches("^thread: 0x", select(2, thread(function() error(coroutine.create(print)) end)))
+    assert.matches("^file %(", select(2, thread(function() error(io.stdout) end)))
+    assert.equal("shown", select(2, thread(function()
+      error(setmetatable({ print = coroutine.create(print) }, { __tostring = function() return "shown" end }))
+    end)))
+    assert.equal("(error object is a table value)", select(2, thread(function()
+      error(setmetatable({ print = coroutine.create(print) }, { __tostring = function() error {} end }))
+    end)))
+  end)
+
+  it("that overflows the stack fails, and its thread lives on", function()
+    assert.matches("stack overflow", select(2, thread(function()
+      local function f() return 1 + f() end
+      return f()
+    end)))
+    assert.same({ true, 1, n = 2 }, results(function() return 1 end))
+  end)
+
+  it("fails when a result cannot cross", function()
+    assert.equal("result 2: a coroutine cannot cross threads",
+      select(2, thread(function() return 1, coroutine.create(print) end)))
+  end)
+
+  it("may start coroutines, which end before it does", function()
+    local wg = waitgroup.new(3)
+    assert.is_true(thread(function(counter)
+      local w = require "waitgroup"
+      local local_wg = w.new()
+      for i = 1, 3 do
+        local_wg:go(function()
+          w.sleep(i / 1000)
+          counter:done()
+        end)
+      end
+    end, wg))
+    assert.equal(0, wg:count())
+  end)
+
+  it("sees that it is cancelled", function()
+    local g = waitgroup.errgroup()
+    local task = g:thread(function()
+      local w = require "waitgroup"
+      local n, context = 0, w.current_context()
+      while not context:cancelled() do
+        n = n + 1
+      end
+      return n, context:err()
+    end)
+    waitgroup.sleep(0.01)
+    g:cancel { "because" }
+    assert.is_true(g:wait(20) == nil)
+    local ok, n, why, cause = task:result()
+    assert.is_true(ok)
+    assert.is_true(n > 0)
+    assert.equal("cancelled", why)
+    assert.same({ "because" }, cause)
+  end)
+
+  it("is interrupted in a busy loop, if the group says so", function()
+    local g = waitgroup.errgroup { interrupt = 1000 }
+    local task = g:thread(function()
+      while true do
+        pcall(function() while true do end end)
+      end
+    end)
+    waitgroup.sleep(0.01)
+    g:cancel()
+    assert.is_true(g:wait(20))
+    assert.is_true(task:cancelled())
+    assert.same({ true, 1, n = 2 }, results(function()
+      local n = 0
+      for _ = 1, 100000 do n = 1 end
+      return n
+    end))
+  end)
+
+  it("has a name", function()
+    local g = waitgroup.errgroup()
+    local task = g:thread(function() end)
+    assert.matches("^tests/lua/thread_spec.lua:%d+$", task:name())
+    assert.matches("^waitgroup.Task tests/lua/thread_spec.lua:%d+ %(%a+, thread%)$", tostring(task))
+    assert.equal("string.len", g:thread("string", "len", "x"):name())
+    g:wait(20)
+    assert.matches("%(ended, thread%)$", tostring(task))
+  end)
+
+  it("runs beside others", function()
+    local g, both = waitgroup.errgroup(), waitgroup.new(2)
+    for _ = 1, 2 do
+      g:thread(function(wg)
+        wg:done()
+        assert(wg:wait(20))
+      end, both)
+    end
+    assert.is_true(g:wait(30))
+  end)
+end)
+
+describe("a task never sees what another did to", function()
+  -- Both run in the same state: with one slot, the second follows the first on a thread that is there already.
+  local function after(first, second)
+    local g = waitgroup.errgroup { limit = 1 }
+    for _ = 1, 4 do
+      g:thread(first)
+    end
+    local tasks = {}
+    for i = 1, 4 do
+      tasks[i] = g:thread(second)
+    end
+    assert(g:wait(30))
+    for i = 2, 4 do
+      assert.same(table.pack(tasks[1]:result()), table.pack(tasks[i]:result()))
+    end
+    return select(2, tasks[1]:result())
+  end
+
+  it("globals", function()
+    assert.is_nil(after(function() leaked = 1 _G.leaked = 2 rawset(_G, "leaked", 3) load("leaked = 4")() end,
+      function() return leaked or _G.leaked or rawget(_G, "leaked") or load("return leaked")() end))
+  end)
+
+  it("library functions", function()
+    assert.same({ false, false, true, true }, after(function()
+      function string.shout(s) return s:upper() .. "!" end
+      assert(("x"):shout() == "X!")
+      string.format, math.pi, print = nil, 3, nil
+      table.insert = function() error "mine" end
+      os.exit = error
+    end, function()
+      return { string.shout ~= nil, pcall(function() return ("x"):shout() end), math.pi > 3 and print ~= nil,
+        pcall(table.insert, {}, 1) and string.format("%d", 1) == "1" }
+    end))
+  end)
+
+  it("package.loaded and its kin", function()
+    local path = package.path
+    package.path = "tests/lua/modules/?.lua;" .. path
+    assert.same({ 1, false, 4, "nil" }, after(function()
+      local sample = require "sample"
+      sample.calls = 10
+      package.loaded.mine = true
+      package.preload.mine = print
+      package.searchers[5] = print
+      package.path, package.loaded.string, package.loaded._G = "", nil, nil
+    end, function()
+      local _, calls = require("sample").add(1, 1)
+      return { calls, (pcall(require, "mine")), #package.searchers, type(package.preload.mine) }
+    end))
+    package.path = path
+  end)
+
+  it("metatables of strings and other types", function()
+    assert.same({ false, false, false }, after(function()
+      getmetatable("").__call = function() return true end
+      getmetatable("").__index = nil
+      debug.setmetatable(1, { __index = { x = 1 } })
+      debug.setmetatable(print, { __index = { x = 1 } })
+    end, function()
+      return { (pcall(function() return ("x")() end)), (pcall(function() return (1).x end)),
+        (pcall(function() return print.x end)) }
+    end))
+  end)
+
+  it("default files, hooks and the collector", function()
+    assert.same({ true, true, true }, after(function()
+      io.output(io.stderr)
+      debug.sethook(function() error "hooked" end, "", 1000)
+      collectgarbage("stop")
+    end, function()
+      local n = 0
+      for _ = 1, 10000 do n = n + 1 end
+      return { io.output() == io.stdout, n == 10000, collectgarbage("isrunning") }
+    end))
+  end)
+
+  it("and walks over globals and libraries as ever", function()
+    assert.same({ true, true, true }, after(function() end, function()
+      local seen, count = {}, 0
+      mine = 1
+      for k in pairs(_G) do seen[k] = true end
+      for _ in pairs(string) do count = count + 1 end
+      return { seen.print and seen.mine and seen._G, count >= 17, next(_G) ~= nil }
+    end))
+  end)
+end)
