@@ -4,9 +4,9 @@ import random
 import threading
 import time
 
-from conftest import HANG
+from conftest import HANG, until
 
-from cwaitgroup import Cancelled, Context, ErrGroup, WaitGroup, current_context
+from cwaitgroup import Cancelled, Context, ErrGroup, WaitGroup, _core, current_context
 
 SECONDS = 1.0
 
@@ -150,3 +150,4 @@ def test_dropping_everything_while_it_runs():
             del wg, ctx
 
     run_in_threads(3, thread)
+    until(lambda: _core._pool_counts()[1] == 0)  # leave no work to the next test
