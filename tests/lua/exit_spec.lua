@@ -1,0 +1,132 @@
+-- The end of a process or of a state: no crash, no hang, whatever runs.
+local waitgroup = require "waitgroup"
+
+-- Run `code` in a process of its own: what it printed on both streams, then its status. It has 20 seconds.
+local function process(code)
+  local file = os.tmpname()
+  local out = assert(io.open(file, "w"))
+  out:write(code)
+  out:close()
+  local command = ("LUA_PATH=%q LUA_CPATH=%q timeout -k 1 20 %s %s 2>&1; echo \"status $?\""):format(
+    package.path, package.cpath, arg[-1] or "lua5.4", file)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read("a")
+  pipe:close()
+  os.remove(file)
+  return text
+end
+
+local busy = [[
+local w = require "waitgroup"
+local g = w.errgroup()
+local started = w.new(2)
+for _ = 1, 2 do
+  g:thread(function(wg) wg:done() while true do end end, started)
+end
+g:thread(function() require("waitgroup").sleep(60) end)
+g:go(function() w.sleep(60) end)
+started:wait()
+]]
+
+describe("a process ends promptly with tasks running", function()
+  it("at the end of its script", function()
+    assert.equal("bye\nstatus 0\n", process(busy .. "print 'bye'"))
+  end)
+
+  it("by os.exit", function()
+    assert.equal("status 3\n", process(busy .. "os.exit(3)"))
+  end)
+
+  it("by os.exit that closes the state", function()
+    assert.equal("status 4\n", process(busy .. "os.exit(4, true)"))
+  end)
+
+  it("by an error", function()
+    assert.matches("^lua5?%.?4?: .*: the end\n.*status 1\n$", process(busy .. "error 'the end'"))
+  end)
+
+  it("and idle threads", function()
+    assert.equal("true\nstatus 0\n", process([[
+      local g = require("waitgroup").errgroup()
+      for _ = 1, 10 do g:thread(function() end) end
+      print(g:wait())
+    ]]))
+  end)
+
+  it("and a signal that Lua handles interrupts a wait", function()
+    assert.matches("interrupted!.*status 1\n$", process([[
+      local w = require "waitgroup"
+      local uv = require "luv"
+      local pid = math.tointeger(uv.os_getpid())
+      os.execute("(sleep 0.3; kill -INT " .. pid .. ") &")
+      local g = w.errgroup()
+      g:thread(function() require("waitgroup").sleep(60) end)
+      g:wait()
+    ]]))
+    assert.matches("interrupted!.*status 1\n$", process([[
+      local w = require "waitgroup"
+      local uv = require "luv"
+      local pid = math.tointeger(uv.os_getpid())
+      os.execute("(sleep 0.3; kill -INT " .. pid .. ") &")
+      local g = w.errgroup()
+      g:go(function() w.sleep(60) end)
+      g:wait()
+    ]]))
+  end)
+end)
+
+describe("errors that nobody waits for", function()
+  it("go to the standard error stream, with a traceback", function()
+    assert.matches("^waitgroup: .*:2: lost\nstack traceback:\n.*in function.*true\nstatus 0\n$", process([[
+      local wg = require("waitgroup").new()
+      wg:go(function() error "lost" end)
+      print(wg:wait())
+    ]]))
+  end)
+
+  it("go there when the handler fails itself", function()
+    assert.matches("^waitgroup: .*: lost\n", process([[
+      local w = require "waitgroup"
+      local wg = w.new()
+      w.on_error(function() error "too" end)
+      wg:go(function() error "lost" end)
+      wg:wait()
+    ]]))
+  end)
+end)
+
+describe("a state that is closed", function()
+  it("leaves no task of its coroutines for others to wait for", function()
+    -- the worker's state goes away with its thread; here the thread's task leaves one behind on purpose
+    local g, runner = waitgroup.errgroup(), waitgroup.errgroup()
+    runner:thread(function(group)
+      local w = require "waitgroup"
+      local never = w.new(1)
+      group:go(function() never:wait(nil, w.root()) end)
+    end, g)
+    local ok, err = runner:wait(20)
+    assert.is_nil(ok)
+    assert.matches("nothing can ever run again", err)
+    ok, err = g:wait(20)
+    assert.is_nil(ok)
+    assert.equal("this task can never run again", err)
+  end)
+end)
+
+it("threads go away when they are idle", function()
+  local function threads()
+    return tonumber(io.open("/proc/self/status"):read("a"):match("Threads:%s+(%d+)"))
+  end
+  local g, go_on = waitgroup.errgroup(), waitgroup.new(1)
+  for _ = 1, 5 do
+    g:thread(function(wg) wg:wait() end, go_on)
+  end
+  waitgroup.sleep(0.05)
+  go_on:done()
+  assert.is_true(g:wait(20))
+  local deadline = os.time() + 25
+  while threads() > 3 and os.time() < deadline do
+    waitgroup.sleep(0.2)
+  end
+  assert.is_true(threads() <= 3)
+end)
