@@ -321,23 +321,34 @@ static void refuse(struct wg_lane *lane, struct wg_work *work) {
     drop_all(work->next);
 }
 
+/* A reference, unless the last one has gone already. */
+static bool try_retain(wg_pool *pool) {
+    uint32_t refs = wg_load_relaxed32(&pool->refs);
+    while (refs > 0)
+        if (wg_cas_relaxed32(&pool->refs, &refs, refs + 1))
+            return true;
+    return false;
+}
+
 bool wg_pools_starve(void) { return wg_load_relaxed32(&starved_pools) > 0; }
 
-void wg_pools_retry(void) {
-    wg_pool *starved[8]; /* if there are more, their turn comes when these are fed */
-    unsigned n = 0;
+/* The pool that comes after `pool`, with a reference, in exchange for the one to `pool`; NULL at the end. */
+static wg_pool *next_pool(wg_pool *pool) {
     wg_lock_take(&pools_lock);
-    for (wg_pool *pool = &process_pool; pool && n < 8; pool = pool == &process_pool ? pools : pool->next)
-        if (wg_load_relaxed32(&pool->short_handed))
-            starved[n++] = wg_pool_retain(pool);
+    wg_pool *next = pool == &process_pool ? pools : pool->next;
+    while (next && !try_retain(next))
+        next = next->next; /* its last reference has just gone */
     wg_lock_give(&pools_lock);
-    for (unsigned i = 0; i < n; i++) {
-        wg_pool *pool = starved[i];
+    wg_pool_release(pool);
+    return next;
+}
+
+void wg_pools_retry(void) {
+    for (wg_pool *pool = &process_pool; pool; pool = next_pool(pool)) {
         wg_lock_take(&pool->lock);
         struct order order = pool->starved ? appoint(pool) : (struct order){NOTHING, NULL};
         wg_lock_give(&pool->lock);
         carry_out(pool, order);
-        wg_pool_release(pool);
     }
 }
 
