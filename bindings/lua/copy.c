@@ -17,6 +17,7 @@
  * variable as upvalue n of the function there. */
 #include "wgl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,9 +29,12 @@ enum tag { NIL, FALSE, TRUE, INTEGER, SMALL, FLOAT, STRING, TABLE, FUNCTION, BLO
 struct wgl_blob {
     atomic_int refs;
     uint64_t id;
+    char name[LUA_IDSIZE + 16];
     size_t length;
     char code[];
 };
+
+const char *wgl_blob_name(const wgl_blob *blob) { return blob->name; }
 
 struct wgl_message {
     unsigned char *data;
@@ -77,13 +81,16 @@ typedef struct seen {
     uint8_t upvalue;
 } seen;
 
+#define MEMO_FEW 16
+
 typedef struct encoder {
     lua_State *L;
     wgl_message *message;
     size_t capacity;
     size_t objects_capacity;
-    seen *memo; /* open addressing; capacity a power of two */
+    seen *memo; /* open addressing; capacity a power of two; at first it is `few` */
     size_t memo_capacity, memo_count;
+    seen few[MEMO_FEW];
     wgl_blob *blob;
     int blob_index; /* the stack index of the function whose code it is */
     bool loaders;
@@ -213,17 +220,18 @@ static seen *remember(encoder *e, const void *what) {
     if (e->memo_count * 2 >= e->memo_capacity) {
         size_t old_capacity = e->memo_capacity;
         seen *old = e->memo;
-        seen *memo = calloc(old_capacity ? old_capacity * 2 : 16, sizeof *memo);
+        seen *memo = calloc(old_capacity * 2, sizeof *memo);
         if (!memo) {
             no_memory(e);
             return NULL;
         }
         e->memo = memo;
-        e->memo_capacity = old_capacity ? old_capacity * 2 : 16;
+        e->memo_capacity = old_capacity * 2;
         for (size_t i = 0; i < old_capacity; i++)
             if (old[i].what)
                 *memo_slot(e, old[i].what) = old[i];
-        free(old);
+        if (old != e->few)
+            free(old);
     }
     return memo_slot(e, what);
 }
@@ -497,6 +505,8 @@ static wgl_message *encode(encoder *e, int first, int count, const char *what, i
     lua_State *L = e->L;
     int top = lua_gettop(L);
     e->refusal->text[0] = '\0';
+    e->memo = e->few;
+    e->memo_capacity = MEMO_FEW;
     e->message = calloc(1, sizeof *e->message);
     if (!e->message) {
         no_memory(e);
@@ -508,7 +518,8 @@ static wgl_message *encode(encoder *e, int first, int count, const char *what, i
         place p = {NULL, ARGUMENT, 0, number > 0 ? number + i : 0, what, 0};
         ok = put_value(e, first + i, &p);
     }
-    free(e->memo);
+    if (e->memo != e->few)
+        free(e->memo);
     lua_settop(L, top);
     if (ok)
         return e->message;
@@ -805,8 +816,8 @@ static void push_weak(lua_State *L, const char *key, const char *mode) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
-/* From the binary chunk on top of the stack to a userdata around a blob of it. */
-static void blob_from_code(lua_State *L) {
+/* From the binary chunk of the function at `index`, on top of the stack, to a userdata around a blob of it. */
+static void blob_from_code(lua_State *L, int index) {
     static atomic_uint_least64_t last_id;
     size_t length;
     const char *code = lua_tolstring(L, -1, &length);
@@ -823,6 +834,10 @@ static void blob_from_code(lua_State *L) {
     atomic_init(&blob->refs, 1);
     blob->id = atomic_fetch_add(&last_id, 1) + 1;
     blob->length = length;
+    lua_Debug ar;
+    lua_pushvalue(L, index);
+    lua_getinfo(L, ">S", &ar);
+    snprintf(blob->name, sizeof blob->name, "%s:%d", ar.short_src, ar.linedefined);
     memcpy(blob->code, code, length);
     *box = blob;
 }
@@ -838,7 +853,7 @@ wgl_blob *wgl_push_blob(lua_State *L, int index) {
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) == LUA_TNIL) {
             lua_pop(L, 1);
-            blob_from_code(L);
+            blob_from_code(L, index);
             lua_pushvalue(L, -2);
             lua_pushvalue(L, -2);
             lua_rawset(L, -5);

@@ -319,6 +319,8 @@ static int home_gc(lua_State *L) {
     }
     atomic_store(&home->fired, NULL);
     wgl_failures_close(home);
+    wgl_paths_release(home->paths);
+    home->paths = NULL;
     wgl_home_release(home);
     return 0;
 }

@@ -3,7 +3,8 @@
  * Each task gets globals of its own: an empty table in front of the real one, which is put in the registry, so that code
  * loaded by `require` and `load` sees it too. The libraries are empty tables in front of the real ones as well, emptied
  * after the task. What cannot stand behind another table (package and its parts, the metatable of strings) is compared
- * with a copy and put right. */
+ * with a copy and put right: only if the task asked for one of the few globals that lead there, which are not among the
+ * real globals but behind them. */
 #include "wgl.h"
 
 #include <string.h>
@@ -20,6 +21,8 @@ static const char files_key;     /* registry: the default input and output of th
 
 static const char *const libraries[] = {LUA_STRLIBNAME, LUA_TABLIBNAME,  LUA_MATHLIBNAME, LUA_IOLIBNAME, LUA_OSLIBNAME,
                                         LUA_COLIBNAME,  LUA_UTF8LIBNAME, LUA_DBLIBNAME,   NULL};
+static const char hidden_key;    /* registry: the globals that lead to what has to be put right */
+static const char *const hidden[] = {LUA_LOADLIBNAME, "require", "getmetatable", LUA_DBLIBNAME, NULL};
 static const char *const default_files[] = {"_IO_input", "_IO_output"};
 
 /* Copy all fields of the table at `from` into the one on top. */
@@ -36,12 +39,17 @@ static void copy_fields(lua_State *L, int from) {
 static int front_pairs(lua_State *L) {
     lua_settop(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hidden_key);
     lua_newtable(L);
+    if (lua_rawequal(L, 2, 3)) {
+        wgl_home_of(L)->touched = true;
+        copy_fields(L, 4);
+    }
     copy_fields(L, 2);
     copy_fields(L, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);
-    lua_getfield(L, -1, "next");
-    lua_pushvalue(L, 3);
+    lua_getfield(L, 3, "next");
+    lua_insert(L, -2);
     lua_pushnil(L);
     return 3;
 }
@@ -71,6 +79,32 @@ static void keep(lua_State *L) {
     lua_pushvalue(L, table + 1);
     lua_rawseti(L, -2, n + 2);
     lua_settop(L, table - 1);
+}
+
+/* A global that is not among the real ones: upvalue 1 has the hidden ones. */
+static int find_hidden(lua_State *L) {
+    lua_settop(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        wgl_home_of(L)->touched = true;
+    return 1;
+}
+
+/* Move the hidden globals out of the real ones, which are at `base`. */
+static void hide(lua_State *L, int base) {
+    lua_newtable(L);
+    for (int i = 0; hidden[i]; i++) {
+        lua_getfield(L, base, hidden[i]);
+        lua_setfield(L, -2, hidden[i]);
+        lua_pushnil(L);
+        lua_setfield(L, base, hidden[i]);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &hidden_key);
+    lua_createtable(L, 0, 1);
+    lua_insert(L, -2);
+    lua_pushcclosure(L, find_hidden, 1);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, base);
 }
 
 static void get_loaded(lua_State *L, const char *name) {
@@ -154,6 +188,7 @@ void wgl_sandbox_open(lua_State *L) {
     lua_pushvalue(L, base);
     push_front(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &front_key);
+    hide(L, base);
     lua_settop(L, base - 1);
 }
 
@@ -227,23 +262,32 @@ static void drop_type_metatables(lua_State *L) {
     }
 }
 
+/* Only what the hidden globals lead to can have changed. */
+static void put_all_right(lua_State *L) {
+    int copies = lua_gettop(L) + 1;
+    drop_type_metatables(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &copies_key);
+    for (lua_Integer i = (lua_Integer)lua_rawlen(L, copies); i > 0; i -= 2) {
+        lua_rawgeti(L, copies, i - 1);
+        lua_rawgeti(L, copies, i);
+        put_right(L, copies + 1, copies + 2);
+        lua_settop(L, copies);
+    }
+    lua_settop(L, copies - 1);
+}
+
 void wgl_sandbox_leave(lua_State *L) {
     int top = lua_gettop(L);
+    wgl_home *home = wgl_home_of(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);
     lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-    drop_type_metatables(L);
+    if (home->touched)
+        put_all_right(L);
+    home->touched = false;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &libraries_key);
     for (lua_Integer i = (lua_Integer)lua_rawlen(L, top + 1); i > 0; i--) {
         lua_rawgeti(L, top + 1, i);
         empty(L, top + 2);
-        lua_settop(L, top + 1);
-    }
-    lua_settop(L, top);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &copies_key);
-    for (lua_Integer i = (lua_Integer)lua_rawlen(L, top + 1); i > 0; i -= 2) {
-        lua_rawgeti(L, top + 1, i - 1);
-        lua_rawgeti(L, top + 1, i);
-        put_right(L, top + 2, top + 3);
         lua_settop(L, top + 1);
     }
     lua_rawgetp(L, LUA_REGISTRYINDEX, &files_key);

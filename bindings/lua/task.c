@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <lualib.h>
+
 static atomic_int unfinished;
 
 int wgl_unfinished_tasks(void) { return atomic_load(&unfinished); }
@@ -16,8 +18,7 @@ static void destroy(wgl_object *object) {
     wgl_message_free(task->preload);
     wgl_message_free(task->results);
     wg_error_release(task->error);
-    free(task->path);
-    free(task->cpath);
+    wgl_paths_release(task->paths);
     wgl_release(&task->group->object);
     if (task->home)
         wgl_home_release(task->home);
@@ -78,25 +79,39 @@ void wgl_tasks_abandon(wgl_home *home) {
 
 /* --- making one --- */
 
-static char *copy_text(lua_State *L, int index) {
-    const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
-    char *copy = malloc(strlen(text) + 1);
-    if (!copy)
-        luaL_error(L, "not enough memory");
-    return strcpy(copy, text);
+void wgl_paths_release(wgl_paths *paths) {
+    if (paths && atomic_fetch_sub(&paths->refs, 1) == 1)
+        free(paths);
 }
 
-static void take_paths(lua_State *L, wgl_task *task) {
+/* The field of the table on top, as text; pushed. */
+static const char *text_field(lua_State *L, const char *name) {
+    return lua_getfield(L, -1, name) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+}
+
+/* package.path and package.cpath now: mostly as they were the last time. */
+static void take_paths(lua_State *L, wgl_home *home, wgl_task *task) {
+    int top = lua_gettop(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    if (lua_getfield(L, -1, "package") != LUA_TTABLE) {
-        lua_pop(L, 2);
-        return;
+    if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) {
+        const char *path = text_field(L, "path");
+        lua_pushvalue(L, -2);
+        const char *cpath = text_field(L, "cpath");
+        wgl_paths *paths = home->paths;
+        if (!paths || strcmp(paths->path, path) != 0 || strcmp(paths->cpath, cpath) != 0) {
+            size_t length = strlen(path) + 1;
+            if (!(paths = malloc(sizeof *paths + length + strlen(cpath) + 1)))
+                luaL_error(L, "not enough memory");
+            atomic_init(&paths->refs, 1);
+            paths->cpath = strcpy(paths->path + length, cpath);
+            strcpy(paths->path, path);
+            wgl_paths_release(home->paths);
+            home->paths = paths;
+        }
+        atomic_fetch_add(&paths->refs, 1);
+        task->paths = paths;
     }
-    lua_getfield(L, -1, "path");
-    task->path = copy_text(L, -1);
-    lua_getfield(L, -2, "cpath");
-    task->cpath = copy_text(L, -1);
-    lua_pop(L, 4);
+    lua_settop(L, top);
 }
 
 /* Names and loaders of package.preload. A loader that cannot cross becomes the reason, which `require` will give. */
@@ -133,29 +148,24 @@ static int new(lua_State *L) {
     bool by_name = lua_type(L, 2) == LUA_TSTRING;
     wgl_blob *blob = NULL;
     const char *name;
+    int last;
     if (by_name) {
         if (lua_gettop(L) == 2)
             lua_pushnil(L);
+        last = lua_gettop(L);
         if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
             return wgl_argerror(L, 2, 3, lua_pushfstring(L, "the name of a function in module '%s', or nil, expected, got %s",
                                                          lua_tostring(L, 2), luaL_typename(L, 3)));
         name = lua_isnil(L, 3) ? lua_tostring(L, 2)
                                : lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
     } else if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2)) {
-        lua_Debug ar;
-        lua_pushvalue(L, 2);
-        lua_getinfo(L, ">S", &ar);
-        name = lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+        last = lua_gettop(L);
+        blob = wgl_push_blob(L, 2);
+        name = wgl_blob_name(blob);
     } else
         return wgl_argerror(L, 2, 2,
                             lua_pushfstring(L, "a Lua function or the name of a module expected, got %s",
                                             lua_isfunction(L, 2) ? "a C function" : luaL_typename(L, 2)));
-    /* stack: 1 group, 2 ... arguments, name, blob, handle */
-    int last = lua_gettop(L) - 1;
-    if (by_name && lua_isnil(L, 3))
-        last = lua_gettop(L);
-    if (!by_name)
-        blob = wgl_push_blob(L, 2);
     wgl_handle *handle = wgl_push_empty(L, WGL_TASK);
     wgl_task *task = calloc(1, sizeof *task + strlen(name) + 1);
     if (!task)
@@ -167,7 +177,7 @@ static int new(lua_State *L) {
     wgl_object_init(&task->object, WGL_TASK, destroy);
     wgl_fill(L, handle, &task->object);
     task->home = wgl_home_retain(wgl_home_of(L));
-    take_paths(L, task);
+    take_paths(L, task->home, task);
     take_preload(L, task);
     task->call = wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal);
     if (!task->call)

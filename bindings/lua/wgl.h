@@ -98,6 +98,7 @@ int wgl_is_closed(lua_State *L);
 
 typedef struct wgl_task wgl_task;
 typedef struct wgl_failure wgl_failure;
+typedef struct wgl_paths wgl_paths;
 typedef struct wgl_watch_node wgl_watch_node;
 typedef struct wgl_coroutine wgl_coroutine;
 
@@ -109,6 +110,8 @@ typedef struct wgl_home {
     wgl_coroutine *current;     /* the one that runs, or NULL */
     lua_State *current_L;       /* where it is, on the stack of who resumed it */
     int current_index;
+    bool touched;               /* of a worker: its task may have changed what the next one would see; see sandbox.c */
+    wgl_paths *paths;           /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     /* What other threads may touch. */
     atomic_int refs;
     _Atomic(wgl_watch_node *) fired; /* pushed by any thread, taken by the state */
@@ -153,6 +156,7 @@ void wgl_message_free(wgl_message *message);
 
 /* Push the code of the Lua function at `index` as a userdata and return it. May raise. */
 wgl_blob *wgl_push_blob(lua_State *L, int index);
+const char *wgl_blob_name(const wgl_blob *blob); /* file:line */
 
 /* --- errors as values: failure.c --- */
 
@@ -210,7 +214,7 @@ struct wgl_task {
     wgl_task *next, **link;
     wgl_message *call;    /* the function and its arguments; or module, function name and arguments */
     wgl_message *preload; /* names and loaders of package.preload; may be NULL */
-    char *path, *cpath;
+    wgl_paths *paths;
     bool by_name;
     _Atomic int64_t started; /* wg_now() when it began to run; 0: it has not */
     bool stopped;         /* it never started, or it stopped because its group was cancelled */
@@ -218,6 +222,13 @@ struct wgl_task {
     wg_error *error;
     char name[];
 };
+
+struct wgl_paths {
+    atomic_int refs;
+    const char *cpath; /* behind path */
+    char path[];
+};
+void wgl_paths_release(wgl_paths *paths);
 
 void wgl_open_task(lua_State *L);
 extern const luaL_Reg wgl_task_functions[];

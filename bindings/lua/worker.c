@@ -153,22 +153,30 @@ static int refuse_loader(lua_State *L) {
     return luaL_error(L, "this preloaded module is not here: %s", lua_tostring(L, lua_upvalueindex(1)));
 }
 
+/* Set a field of the table on top, unless it has the value already. */
+static void set_text(lua_State *L, const char *field, const char *text) {
+    if (lua_getfield(L, -1, field) != LUA_TSTRING || strcmp(lua_tostring(L, -1), text) != 0) {
+        lua_pushstring(L, text);
+        lua_setfield(L, -3, field);
+    }
+    lua_pop(L, 1);
+}
+
 /* package.path, package.cpath and package.preload as they were where the task was started. */
 static void set_packages(lua_State *L, const wgl_task *task) {
-    if (!task->path)
+    if (!task->paths)
         return;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    if (lua_getfield(L, -1, "package") == LUA_TTABLE) {
-        lua_pushstring(L, task->path);
-        lua_setfield(L, -2, "path");
-        lua_pushstring(L, task->cpath);
-        lua_setfield(L, -2, "cpath");
+    if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) {
+        set_text(L, "path", task->paths->path);
+        set_text(L, "cpath", task->paths->cpath);
     }
     lua_pop(L, 2);
     if (!task->preload)
         return;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     int preload = lua_gettop(L), count = wgl_decode(L, task->preload);
+    wgl_home_of(L)->touched = true;
     for (int i = preload + 1; i < preload + count; i += 2) {
         lua_pushvalue(L, i + 1);
         if (lua_isstring(L, -1))
