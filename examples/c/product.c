@@ -86,8 +86,8 @@ int main(void) {
     http_service price = {.status = "200 OK", .body = "19.99", .latency = 100 * WG_MILLISECOND};
     http_service broken = {.status = "503 Service Unavailable", .body = "", .latency = 20 * WG_MILLISECOND};
     http_service slow = {.status = "200 OK", .body = "7 in stock", .latency = 5 * WG_SECOND};
-    scene("both services answer, after 80 and 100 ms", stock, price, WG_SECOND);
-    scene("price fails after 20 ms, availability would take 5000 ms", slow, broken, WG_SECOND);
+    scene("both services answer, after 80 and 100 ms", stock, price, 30 * WG_SECOND);
+    scene("price fails after 20 ms, availability would take 5000 ms", slow, broken, 30 * WG_SECOND);
     scene("availability would take 5000 ms, the deadline is at 150 ms", slow, price, 150 * WG_MILLISECOND);
 
     printf("left over, once the idle threads are gone\n");

@@ -41,10 +41,10 @@ function http.get(port)
   local connection = assert(socket.connect("127.0.0.1", port))
   connection:send("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
   connection:settimeout(0)
-  local answer, all = "", nil
-  while not all and readable(connection, context) do
-    local _, partial
-    all, _, partial = connection:receive("*a")
+  local answer, why = "", "timeout"
+  while why == "timeout" and readable(connection, context) do
+    local all, partial
+    all, why, partial = connection:receive("*a")
     answer = answer .. (all or partial)
   end
   connection:close()

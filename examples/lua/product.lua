@@ -64,8 +64,8 @@ local stock = { status = "200 OK", body = "7 in stock", latency = 0.08 }
 local price = { status = "200 OK", body = "19.99", latency = 0.1 }
 local broken = { status = "503 Service Unavailable", body = "", latency = 0.02 }
 local slow = { status = "200 OK", body = "7 in stock", latency = 5 }
-scene("both services answer, after 80 and 100 ms", stock, price, 1)
-scene("price fails after 20 ms, availability would take 5000 ms", slow, broken, 1)
+scene("both services answer, after 80 and 100 ms", stock, price, 30)
+scene("price fails after 20 ms, availability would take 5000 ms", slow, broken, 30)
 scene("availability would take 5000 ms, the deadline is at 150 ms", slow, price, 0.15)
 
 print("left over, once the idle threads are gone")

@@ -75,10 +75,10 @@ def main() -> int:
 
     print("both services answer, after 80 and 100 ms")
     with Service(200, "7 in stock", 0.08) as availability, Service(200, "19.99", 0.1) as price:
-        product(availability, price, timeout=1)
+        product(availability, price, timeout=30)
     print("price fails after 20 ms, availability would take 5000 ms")
     with Service(200, "7 in stock", 5) as availability, Service(503, "", 0.02) as price:
-        product(availability, price, timeout=1)
+        product(availability, price, timeout=30)
     print("availability would take 5000 ms, the deadline is at 150 ms")
     with Service(200, "7 in stock", 5) as availability, Service(200, "19.99", 0.1) as price:
         product(availability, price, timeout=0.15)
