@@ -133,10 +133,12 @@ static void ring_remove(wg_pool *pool, struct wg_lane *lane) {
     wg_store_relaxed32(&pool->lanes, wg_load_relaxed32(&pool->lanes) - 1);
 }
 
-/* Let work in. True if the caller must list the lane. */
-static bool let_in(struct wg_lane *lane, struct wg_work *work) {
+/* Let work in. True if the caller must list the lane. *ticket: the work's; the work itself may be gone afterwards, and
+ * other work have come to live at its address. */
+static bool let_in(struct wg_lane *lane, struct wg_work *work, unsigned long *ticket) {
     work->next = NULL;
     wg_lock_take(&lane->lock);
+    work->ticket = *ticket = ++lane->tickets;
     if (lane->first_in)
         lane->last_in->next = work;
     else
@@ -174,34 +176,34 @@ static struct wg_work *pop(wg_pool *pool, struct wg_lane *lane) {
     return work;
 }
 
-/* Take `work` out of a list; *before: what was before it. */
-static bool cut(struct wg_work **list, const struct wg_work *work, struct wg_work **before) {
+/* Take the work with `ticket` out of a list; *before: what was before it. */
+static bool cut(struct wg_work **list, unsigned long ticket, struct wg_work **before) {
     *before = NULL;
     for (struct wg_work **link = list; *link; *before = *link, link = &(*link)->next) {
-        if (*link == work) {
-            *link = work->next;
+        if ((*link)->ticket == ticket) {
+            *link = (*link)->next;
             return true;
         }
     }
     return false;
 }
 
-/* Take `work` out of its lane, if it is still there. */
-static bool withdraw(wg_pool *pool, struct wg_lane *lane, const struct wg_work *work) {
+/* Take the work with `ticket` out of its lane, if it is still there. */
+static bool withdraw(wg_pool *pool, struct wg_lane *lane, unsigned long ticket) {
     struct wg_work *before;
-    if (cut(&lane->first, work, &before)) {
+    if (cut(&lane->first, ticket, &before)) {
         pool->queued--;
         if (!lane->first && !move_in(pool, lane))
             ring_remove(pool, lane);
         return true;
     }
     wg_lock_take(&lane->lock);
-    bool there = cut(&lane->first_in, work, &before);
-    if (there) {
+    bool last = lane->first_in && lane->last_in->ticket == ticket;
+    bool there = cut(&lane->first_in, ticket, &before);
+    if (there)
         lane->in--;
-        if (lane->last_in == work)
-            lane->last_in = before;
-    }
+    if (last)
+        lane->last_in = before;
     wg_lock_give(&lane->lock);
     return there;
 }
@@ -352,16 +354,17 @@ void wg_pools_retry(void) {
     }
 }
 
-/* Take `work` back out of its lane, if no worker is certain to come for it. */
-static bool take_back(wg_pool *pool, struct wg_lane *lane, const struct wg_work *work) {
+/* Take the work with `ticket` back out of its lane, if no worker is certain to come for it. */
+static bool take_back(wg_pool *pool, struct wg_lane *lane, unsigned long ticket) {
     wg_lock_take(&pool->lock);
-    bool taken_back = !certain(pool) && withdraw(pool, lane, work);
+    bool taken_back = !certain(pool) && withdraw(pool, lane, ticket);
     wg_lock_give(&pool->lock);
     return taken_back;
 }
 
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
-    bool must_list = let_in(lane, work);
+    unsigned long ticket;
+    bool must_list = let_in(lane, work, &ticket);
     if (!must_list && !wg_load_relaxed32(&pool->short_handed))
         return WG_OK;
     wg_lock_take(&pool->lock);
@@ -378,7 +381,7 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *wo
     if (order.what == NOTHING && !certain(pool) && pool->ring)
         order = new_worker(pool);
     wg_lock_give(&pool->lock);
-    return carry_out(pool, order) || !take_back(pool, lane, work) ? WG_OK : WG_NO_THREADS;
+    return carry_out(pool, order) || !take_back(pool, lane, ticket) ? WG_OK : WG_NO_THREADS;
 }
 
 /* The worker. */
@@ -755,7 +758,7 @@ wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *ar
     struct loose_task *task = malloc(sizeof *task);
     if (!task)
         return WG_NO_MEMORY;
-    *task = (struct loose_task){{NULL, run_loose}, wg, fn, arg, destroy};
+    *task = (struct loose_task){{.run = run_loose}, wg, fn, arg, destroy};
     wg_status status = wg_add(wg, 1);
     if (status == WG_OK) {
         status = wg_pool_submit(pool, &pool->loose, &task->work);

@@ -9,6 +9,7 @@
 /* Something to run once. `skip`: do not start it, only end it. The memory is its own; `run` frees it. */
 struct wg_work {
     struct wg_work *next;
+    unsigned long ticket; /* its number in its lane */
     void (*run)(struct wg_work *work, bool skip);
 };
 
@@ -22,7 +23,8 @@ struct wg_lane {
     wg_lock lock;
     bool listed; /* in the pool's ring, or about to be put there by who has set this: then nobody else has to */
     struct wg_work *first_in, *last_in;
-    unsigned long in;
+    unsigned long in;      /* how many are between them */
+    unsigned long tickets; /* how many have ever come in */
     char apart[64];
     /* Guarded by the pool's lock. */
     struct wg_work *first;      /* not empty while in the ring */
