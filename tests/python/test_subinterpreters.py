@@ -119,4 +119,4 @@ threads = [threading.Thread(target=run, args=({USE!r},)) for _ in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
-    assert run(PROGRAM.format(isolated=True, body=body)).split() == ["ok"] * 4
+    assert run(PROGRAM.format(isolated=True, body=body)).count("ok") == 4  # lines of several may be mixed
