@@ -155,10 +155,9 @@ def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> Non
         for y, (c, peer) in enumerate(pairs):
             ratio = c.ratio(peer)
             colour = "tab:blue" if ratio >= 1 else "tab:orange"
-            error = min(c.ratio_spread(peer), 0.99 * ratio)
-            axis.errorbar(
-                ratio, y, xerr=[[error], [error]] if error else None, fmt="o", color=colour, markersize=4, elinewidth=1
-            )
+            relative = c.ratio_spread(peer) / ratio  # as a factor, which is symmetric on this axis
+            error = [[ratio - ratio / (1 + relative)], [ratio * relative]]
+            axis.errorbar(ratio, y, xerr=error, fmt="o", color=colour, markersize=4, elinewidth=1)
             axis.annotate(number(ratio), (ratio, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
         axis.set_yticks(range(len(pairs)), [f"{c.work}: {peer.subject}" for c, peer in pairs], fontsize=7)
         axis.set_ylim(len(pairs) - 0.4, -0.6)
