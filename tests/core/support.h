@@ -35,16 +35,22 @@ _Noreturn void require_failed(const char *file, int line, const char *condition)
 #define EVENTUALLY(condition) do { while (!(condition)) nap(); } while (0)
 void nap(void);
 
-/* True under a sanitizer or valgrind (the environment variable WG_TEST_VALGRIND), for what they cannot do. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define INSTRUMENTED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define INSTRUMENTED true
+/* What runs this: ThreadSanitizer; a sanitizer or valgrind (the environment variable WG_TEST_VALGRIND). For what they
+ * cannot do: such a test is skipped, and counted as skipped. */
+#if defined(__has_feature)
+#define WITH_FEATURE(name) __has_feature(name)
+#else
+#define WITH_FEATURE(name) 0
 #endif
+#if defined(__SANITIZE_THREAD__) || WITH_FEATURE(thread_sanitizer)
+#define THREAD_SANITIZER true
+#else
+#define THREAD_SANITIZER false
 #endif
-#ifndef INSTRUMENTED
-#define INSTRUMENTED (getenv("WG_TEST_VALGRIND") != NULL)
+#if defined(__SANITIZE_ADDRESS__) || WITH_FEATURE(address_sanitizer)
+#define INSTRUMENTED true
+#else
+#define INSTRUMENTED (THREAD_SANITIZER || getenv("WG_TEST_VALGRIND"))
 #endif
 
 /* How often to repeat something: `n` in a normal run; the environment variable WG_TEST_EFFORT multiplies it. */
@@ -63,7 +69,7 @@ void thread_join(struct thread *t);
  * about most of the time, not for relying on it. */
 void thread_let_sleep(struct thread *t);
 
-/* How many threads this process has. */
+/* How many threads this process has, not counting those of a sanitizer. */
 int threads_now(void);
 
 /* How many descriptors are open. */

@@ -180,9 +180,9 @@ static void stragglers_may_use_everything_until_they_end(void **state) {
 }
 
 /* The end of grace against a task that ends just then. */
-static wg_error *end_about_then(void *raw, wg_context *ctx) {
+static wg_error *end_about_then(void *delay, wg_context *ctx) {
     REQUIRE(wg_context_wait(ctx, NULL) == WG_OK);
-    int64_t until = wg_now() + *(int *)raw;
+    int64_t until = wg_now() + (intptr_t)delay;
     while (wg_now() < until) {}
     return NULL;
 }
@@ -190,9 +190,9 @@ static wg_error *end_about_then(void *raw, wg_context *ctx) {
 static void its_end_against_the_end_of_a_task(void **state) {
     (void)state;
     for (int i = 0; i < effort(200); i++) {
-        int delay = i % 100 * 5000;
+        intptr_t delay = i % 100 * 5000;
         wg_errgroup *g = new_group((wg_errgroup_options){.grace = 250000});
-        go(g, end_about_then, &delay);
+        go(g, end_about_then, (void *)delay);
         EVENTUALLY(wg_errgroup_get_counts(g).running == 1);
         assert_status(wg_errgroup_cancel(g, NULL), WG_OK);
         assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);

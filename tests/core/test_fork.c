@@ -5,6 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* It cannot follow the threads of a child whose parent had threads. */
+#define SKIP_UNDER_THREAD_SANITIZER \
+    if (THREAD_SANITIZER)           \
+    skip()
+
 static void use_everything(void) {
     wg_errgroup *g;
     wg_context *ctx;
@@ -65,6 +70,7 @@ static void use_idle_objects_and_fork_again(void) {
 
 static void idle_objects_work_in_the_child_and_in_its_child(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     use_everything(); /* so that there are threads, which the child will not have */
     assert_status(wg_add(&idle.wg, 1), WG_OK);
     assert_status(wg_done(&idle.wg), WG_OK);
@@ -124,6 +130,7 @@ static void meet_what_was_in_flight(void) {
 
 static void waiting_for_what_was_in_flight_is_a_status(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     atomic_int ran = 0;
     busy.g = new_group((wg_errgroup_options){0});
     busy.limited = new_group((wg_errgroup_options){.limit = 1});
@@ -162,6 +169,7 @@ static void end_what_others_wait_for(void) {
 
 static void sleepers_stay_in_the_parent(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     struct thread t[3];
     assert_status(wg_add(&awaited, 1), WG_OK);
     assert_status(wg_context_new(&awaited_ctx, NULL, WG_FOREVER), WG_OK);
@@ -199,6 +207,7 @@ static wg_error *fork_in_task(void *unused, wg_context *ctx) {
 
 static void a_task_may_fork(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     own_group = new_group((wg_errgroup_options){0});
     for (int i = 0; i < 4; i++)
         go(own_group, fork_in_task, NULL);
@@ -235,6 +244,7 @@ static bool start_worker(void *unused, wg_pool *pool) {
 
 static void a_worker_goes_on_in_the_child(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     wg_pool *pool;
     int status;
     assert_status(wg_pool_new(&pool, &(wg_pool_host){.start = start_worker, .idle_time = WG_MILLISECOND}), WG_OK);
@@ -267,6 +277,7 @@ static void fork_when_called(void *unused) {
 
 static void an_observer_may_fork(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     int status;
     assert_status(wg_add(&calls.wg, 1), WG_OK);
     assert_status(wg_observe(&calls.wg, &calls.observers[0], tell, &calls.called), WG_OK);
@@ -308,6 +319,7 @@ static void leave_descriptors_alone(void) {
 
 static void descriptors_of_the_parent_are_left_alone(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     assert_status(wg_watch_new(&shared.raised, &shared.wg), WG_OK);
     assert_true(readable(wg_watch_fd(shared.raised)));
     assert_status(wg_add(&shared.wg, 1), WG_OK);
@@ -361,6 +373,7 @@ static void *hammer(void *unused) {
 
 static void forks_in_the_middle_of_everything(void **state) {
     (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
     struct thread t[3];
     for (int i = 0; i < 3; i++)
         thread_start(&t[i], hammer, NULL);

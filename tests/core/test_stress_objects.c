@@ -98,13 +98,13 @@ static void wait_or_work(int number, unsigned *seed) {
     if (number == 0) {
         while (atomic_load(&still_waiting) > 0) {
             REQUIRE(wg_add(&busy, 1) == WG_OK);
-            spin_for(seed, 30000);
+            spin_for(seed, 300000);
             REQUIRE(wg_done(&busy) == WG_OK);
         }
         return;
     }
     if (number == 1) {
-        spin_for(seed, 100000);
+        spin_for(seed, 1000000);
         wg_context_cancel(busy_ctx, NULL);
         return;
     }
@@ -122,7 +122,7 @@ static void waits_with_deadline_and_context_against_done_and_cancel(void **state
     (void)state;
     struct crew crew;
     crew_hire(&crew, 4, new_seed(), wait_or_work);
-    for (int i = 0; i < effort(500); i++) {
+    for (int i = 0; i < effort(150); i++) {
         assert_status(wg_context_new(&busy_ctx, NULL, WG_FOREVER), WG_OK);
         atomic_store(&still_waiting, 2);
         pthread_barrier_wait(&crew.start);
