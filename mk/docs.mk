@@ -11,3 +11,11 @@ docs-c: | system-docs
 docs-python: python $(PY_READY_DOCS)
 	@rm -rf build/docs/python
 	$(PYTHON) -m pdoc --no-show-source --output-directory build/docs/python cwaitgroup
+
+docs-lua: | system-docs
+	@rm -rf build/docs/lua build/docs/annotations && mkdir -p build/docs/annotations
+	@$(LUA) docs/luacats.lua <library/waitgroup.lua >build/docs/annotations/waitgroup.lua
+	ldoc --config docs/config.ld --fatalwarnings .
+
+.PHONY: verify-docs
+verify-docs: docs
