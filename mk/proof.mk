@@ -34,7 +34,7 @@ $(SIM_DIR)/%.o: tests/core/sim/%.c $(SIM_HEADERS) mk/proof.mk
 
 .PHONY: test-sim verify-sim
 verify-sim: $(SIM) ## the same under very many schedules, and all of those with few preemptions
-	$(SIM) --seeds 50000 --limit 200000
+	$(SIM) --seeds 20000 --limit 100000
 
 test-sim: setup $(SIM) ## the C core under a deterministic scheduler: some thousand schedules
 	@$(PYTHON) tools/run_cmocka.py build/reports/sim.xml $(SIM)

@@ -62,6 +62,7 @@ static wg_error *count_inside(void *limit, wg_context *ctx) {
     (void)ctx;
     uint32_t now = wg_add_relaxed32(&inside, 1) + 1;
     SIM_CHECK(now <= (uint32_t)(uintptr_t)limit);
+    SIM_CHECK(wg_count(wg_errgroup_tasks(g)) <= (int32_t)(uintptr_t)limit); /* those not started yet take slots too */
     wg_add_relaxed32(&ran, 1);
     sim_yield();
     wg_sub_acq_rel32(&inside, 1);
@@ -336,6 +337,19 @@ static void cancel_late(void *unused) {
     wg_errgroup_cancel(g, NULL); /* too late if the outcome was given before */
 }
 
+/* A `go` that waits for a slot returns at the cancel, though the task that holds the slot does not end. */
+static void go_hears_of_cancel(void) {
+    SIM_EQUAL(wg_add(&let_go, 1), WG_OK);
+    new_group((wg_errgroup_options){.limit = 1});
+    SIM_EQUAL(wg_errgroup_go(g, straggle, NULL, NULL, NULL), WG_OK);
+    struct sim_thread *canceller = sim_go("cancel", cancel_late, NULL);
+    wg_status status = wg_errgroup_go(g, straggle, NULL, NULL, NULL);
+    SIM_CHECK(status == WG_CANCELLED || status == WG_OK); /* OK: the first one never started, and this one will not */
+    release_straggler(NULL);
+    sim_join(canceller);
+    expect(WG_OK);
+}
+
 static void grace_against_late_finish(void) {
     SIM_EQUAL(wg_add(&let_go, 1), WG_OK);
     new_group((wg_errgroup_options){.grace = WG_SECOND});
@@ -457,6 +471,7 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"all_slots_want_one_more", all_slots_want_one_more, .cores = 1, .exhaustive = 1, .spurious = false},
     {"waits_for_itself", waits_for_itself, .cores = 1, .exhaustive = 2, .spurious = false},
     {"straggler_left_behind", straggler_left_behind, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"go_hears_of_cancel", go_hears_of_cancel, .cores = 1, .exhaustive = 2, .spurious = false},
     {"grace_against_late_finish", grace_against_late_finish, .cores = 2, .exhaustive = 0, .spurious = false},
     {"go_against_wait", go_against_wait, .cores = 1, .exhaustive = 2, .spurious = false},
     {"nested_groups", nested_groups, .cores = 1, .exhaustive = 1, .spurious = false},

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -126,6 +127,18 @@ static bool replay(const char *schedule) {
     return run();
 }
 
+/* A crash is a failure of the run like others, with a schedule to repeat it. */
+static void crash(int signal_number) { sim_fail("crash: signal %d", signal_number); }
+
+static void catch_crashes(void) {
+    static char stack[1 << 16];
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    struct sigaction action = {.sa_handler = crash, .sa_flags = SA_ONSTACK | SA_NODEFER};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        sigaction(signals[i], &action, NULL);
+}
+
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -134,6 +147,7 @@ static double seconds(void) {
 
 static void test(void **state) {
     engine->scenario = *state;
+    catch_crashes(); /* here, because cmocka has its own way with them */
     double start = seconds();
     bool good, complete = false;
     unsigned schedules = 0, seeds = settings.seeds;
