@@ -45,7 +45,15 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
         task_discard(task);
         return NULL;
     }
+    PyObject_GC_UnTrack(task->variables); /* until let go of: nobody else sees it, and queues may be long */
     return task;
+}
+
+static void let_go_of_variables(PyObject *variables) {
+    if (!variables)
+        return;
+    PyObject_GC_Track(variables);
+    Py_DECREF(variables);
 }
 
 /* Put what the task became in the place of what it was to do. Takes over the references. */
@@ -70,7 +78,7 @@ static void settle_unstarted(Task *task, PyObject *value) {
     PyObject *kwnames = task->kwnames, *variables = task->variables;
     settle(task, NEVER_STARTED, value, NULL);
     Py_XDECREF(kwnames);
-    Py_XDECREF(variables);
+    let_go_of_variables(variables);
 }
 
 void task_discard(Task *task) {
@@ -104,7 +112,7 @@ static PyObject *call_function(Task *task, Group *group) {
         group_task_stops(group, task);
     self->task = outer;
     Py_XDECREF(kwnames);
-    Py_DECREF(variables);
+    let_go_of_variables(variables);
     return result;
 }
 
