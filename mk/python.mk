@@ -30,3 +30,7 @@ verify-python: $(PY_READY) ## the Python suite under sanitizers and PYTHONMALLOC
 	    --deselect tests/python/test_package.py --deselect tests/python/test_typing.py \
 	    --deselect tests/python/test_memory.py::test_nothing_grows \
 	    --deselect tests/python/test_memory.py::test_memory_of_a_queued_task
+
+.PHONY: bench-python
+bench-python: python $(PY_READY_BENCH) ## the Python package beside its peers (BENCH_QUICK=1: in a minute)
+	$(PYTHON) bench/python/run.py build/bench/python.json

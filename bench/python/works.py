@@ -1,0 +1,328 @@
+"""The works, and how each subject does them. A subject is a function that does the work once and returns its cost."""
+
+import asyncio
+import gc
+import hashlib
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+import anyio.to_thread
+import joblib
+
+from cwaitgroup import Context, ErrGroup, WaitGroup
+
+
+class Work(NamedTuple):
+    name: str
+    unit: str
+    target: str | None
+    subjects: dict[str, Callable[[], float]]  # ours is called "waitgroup"
+
+
+def seconds(function: Callable[[], object]) -> float:
+    gc.collect()
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def nothing() -> None:
+    pass
+
+
+# --- many tasks of nothing ---
+
+MANY = 100_000
+FEWER = 5_000  # for subjects that take a hundred times as long; the cost of each task is the same
+
+
+def by_errgroup() -> None:
+    with ErrGroup() as g:
+        go = g.go
+        for _ in range(MANY):
+            go(nothing)
+
+
+def by_waitgroup() -> None:
+    with WaitGroup() as wg:
+        go = wg.go
+        for _ in range(MANY):
+            go(nothing)
+
+
+def by_executor() -> None:
+    with ThreadPoolExecutor(8) as executor:
+        submit = executor.submit
+        wait_for_futures([submit(nothing) for _ in range(FEWER * 4)])
+
+
+def by_asyncio() -> None:
+    async def nothing_async() -> None:
+        pass
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(MANY):
+                tasks.create_task(nothing_async())
+
+    asyncio.run(main())
+
+
+def by_anyio() -> None:
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(FEWER):
+                tasks.start_soon(anyio.to_thread.run_sync, nothing)
+
+    anyio.run(main)
+
+
+def by_joblib() -> None:
+    joblib.Parallel(n_jobs=8, backend="threading")(joblib.delayed(nothing)() for _ in range(FEWER))
+
+
+def per_task(function: Callable[[], None], tasks: int) -> Callable[[], float]:
+    return lambda: seconds(function) / tasks * 1e6
+
+
+# --- one task there and back ---
+
+TRIPS = 2_000
+
+
+def trips(function: Callable[[], object]) -> Callable[[], float]:
+    def go() -> None:
+        for _ in range(TRIPS):
+            function()
+
+    return lambda: seconds(go) / TRIPS * 1e6
+
+
+def trip_by_executor() -> float:
+    with ThreadPoolExecutor(8) as executor:
+        return trips(lambda: executor.submit(nothing).result())()
+
+
+def trip_by_thread() -> None:
+    thread = threading.Thread(target=nothing)
+    thread.start()
+    thread.join()
+
+
+def trip_by_group() -> float:
+    with ErrGroup() as g:
+        return trips(lambda: g.go(nothing).result())()
+
+
+# --- calls ---
+
+CALLS = 200_000
+
+
+def loop_cost(statement: str, **names: object) -> Callable[[], float]:
+    """Nanoseconds of one `statement`, without those of the loop around it."""
+    code = "def go():\n for _ in range({n}):\n  {s}\n"
+    work: dict[str, Callable[[], None]] = {}
+    empty: dict[str, Callable[[], None]] = {}
+    exec(code.format(n=CALLS, s=statement), dict(names), work)
+    exec(code.format(n=CALLS, s="pass"), {}, empty)
+    return lambda: max(seconds(work["go"]) - seconds(empty["go"]), 1e-9) / CALLS * 1e9
+
+
+class ConditionWaitGroup:
+    """A wait group as one would write it in Python."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.count = 0
+
+    def add(self, n: int = 1) -> None:
+        with self.condition:
+            self.count += n
+
+    def done(self) -> None:
+        with self.condition:
+            self.count -= 1
+            if self.count == 0:
+                self.condition.notify_all()
+
+
+# --- tasks that sleep, and tasks that hash ---
+
+SLEEPERS, NAP = 500, 0.05
+
+
+def sleep_in_group() -> None:
+    with ErrGroup() as g:
+        for _ in range(SLEEPERS):
+            g.go(time.sleep, NAP)
+
+
+def sleep_in_threads() -> None:
+    threads = [threading.Thread(target=time.sleep, args=(NAP,)) for _ in range(SLEEPERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def real_data(size: int) -> bytes:
+    """The sources of the standard library, again and again."""
+    text = b"".join(path.read_bytes() for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")))
+    return (text * (size // len(text) + 1))[:size]
+
+
+PIECES = 8
+PIECE = real_data(64 << 20)  # each of the eight is hashed whole
+
+
+def digest() -> None:
+    hashlib.sha256(PIECE).digest()
+
+
+def hash_serially() -> None:
+    for _ in range(PIECES):
+        digest()
+
+
+def hash_in_group() -> None:
+    with ErrGroup(limit=PIECES) as g:
+        for _ in range(PIECES):
+            g.go(digest)
+
+
+def hash_in_executor() -> None:
+    with ThreadPoolExecutor(PIECES) as executor:
+        wait_for_futures([executor.submit(digest) for _ in range(PIECES)])
+
+
+def hash_in_two_threads() -> None:
+    def half() -> None:
+        for _ in range(PIECES // 2):
+            digest()
+
+    threads = [threading.Thread(target=half) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# --- memory and signals, in processes of their own ---
+
+
+def child(code: str) -> float:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    return float(done.stdout)
+
+
+MEMORY = """
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+from cwaitgroup import ErrGroup
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def nothing(): pass
+gate = threading.Event()
+{setup}
+start, started = threading.Thread.start, threading.Event()
+go(lambda: (started.set(), gate.wait()))
+started.wait()
+def refuse(self): raise RuntimeError("one worker is enough")
+if {refuse}: threading.Thread.start = refuse
+for _ in range(1000): go(nothing)
+before = resident()
+for _ in range(50_000): go(nothing)
+print((resident() - before) / 50_000)
+gate.set()
+{end}
+"""
+
+
+def memory_of_group() -> float:
+    return child(MEMORY.format(setup="g = ErrGroup(); go = g.go", end="g.wait()", refuse=True))
+
+
+def memory_of_executor() -> float:
+    return child(MEMORY.format(setup="e = ThreadPoolExecutor(1); go = e.submit", end="e.shutdown()", refuse=False))
+
+
+INTERRUPT = """
+import os, signal, threading, time
+from cwaitgroup import WaitGroup
+sent = 0.0
+def send():
+    global sent
+    time.sleep(0.1)
+    sent = time.perf_counter()
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=send).start()
+try:
+    {wait}
+except KeyboardInterrupt:
+    print((time.perf_counter() - sent) * 1e3)
+"""
+
+
+def interrupt(wait: str) -> Callable[[], float]:
+    return lambda: child(INTERRUPT.format(wait=wait))
+
+
+wait_group, condition, lock, context, event = WaitGroup(), ConditionWaitGroup(), threading.Lock(), Context(), threading.Event()
+
+WORKS = [
+    Work("a task of nothing, of 100,000", "µs", "25 times less than the executor, less than each other peer", {
+        "waitgroup": per_task(by_errgroup, MANY),
+        "WaitGroup.go": per_task(by_waitgroup, MANY),
+        "ThreadPoolExecutor(8)": per_task(by_executor, FEWER * 4),
+        "asyncio.TaskGroup": per_task(by_asyncio, MANY),
+        "anyio.to_thread": per_task(by_anyio, FEWER),
+        "joblib threading": per_task(by_joblib, FEWER),
+    }),
+    Work("one task there and back", "µs", None, {
+        "waitgroup": trip_by_group,
+        "ThreadPoolExecutor(8)": trip_by_executor,
+        "Thread start and join": trips(trip_by_thread),
+    }),
+    Work("add and done", "ns", "5 times less than with Condition, at most twice Lock", {
+        "waitgroup": loop_cost("wg.add(); wg.done()", wg=wait_group),
+        "threading.Condition": loop_cost("wg.add(); wg.done()", wg=condition),
+        "Lock acquire and release": loop_cost("lock.acquire(); lock.release()", lock=lock),
+    }),
+    Work("wait at zero", "ns", "at most 1.5 times an empty method", {
+        "waitgroup": loop_cost("wg.wait()", wg=wait_group),
+        "an empty method in C": loop_cost("lock.locked()", lock=lock),
+    }),
+    Work("looking for cancellation", "ns", None, {
+        "waitgroup": loop_cost("context.cancelled()", context=context),
+        "Event.is_set": loop_cost("event.is_set()", event=event),
+    }),
+    Work("500 tasks that sleep 50 ms", "s", "at most twice 500 threads", {
+        "waitgroup": lambda: seconds(sleep_in_group),
+        "500 threads": lambda: seconds(sleep_in_threads),
+    }),
+    Work("8 tasks that hash 64 MB each", "s", "within 5 % of half the serial time, on two cores", {
+        "waitgroup": lambda: seconds(hash_in_group),
+        "half the serial time": lambda: seconds(hash_serially) / 2,
+        "two threads": lambda: seconds(hash_in_two_threads),
+        "ThreadPoolExecutor(8)": lambda: seconds(hash_in_executor),
+    }),
+    Work("memory of a queued task", "bytes", "at most 250 bytes", {
+        "waitgroup": memory_of_group,
+        "ThreadPoolExecutor": memory_of_executor,
+    }),
+    Work("from Ctrl-C to KeyboardInterrupt", "ms", "well under 500 ms", {
+        "waitgroup": interrupt("WaitGroup(1).wait()"),
+        "Event.wait": interrupt("threading.Event().wait()"),
+    }),
+]
