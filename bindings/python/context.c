@@ -154,6 +154,7 @@ static int context_clear(Context *self) {
 static void context_dealloc(Context *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, context_dealloc) /* ancestors may be many */
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     callbacks_drop(self);
@@ -162,6 +163,7 @@ static void context_dealloc(Context *self) {
     Py_XDECREF((PyObject *)self->parent);
     PyObject_GC_Del(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 static PyObject *context_repr(Context *self) {

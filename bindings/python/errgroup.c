@@ -107,9 +107,14 @@ PyType_Spec group_spec = {
     .slots = group_slots,
 };
 
-/* DeadlockError of a call made from a task of the group. Returns NULL. */
+/* DeadlockError of a call made from a task of the group, or from what its end sets off, a __del__ for example. Returns
+ * NULL. */
 static PyObject *raise_deadlock(Group *group, const char *call, const char *why) {
-    PyObject *name = task_get_name(self_thread()->task, NULL);
+    Task *task = self_thread()->task;
+    if (!task)
+        return PyErr_Format(group->st->deadlock_error, "%s: called at the end of one of the group's own tasks, %s", call,
+                            why);
+    PyObject *name = task_get_name(task, NULL);
     if (name)
         PyErr_Format(group->st->deadlock_error, "%s: called from the group's own task %R, %s", call, name, why);
     Py_XDECREF(name);
@@ -537,7 +542,7 @@ static int tell_stragglers(Group *group) {
         add_note(raised, note);
         PyErr_SetRaisedException(raised);
     } else {
-        result = note ? PyErr_WarnEx(PyExc_ResourceWarning, PyUnicode_AsUTF8(note), 1) : -1;
+        result = note ? PyErr_WarnFormat(PyExc_ResourceWarning, 1, "%U", note) : -1;
         Py_XDECREF(note);
     }
     return result;

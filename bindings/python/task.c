@@ -238,6 +238,7 @@ static int task_clear(Task *self) {
 static void task_dealloc(Task *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, task_dealloc) /* a result may be the last reference to another task, and so on */
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF(self->owner);
@@ -246,6 +247,7 @@ static void task_dealloc(Task *self) {
     Py_XDECREF(self->traceback);
     PyObject_GC_Del(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 static bool has_ended(Task *self) { return wg_count(&self->unended) == 0; }

@@ -167,6 +167,24 @@ def test_waiting_from_inside():
     assert task.result() == "ok"
 
 
+def test_waiting_when_the_arguments_of_a_task_go():
+    """Their __del__ runs when the function has returned but its task has not ended."""
+
+    class Waits:
+        def __del__(self):
+            with pytest.raises(DeadlockError, match="ErrGroup.wait.*at the end of one of the group's own tasks"):
+                g.wait()
+            told.append(True)
+
+    told = []
+    handed_over = threading.Event()
+    g = ErrGroup()
+    g.go(lambda _: handed_over.wait(HANG), Waits())
+    handed_over.set()
+    g.wait()
+    assert told == [True]
+
+
 def test_try_go_inside_a_task_is_fine():
     with ErrGroup(limit=1) as g:
         assert g.go(lambda: g.try_go(len, "x")).result() is None

@@ -121,6 +121,21 @@ def test_cycles_through_results_and_arguments_are_collected():
     assert alive() is None
 
 
+@pytest.mark.parametrize("link", ["Context(last)", "g.go(lambda kept: kept, last)"])
+def test_long_chains_are_freed_without_recursion(run, link):
+    assert run(f"""
+        from cwaitgroup import *
+        g, last = ErrGroup(limit=100), None
+        for _ in range(500_000):
+            last = {link}
+        g.wait()
+        for last in g.as_completed():  # they are kept until then
+            pass
+        del last
+        print("freed")
+        """) == "freed"
+
+
 def test_cycles_through_causes_are_collected():
     error = Boom()
     error.context = Context()

@@ -193,6 +193,18 @@ def test_grace_after_a_plain_stop_warns(gate):
         g.wait()
 
 
+def test_grace_names_any_name(gate):
+    def straggler():
+        gate.wait()
+
+    straggler.__qualname__ = "lone \ud800"  # which no encoding can tell
+    g = ErrGroup(grace=0)
+    until(g.go(straggler).running)
+    g.cancel()
+    with pytest.warns(ResourceWarning, match="after the grace period: lone \ud800"):
+        g.wait()
+
+
 def test_grace_counts_from_the_cancellation_not_from_each_wait(gate):
     g = ErrGroup(grace=0.2)
     task = g.go(gate.wait)
