@@ -34,6 +34,39 @@ install-lua: lua ## install the Lua module (PREFIX=, DESTDIR=, LUA_LMOD=, LUA_CM
 	cp -R lua/waitgroup "$(DESTDIR)$(LUA_LMOD)"
 	install -m 755 $(LUA_BUILD)/waitgroup/core.so "$(DESTDIR)$(LUA_CMOD)/waitgroup"
 
-test-lua: lua | system-test ## the Lua module, with busted
+# A C program that embeds the module: linked in, and loaded.
+LUA_LIBS := $(shell pkg-config --libs lua5.4 2>/dev/null)
+
+$(LUA_BUILD).o/host-linked: tests/lua/host.c $(LUA_OBJECTS)
+	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread -DLINKED -Ibindings/lua $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LUA_LIBS) -ldl
+
+$(LUA_BUILD).o/host-loading: tests/lua/host.c $(LUA_BUILD)/waitgroup/core.so
+	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LUA_LIBS)
+
+test-lua: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-test ## the Lua module, with busted
 	@mkdir -p build/reports
 	$(LUA) /usr/bin/busted -Xoutput build/reports/lua.xml
+
+HOST_SCENARIOS := two_states closing out_of_memory forking hosting
+LUA_IN_TREE := LUA_PATH="$(CURDIR)/build/lua/?.lua;$(CURDIR)/build/lua/?/init.lua;;" LUA_CPATH="$(CURDIR)/build/lua/?.so;;"
+RUN_HOST = for s in $(HOST_SCENARIOS); do $(LUA_IN_TREE) timeout 600 $(1) $$s || exit 1; done
+VALGRIND := env HOST_WAITS=1 valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes
+
+.PHONY: verify-lua-valgrind verify-lua-asan verify-lua-tsan verify-lua-gc lua-host-sanitized
+verify-lua-valgrind: lua $(LUA_BUILD).o/host-linked | system-verify-core ## the Lua host under valgrind
+	@$(call RUN_HOST,$(VALGRIND) $(LUA_BUILD).o/host-linked)
+
+verify-lua-asan: lua ## the Lua host under AddressSanitizer and UndefinedBehaviorSanitizer
+	@HOST_WAITS=1 $(MAKE) --no-print-directory lua-host-sanitized LUA_BUILD=build/lua-asan \
+	    SANITIZER="-fsanitize=address,undefined -fno-sanitize-recover=all"
+
+verify-lua-tsan: lua ## the Lua host under ThreadSanitizer
+	@TSAN_OPTIONS="halt_on_error=1 die_after_fork=0" $(MAKE) --no-print-directory lua-host-sanitized \
+	    LUA_BUILD=build/lua-tsan SANITIZER="-fsanitize=thread"
+
+lua-host-sanitized:
+	@$(MAKE) --no-print-directory $(LUA_BUILD).o/host-linked CFLAGS="$(SANITIZER)" LDFLAGS="$(SANITIZER)"
+	@$(call RUN_HOST,$(LUA_BUILD).o/host-linked)
+
+verify-lua-gc: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-test ## the Lua suite with a collector that never rests
+	$(LUA) /usr/bin/busted --helper=tests/lua/aggressive.lua -o plainTerminal

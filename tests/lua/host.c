@@ -1,0 +1,307 @@
+/* host.c - a C program that embeds Lua and the module, to see what no Lua program can. usage: host SCENARIO
+ * With HOST_WAITS in the environment it stays until all its threads have ended, for those who look for leaks.
+ *
+ * Each state has an allocator of its own that may be used from the state's thread only, counts, and can be told to fail.
+ * With -DLINKED the module is linked into the program, else it is loaded by `require` and unloaded by lua_close. */
+#define _GNU_SOURCE
+#include <lauxlib.h>
+#include <lualib.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef LINKED
+#include "waitgroup_lua.h"
+#endif
+
+#define CHECK(condition) ((condition) ? (void)0 : fail(__LINE__, #condition))
+
+static _Noreturn void fail(int line, const char *what) {
+    fprintf(stderr, "host.c:%d: %s\n", line, what);
+    _exit(1);
+}
+
+/* --- states with an allocator of their own --- */
+
+typedef struct heap {
+    pthread_t owner;
+    size_t bytes;
+    long until_failure; /* allocations that still succeed; negative: all do */
+    long calls;
+} heap;
+
+static void *allocate(void *data, void *block, size_t old_size, size_t new_size) {
+    heap *h = data;
+    CHECK(pthread_equal(h->owner, pthread_self()));
+    if (!block)
+        old_size = 0;
+    if (new_size > old_size) {
+        h->calls++;
+        if (h->until_failure == 0)
+            return NULL;
+        if (h->until_failure > 0)
+            h->until_failure--;
+    }
+    h->bytes += new_size - old_size;
+    if (new_size == 0) {
+        free(block);
+        return NULL;
+    }
+    return realloc(block, new_size);
+}
+
+static lua_State *open_state(heap *h) {
+    *h = (heap){.owner = pthread_self(), .until_failure = -1};
+    lua_State *L = lua_newstate(allocate, h);
+    CHECK(L);
+    luaL_openlibs(L);
+#ifdef LINKED
+    luaL_requiref(L, "waitgroup.core", luaopen_waitgroup_core, 0);
+    lua_settop(L, 0);
+#endif
+    return L;
+}
+
+static void close_state(lua_State *L, heap *h) {
+    lua_close(L);
+    CHECK(h->bytes == 0);
+}
+
+static void run(lua_State *L, const char *code) {
+    if (luaL_dostring(L, code) != LUA_OK) {
+        fprintf(stderr, "%s\n", lua_tostring(L, -1));
+        _exit(1);
+    }
+}
+
+static void sleep_ms(int ms) { nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL); }
+
+/* --- two states in two threads share a group and a wait group --- */
+
+static lua_Integer group_id, wg_id;
+
+static void *second_state(void *arg) {
+    heap h;
+    lua_State *L = open_state(&h);
+    lua_pushinteger(L, group_id);
+    lua_setglobal(L, "group_id");
+    lua_pushinteger(L, wg_id);
+    lua_setglobal(L, "wg_id");
+    run(L, "local w = require 'waitgroup'\n"
+           "local g, wg = w.attach(group_id, 'errgroup'), w.attach(wg_id)\n"
+           "for i = 1, 100 do\n"
+           "  assert(g:go(function() w.sleep(i / 100000) end))\n"
+           "  assert(g:thread(function(n) return { n } end, i))\n"
+           "end\n"
+           "local mine = w.new(1)\n"
+           "assert(g:go(function() mine:done() end))\n"
+           "w.run(function() assert(mine:wait(60)) end)\n"
+           "for i = 1, 50 do wg:done() end\n"
+           "g:wait(60)");
+    close_state(L, &h);
+    return arg;
+}
+
+static void two_states(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    run(L, "w = require 'waitgroup' g, wg = w.errgroup{ limit = 8 }, w.new(100) return g:id(), wg:id()");
+    group_id = lua_tointeger(L, -2);
+    wg_id = lua_tointeger(L, -1);
+    lua_settop(L, 0);
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, second_state, NULL);
+    run(L, "w.run(function() assert(wg:wait(60)) end) assert(g:wait(60)) assert(g:completed() == 402)");
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    close_state(L, &h);
+}
+
+/* --- a state is closed while its tasks run --- */
+
+static void closing(void) {
+    for (int i = 0; i < 20; i++) {
+        heap h;
+        lua_State *L = open_state(&h);
+        run(L, "local w = require 'waitgroup'\n"
+               "g = w.errgroup{ limit = 4 }\n"
+               "local started = w.new(2)\n"
+               "for _ = 1, 2 do\n"
+               "  g:thread(function(wg)\n"
+               "    local w = require 'waitgroup'\n"
+               "    wg:done()\n"
+               "    local context = w.current_context()\n"
+               "    while not context:cancelled() do end\n"
+               "    error { 'late' }\n"
+               "  end, started)\n"
+               "end\n"
+               "g:go(function() w.sleep(60) end)\n"
+               "g:context():on_cancel(function() error 'never' end)\n"
+               "w.context():on_cancel(print)\n"
+               "started:wait()\n");
+        close_state(L, &h);
+    }
+    sleep_ms(200); /* the tasks end, in a library that was unloaded if it could be */
+}
+
+/* --- memory runs out at every possible place --- */
+
+static const char *const hungry = /* a little of everything */
+    "local w = require 'waitgroup'\n"
+    "local wg = w.new()\n"
+    "local g = w.errgroup{ limit = 2, name = 'n', grace = 50 }\n"
+    "for i = 1, 3 do\n"
+    "  assert(g:go(function(a) w.sleep(0.0001) wg:add() wg:done() return a, a end, i))\n"
+    "end\n"
+    "local task = assert(g:thread(function(t) return t, #t end, { 1, 2, { x = 'y' } }))\n"
+    "local context = w.context{ timeout = 5 }\n"
+    "context:on_cancel(function() end)\n"
+    "assert(g:wait(60))\n"
+    "assert(select(3, assert(task:result())) == 3)\n"
+    "context:cancel { 'cause' }\n"
+    "local f = w.errgroup()\n"
+    "f:go(function() error { 'thrown' } end)\n"
+    "assert(not f:wait(60))\n"
+    "assert(f:errors()[1][1] == 'thrown')\n"
+    "w.run(function() return w.yield() end)\n";
+
+static int run_hungry(lua_State *L) {
+    luaL_loadstring(L, hungry);
+    lua_call(L, 0, 0);
+    return 0;
+}
+
+static void out_of_memory(void) {
+    int failures = 0, successes = 0;
+    for (long n = 0; successes < 2; n += 1 + n / 64) {
+        heap h;
+        lua_State *L = open_state(&h);
+        run(L, "require('waitgroup').on_error(function() end)");
+        h.until_failure = n;
+        lua_pushcfunction(L, run_hungry);
+        int status = lua_pcall(L, 0, 0, 0);
+        bool ran_out = h.until_failure == 0;
+        h.until_failure = -1;
+        if (status == LUA_OK)
+            successes++;
+        else {
+            failures++;
+            CHECK(ran_out);
+        }
+        close_state(L, &h);
+        CHECK(n < 1000000);
+    }
+    CHECK(failures > 20);
+}
+
+/* --- the child of a fork --- */
+
+static void forking(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    run(L, "w = require 'waitgroup'\n"
+           "idle, wg, go_on = w.errgroup(), w.new(), w.new(1)\n"
+           "busy, context = w.errgroup(), w.context()\n"
+           "task = busy:thread(function(go_on) go_on:wait() return 5 end, go_on)\n"
+           "w.sleep(0.01)\n");
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(30);
+        h.owner = pthread_self();
+        run(L, "local ok, err = pcall(busy.wait, busy)\n"
+               "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
+               "ok, err = pcall(task.result, task)\n"
+               "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
+               "wg:go(function() w.sleep(0.01) end)\n"
+               "assert(wg:wait(20))\n"
+               "local t = idle:thread(function(a) return a + 1 end, 1)\n"
+               "assert(idle:wait(20))\n"
+               "assert(select(2, t:result()) == 2)\n"
+               "context:cancel('x')\n"
+               "assert(context:cancelled())\n");
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    run(L, "go_on:done() assert(busy:wait(20)) assert(select(2, task:result()) == 5)");
+    close_state(L, &h);
+}
+
+/* --- what only a host that links the module can do --- */
+
+#ifdef LINKED
+static atomic_int made, prepared;
+
+static lua_State *make_state(void *data) {
+    atomic_fetch_add((atomic_int *)data, 1);
+    return luaL_newstate();
+}
+
+static void prepare(lua_State *L, void *data) {
+    (void)data;
+    atomic_fetch_add(&prepared, 1);
+    lua_pushliteral(L, "from the host");
+    lua_setglobal(L, "greeting");
+}
+
+static void hosting(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    wg_lua_set_host(&(wg_lua_host){.new_state = make_state, .prepare = prepare, .data = &made});
+    run(L, "local g = require('waitgroup').errgroup()\n"
+           "local t = g:thread(function() local found = greeting greeting = 1 return found end)\n"
+           "assert(g:wait(20))\n"
+           "assert(select(2, t:result()) == 'from the host')\n");
+    CHECK(atomic_load(&made) == 1 && atomic_load(&prepared) == 1);
+    wg_lua_set_host(NULL);
+    close_state(L, &h);
+}
+#endif
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} scenarios[] = {{"two_states", two_states}, {"closing", closing}, {"out_of_memory", out_of_memory}, {"forking", forking},
+#ifdef LINKED
+                 {"hosting", hosting},
+#endif
+                 {NULL, NULL}};
+
+/* Idle threads end by themselves, and close their states: then nothing may be left. */
+static void wait_until_alone(void) {
+    for (int i = 0; i < 300; i++) {
+        int threads = 0;
+        char line[256];
+        FILE *status = fopen("/proc/self/status", "r");
+        CHECK(status);
+        while (fgets(line, sizeof line, status))
+            sscanf(line, "Threads: %d", &threads);
+        fclose(status);
+        if (threads == 1)
+            return;
+        sleep_ms(100);
+    }
+    fail(__LINE__, "threads did not end");
+}
+
+int main(int argc, char **argv) {
+    for (int i = 0; scenarios[i].name; i++)
+        if (argc == 2 && strcmp(argv[1], scenarios[i].name) == 0) {
+            scenarios[i].run();
+            if (getenv("HOST_WAITS"))
+                wait_until_alone();
+            printf("%s: passed\n", argv[1]);
+            return 0;
+        }
+    fprintf(stderr, "usage: host SCENARIO\n");
+    return 2;
+}
