@@ -7,7 +7,8 @@
  * next itself, looking or not.
  *
  * The invariant that keeps tasks from being stranded: whenever the lock is free and a lane is in the ring, somebody is
- * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again.
+ * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again:
+ * those that sleep already are stirred.
  * A submit is accepted only if a worker is there or on its way for certain, or the thread it started itself is.
  * Every place that puts a lane into the ring or ends a looking upholds it by appoint(). Work that comes into a lane that
  * is listed already needs no more than the lane's lock.
@@ -251,7 +252,7 @@ static struct order appoint(wg_pool *pool) {
     return new_worker(pool);
 }
 
-static bool certain(const wg_pool *pool) { return pool->workers > pool->starting; }
+static bool certain(const wg_pool *pool) { return pool->all || pool->workers > pool->starting; }
 
 /* With the lock held, after any change of what it depends on. */
 static void note_hands(wg_pool *pool) { wg_store_relaxed32(&pool->short_handed, pool->starved || !certain(pool)); }
@@ -264,12 +265,17 @@ static void set_starved(wg_pool *pool, bool starved) {
     pool->starved = starved;
 }
 
-/* A thread that was to be started, and is counted in `workers`, will not come. */
-static void count_off(wg_pool *pool) {
+/* A thread that was to be started, and is counted in `workers`, will not come. True if that makes the pool starved: then
+ * the caller has those stirred who sleep already, when the lock is let go. */
+static bool count_off(wg_pool *pool) {
+    bool news = !pool->starved && pool->ring && !pool->stopped;
     pool->workers--;
-    set_starved(pool, true);
+    if (news)
+        set_starved(pool, true);
     if (pool->hiring)
         pool->hiring = pool->looking = false;
+    note_hands(pool);
+    return news;
 }
 
 static bool hire(wg_pool *pool) {
@@ -278,10 +284,11 @@ static bool hire(wg_pool *pool) {
     bool hired = pool->host.start ? pool->host.start(pool->host.data, pool) : wg_start_thread(work_natively, pool);
     wg_lock_take(&pool->lock);
     pool->starting--;
-    if (!hired)
-        count_off(pool);
+    bool news = !hired && count_off(pool);
     note_hands(pool);
     wg_lock_give(&pool->lock);
+    if (news)
+        wg_sleepers_stir();
     if (!hired)
         wg_pool_release(pool);
     wg_pool_release(pool);
@@ -290,9 +297,10 @@ static bool hire(wg_pool *pool) {
 
 void wg_pool_work_failed(wg_pool *pool) {
     wg_lock_take(&pool->lock);
-    count_off(pool);
-    note_hands(pool);
+    bool news = count_off(pool);
     wg_lock_give(&pool->lock);
+    if (news)
+        wg_sleepers_stir();
     wg_pool_release(pool);
 }
 
@@ -348,6 +356,9 @@ static wg_pool *next_pool(wg_pool *pool) {
 void wg_pools_retry(void) {
     for (wg_pool *pool = &process_pool; pool; pool = next_pool(pool)) {
         wg_lock_take(&pool->lock);
+        if (!pool->ring)
+            set_starved(pool, false); /* what it lacked a thread for is gone */
+        note_hands(pool);
         struct order order = pool->starved ? appoint(pool) : (struct order){NOTHING, NULL};
         wg_lock_give(&pool->lock);
         carry_out(pool, order);
@@ -693,6 +704,8 @@ void wg_pool_stop(wg_pool *pool) {
         return;
     wg_lock_take(&pool->lock);
     pool->stopped = true;
+    set_starved(pool, false);
+    note_hands(pool);
     struct wg_work *dropped = NULL, **end = &dropped;
     while (pool->ring) {
         *end = pop(pool, pool->ring);

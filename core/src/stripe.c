@@ -71,6 +71,17 @@ void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject, struct wg_w
     }
 }
 
+void wg_sleepers_stir(void) {
+    for (int i = 0; i < STRIPES; i++) {
+        wg_lock_take(&stripes[i].lock);
+        for (struct wg_sleeper *s = stripes[i].sleepers; s; s = s->next) {
+            wg_or_release32(s->word, WG_STIRRED);
+            wg_unpark_one(s->word);
+        }
+        wg_lock_give(&stripes[i].lock);
+    }
+}
+
 static void observer_push(wg_observer **list, wg_observer *observer) {
     observer->next_ = *list;
     observer->link_ = list;

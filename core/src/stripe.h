@@ -44,6 +44,11 @@ struct wg_wakes {
 
 struct wg_stripe *wg_stripe_of(const void *object);
 
+/* Without a lock held: have all who sleep look again, by a wake without reason. The bit is set in their words, so that
+ * who is about to park does not; the owner clears it. */
+#define WG_STIRRED UINT32_C(0x80000000)
+void wg_sleepers_stir(void);
+
 /* Let go of the lock and wake. */
 void wg_stripe_give(struct wg_stripe *stripe, struct wg_wakes *wakes);
 

@@ -34,11 +34,17 @@ static int64_t first_deadline(const struct wg_waiter *w, int64_t deadline) {
     return deadline;
 }
 
+/* Has any of what it sleeps for come? */
+static bool happened(struct wg_waiter *w) {
+    uint32_t word = WG_STIRRED;
+    return !wg_cas_acquire32(&w->word, &word, 0) && word != 0;
+}
+
 wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
     wg_status status = WG_OK;
     int64_t deadline = first_deadline(w, until->deadline);
     wg_pool_block();
-    while (status == WG_OK && wg_load_acquire32(&w->word) == 0) {
+    while (status == WG_OK && !happened(w)) {
         bool starving = wg_pools_starve();
         if (starving)
             wg_pools_retry();
@@ -58,7 +64,7 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
         }
     }
     wg_pool_unblock();
-    return wg_load_acquire32(&w->word) ? WG_OK : status;
+    return wg_load_acquire32(&w->word) & ~WG_STIRRED ? WG_OK : status;
 }
 
 void wg_waiter_leave(struct wg_waiter *w) {

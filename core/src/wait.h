@@ -7,7 +7,8 @@
 
 #include "stripe.h"
 
-/* The bits of a waiter's park word: what has happened. Each is set at most once, by whoever made it happen. */
+/* The bits of a waiter's park word: what has happened. Each is set at most once, by whoever made it happen. There is
+ * also WG_STIRRED, see stripe.h. */
 enum {
     WG_ON_SUBJECT = 1,  /* what the call is about: zero, the context's end, a slot */
     WG_ON_CONTEXT = 2,  /* until->context has ended */
