@@ -1,6 +1,6 @@
 """Run cmocka test programs one after the other and write one JUnit report.
 
-usage: run_cmocka.py [--timeout SECONDS] REPORT PROGRAM...
+usage: run_cmocka.py [--timeout SECONDS] [--under COMMAND] REPORT PROGRAM...
 
 A program that dies, hangs, reports no test, or ends with a status that contradicts its report is a failure too.
 The exit status is 0 if nothing failed.
@@ -8,6 +8,7 @@ The exit status is 0 if nothing failed.
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 
-def run(program: str, timeout: float) -> tuple[list[ElementTree.Element], str]:
+def run(program: str, timeout: float, under: list[str]) -> tuple[list[ElementTree.Element], str]:
     """The test suites of `program`, with one more for what is wrong beyond failed tests; and what it printed."""
     suites: list[ElementTree.Element] = []
     with tempfile.TemporaryDirectory() as reports, tempfile.TemporaryFile("w+", errors="replace") as output:
@@ -23,7 +24,7 @@ def run(program: str, timeout: float) -> tuple[list[ElementTree.Element], str]:
         wrong = None
         try:
             status = subprocess.run(
-                [program],
+                [*under, program],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -60,6 +61,7 @@ def run(program: str, timeout: float) -> tuple[list[ElementTree.Element], str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--timeout", type=float, default=300, help="seconds that each program may take")
+    parser.add_argument("--under", type=shlex.split, default=[], help="a command that runs each program, like valgrind")
     parser.add_argument("report")
     parser.add_argument("program", nargs="+")
     arguments = parser.parse_args()
@@ -68,7 +70,7 @@ def main() -> int:
     any_failed = False
     for program in arguments.program:
         start = time.monotonic()
-        suites, printed = run(program, arguments.timeout)
+        suites, printed = run(program, arguments.timeout, arguments.under)
         root.extend(suites)
         cases = [case for suite in suites for case in suite.iter("testcase")]
         failures = [(case.get("name"), bad.text) for case in cases for bad in case if bad.tag in ("failure", "error")]

@@ -1,6 +1,7 @@
 """The version is written once, in the header; everything else agrees with it."""
 
 import ctypes
+import os
 import re
 import subprocess
 
@@ -20,7 +21,8 @@ def test_shared_library():
 
 
 def test_pkg_config():
-    ran = subprocess.run(["pkg-config", "--modversion", str(CORE / "waitgroup.pc")], capture_output=True, text=True)
+    search = os.environ | {"PKG_CONFIG_PATH": str(CORE)}
+    ran = subprocess.run(["pkg-config", "--modversion", "waitgroup"], env=search, capture_output=True, text=True)
     assert ran.stdout.strip() == VERSION
 
 

@@ -16,9 +16,9 @@ def cases(outcome="", group="group"):
 def run(script, run_tool, tmp_path):
     """Runs programs: the counts of the report, what was printed, and the exit status."""
 
-    def run(*texts, timeout=60):
+    def run(*texts, timeout=60, under=""):
         programs = [script(f"program{i}", text) for i, text in enumerate(texts)]
-        ran = run_tool("run_cmocka.py", "--timeout", timeout, "reports/core.xml", *programs)
+        ran = run_tool("run_cmocka.py", "--timeout", timeout, "--under", under, "reports/core.xml", *programs)
         assert ran.stderr == ""
         return junit.read(str(tmp_path / "reports/core.xml")), ran.stdout, ran.returncode
 
@@ -63,3 +63,11 @@ def test_a_program_that_hangs_is_a_failure(run):
     counts, text, status = run(cases() + "\nexec sleep 1000", timeout=1)
     assert (counts, status) == (junit.Counts(passed=1, failed=1), 1)
     assert "did not end within 1 seconds" in text
+
+
+def test_programs_can_run_under_another_command(run):
+    counts, _, status = run(cases() + '\ntest "$DEPTH" = 2', under="env DEPTH=2")
+    assert (counts, status) == (junit.Counts(passed=1), 0)
+    counts, text, status = run(cases(), under="env -u NONE false")
+    assert counts.failed == 1 and status == 1
+    assert "reported no test and ended with status 1" in text
