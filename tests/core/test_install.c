@@ -8,7 +8,7 @@
 #define ROOT TEST_DIR "/install"
 #define PREFIX "/opt/waitgroup"
 #define INSTALLED ROOT PREFIX
-#define PKG_CONFIG "PKG_CONFIG_LIBDIR=" INSTALLED "/lib/pkgconfig pkg-config --define-variable=prefix=$PWD/" INSTALLED
+#define PKG_CONFIG "PKG_CONFIG_LIBDIR=" INSTALLED "/lib/pkgconfig pkg-config --define-variable=prefix=" INSTALLED
 
 /* Run a command, quiet unless it fails. */
 static void run(const char *command) {
@@ -70,8 +70,8 @@ static void an_installed_copy_is_complete(void **state) {
     run("(cd core/include && find . -name '*.h') | sort >" TEST_DIR "/headers &&"
         " (cd " INSTALLED "/include && find . -type f) | sort | diff " TEST_DIR "/headers -");
     run("test -f " INSTALLED "/lib/libwaitgroup.a && test -f " INSTALLED "/lib/libwaitgroup.so." WG_VERSION " &&"
-        " test $(readlink -f " INSTALLED "/lib/libwaitgroup.so) = $(readlink -f " INSTALLED
-        "/lib/libwaitgroup.so." WG_VERSION ") && test -f " INSTALLED "/lib/pkgconfig/waitgroup.pc");
+        " test \"$(readlink -f " INSTALLED "/lib/libwaitgroup.so)\" = \"$(readlink -f " INSTALLED
+        "/lib/libwaitgroup.so." WG_VERSION ")\" && test -f " INSTALLED "/lib/pkgconfig/waitgroup.pc");
     run("test $(find " INSTALLED " -type f | wc -l) = $(($(wc -l <" TEST_DIR "/headers) + 3))");
 }
 
