@@ -104,7 +104,7 @@ wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent) {
 }
 
 /* context(parent, deadline): the parent is a context; nil: that of the thread's task, if any. */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
     wg_context *ctx;
     wgl_context *parent = lua_isnoneornil(L, 1) ? NULL : (wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2);
     int64_t deadline = luaL_checkinteger(L, 2);
@@ -112,7 +112,8 @@ static int new(lua_State *L) {
     wg_status status = wg_context_new(&ctx, parent ? parent->ctx : NULL, deadline);
     wgl_context *object = status == WG_OK ? wgl_context_wrap(ctx, parent) : NULL;
     if (!object)
-        return wgl_error(L, 2, "cannot make a context: %s", status == WG_OK ? "not enough memory" : wg_strstatus(status));
+        return wgl_error(L, 2, "cannot make a context: %s",
+                         status == WG_OK ? "not enough memory" : wg_strstatus(status));
     wgl_fill(L, handle, &object->object);
     return 1;
 }
@@ -159,12 +160,12 @@ static int is_root(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"cancelled", cancelled}, {"err", err},       {"check", check_ended},
-                                   {"remaining", remaining}, {"pollfd", pollfd}, {"getfd", pollfd},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"cancelled", cancelled}, {"err", err}, {"check", check_ended}, {"remaining", remaining}, {"pollfd", pollfd},
+    {"getfd", pollfd},        {NULL, NULL}};
 
 void wgl_open_context(lua_State *L) { wgl_new_type(L, WGL_CONTEXT, methods, tostring); }
 
 const luaL_Reg wgl_context_functions[] = {
-    {"context", new},       {"root", root},           {"context_cancel", cancel}, {"context_wait", wait},
-    {"context_ended", ended}, {"is_root", is_root},   {NULL, NULL}};
+    {"context", new},     {"root", root}, {"context_cancel", cancel}, {"context_wait", wait}, {"context_ended", ended},
+    {"is_root", is_root}, {NULL, NULL}};

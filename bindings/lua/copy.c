@@ -21,8 +21,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum tag { NIL, FALSE, TRUE, INTEGER, SMALL, FLOAT, STRING, TABLE, FUNCTION, BLOB, MODULE, FIELD, LOADER, OBJECT, SAME,
-           ENVIRONMENT, JOIN, SHARED = 0x80 };
+enum tag {
+    NIL,
+    FALSE,
+    TRUE,
+    INTEGER,
+    SMALL,
+    FLOAT,
+    STRING,
+    TABLE,
+    FUNCTION,
+    BLOB,
+    MODULE,
+    FIELD,
+    LOADER,
+    OBJECT,
+    SAME,
+    ENVIRONMENT,
+    JOIN,
+    SHARED = 0x80
+};
 
 #define DEPTH_MAX 200 /* as deep as Lua lets C calls nest */
 
@@ -68,7 +86,7 @@ void wgl_message_free(wgl_message *message) {
 typedef struct place {
     const struct place *outer;
     enum { ARGUMENT, KEY_OF, VALUE_OF, UPVALUE } kind;
-    int key;          /* VALUE_OF: the stack index of the key, or 0: then number */
+    int key; /* VALUE_OF: the stack index of the key, or 0: then number */
     lua_Integer number;
     const char *name; /* of the argument or the upvalue */
     int depth;
@@ -133,9 +151,7 @@ static void say_place(encoder *e, const place *p) {
             say_number(e, p->number);
         }
         break;
-    case KEY_OF:
-        say(e, ", a key");
-        break;
+    case KEY_OF: say(e, ", a key"); break;
     case VALUE_OF:
         if (p->key && lua_type(L, p->key) == LUA_TSTRING) {
             say(e, ", field '");
@@ -445,7 +461,8 @@ static bool put_function(encoder *e, int index, const place *p) {
 static bool put_object(encoder *e, int index, const place *p) {
     wgl_object *object = wgl_test(e->L, index);
     if (!object || object->kind == WGL_TASK) {
-        const char *name = luaL_getmetafield(e->L, index, "__name") == LUA_TSTRING ? lua_tostring(e->L, -1) : "userdata";
+        const char *name =
+            luaL_getmetafield(e->L, index, "__name") == LUA_TSTRING ? lua_tostring(e->L, -1) : "userdata";
         return refuse(e, p, "a ", name, " cannot cross threads");
     }
     wgl_message *m = e->message;
@@ -472,10 +489,8 @@ static bool put_value(encoder *e, int index, const place *p) {
         return refuse(e, outermost, "", "it is nested too deep", " to cross threads (more than 200 levels)");
     }
     switch (lua_type(L, index)) {
-    case LUA_TNIL:
-        return put_byte(e, NIL);
-    case LUA_TBOOLEAN:
-        return put_byte(e, lua_toboolean(L, index) ? TRUE : FALSE);
+    case LUA_TNIL: return put_byte(e, NIL);
+    case LUA_TBOOLEAN: return put_byte(e, lua_toboolean(L, index) ? TRUE : FALSE);
     case LUA_TNUMBER:
         if (lua_isinteger(L, index)) {
             lua_Integer n = lua_tointeger(L, index);
@@ -486,18 +501,12 @@ static bool put_value(encoder *e, int index, const place *p) {
             lua_Number n = lua_tonumber(L, index);
             return put_tagged(e, FLOAT, &n, sizeof n);
         }
-    case LUA_TSTRING:
-        return put_string(e, index);
-    case LUA_TTABLE:
-        return put_table(e, index, p);
-    case LUA_TFUNCTION:
-        return put_function(e, index, p);
-    case LUA_TUSERDATA:
-        return put_object(e, index, p);
-    case LUA_TTHREAD:
-        return refuse(e, p, "a ", "coroutine", " cannot cross threads");
-    default:
-        return refuse(e, p, "a ", "light userdata", " cannot cross threads");
+    case LUA_TSTRING: return put_string(e, index);
+    case LUA_TTABLE: return put_table(e, index, p);
+    case LUA_TFUNCTION: return put_function(e, index, p);
+    case LUA_TUSERDATA: return put_object(e, index, p);
+    case LUA_TTHREAD: return refuse(e, p, "a ", "coroutine", " cannot cross threads");
+    default: return refuse(e, p, "a ", "light userdata", " cannot cross threads");
     }
 }
 
@@ -686,16 +695,10 @@ static void get_value(decoder *d) {
     unsigned tag = *d->at++;
     bool shared = tag & SHARED;
     switch (tag & ~(unsigned)SHARED) {
-    case NIL:
-        lua_pushnil(L);
-        break;
+    case NIL: lua_pushnil(L); break;
     case FALSE:
-    case TRUE:
-        lua_pushboolean(L, tag == TRUE);
-        break;
-    case SMALL:
-        lua_pushinteger(L, *d->at++);
-        break;
+    case TRUE: lua_pushboolean(L, tag == TRUE); break;
+    case SMALL: lua_pushinteger(L, *d->at++); break;
     case INTEGER: {
         lua_Integer n;
         memcpy(&n, d->at, sizeof n);
@@ -716,15 +719,9 @@ static void get_value(decoder *d) {
         d->at += length;
         break;
     }
-    case TABLE:
-        get_table(d, offset, shared);
-        break;
-    case FUNCTION:
-        get_function(d, offset, shared, false);
-        break;
-    case BLOB:
-        get_function(d, offset, shared, true);
-        break;
+    case TABLE: get_table(d, offset, shared); break;
+    case FUNCTION: get_function(d, offset, shared, false); break;
+    case BLOB: get_function(d, offset, shared, true); break;
     case MODULE:
         get_value(d);
         get_module(L);
@@ -747,9 +744,7 @@ static void get_value(decoder *d) {
         wgl_need_module(L);
         wgl_push(L, d->message->objects[get_u32(d)]);
         break;
-    case SAME:
-        lua_rawgeti(L, d->same, get_u32(d));
-        break;
+    case SAME: lua_rawgeti(L, d->same, get_u32(d)); break;
     }
 }
 

@@ -25,20 +25,20 @@ typedef enum task_kind { OF_GROUP, OF_WAITGROUP, OF_RUN } task_kind;
 struct wgl_coroutine {
     task_state state;
     task_kind kind;
-    bool heard;  /* the Lua half wants to hear of the end: it is in a scope, or somebody waits for it */
-    bool scoped; /* in a scope, as the tasks will be that it starts */
-    bool kept;   /* its coroutine is in VALUE */
-    int count;   /* of arguments; then of results */
-    int reason;  /* what woke it; 0: it only let others run */
+    bool heard;        /* the Lua half wants to hear of the end: it is in a scope, or somebody waits for it */
+    bool scoped;       /* in a scope, as the tasks will be that it starts */
+    bool kept;         /* its coroutine is in VALUE */
+    int count;         /* of arguments; then of results */
+    int reason;        /* what woke it; 0: it only let others run */
     wgl_handle *owner; /* NULL for none */
     lua_State *co;     /* NULL until it starts */
-    int64_t started; /* when, if the group has a grace period */
+    int64_t started;   /* when, if the group has a grace period */
 };
 
-static const char parked;  /* what a wait yields */
-static const char end_key; /* registry: the Lua half's function for ends that it wants to hear of */
-static const char start_key; /* registry: the same for new tasks */
-static const char go_key;  /* registry: its function for a `go` that found no room */
+static const char parked;     /* what a wait yields */
+static const char end_key;    /* registry: the Lua half's function for ends that it wants to hear of */
+static const char start_key;  /* registry: the same for new tasks */
+static const char go_key;     /* registry: its function for a `go` that found no room */
 static const char report_key; /* registry: its function for errors that nobody waits for */
 
 static wgl_coroutine *task_of(lua_State *L) { return lua_touserdata(L, 1); }

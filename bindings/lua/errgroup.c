@@ -99,7 +99,7 @@ static void destroy(wgl_object *object) {
 }
 
 /* errgroup(parent, deadline, grace, limit, name, interrupt): nil stands for none; grace in nanoseconds. */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
     wg_errgroup_options options = {.deadline = luaL_checkinteger(L, 2),
                                    .grace = luaL_optinteger(L, 3, 0),
                                    .limit = (int)luaL_optinteger(L, 4, 0),
@@ -240,10 +240,10 @@ static int outside(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"running", running}, {"pending", pending},     {"completed", completed},
-                                   {"errors", errors},   {"context", context},     {"limit", limit},
-                                   {"name", name},       {"set_limit", set_limit}, {"pollfd", pollfd},
-                                   {"getfd", pollfd},    {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"running", running}, {"pending", pending}, {"completed", completed}, {"errors", errors}, {"context", context},
+    {"limit", limit},     {"name", name},       {"set_limit", set_limit}, {"pollfd", pollfd}, {"getfd", pollfd},
+    {NULL, NULL}};
 
 void wgl_open_errgroup(lua_State *L) { wgl_new_type(L, WGL_ERRGROUP, methods, tostring); }
 

@@ -115,7 +115,8 @@ static wg_error_kind kind_of(lua_State *L, int index) {
         return WG_ERROR_FAILURE;
     size_t length;
     const char *text = lua_tolstring(L, index, &length);
-    bool stop = says(text, length, wgl_end_word(WG_CANCELLED)) || says(text, length, wgl_end_word(WG_DEADLINE_EXCEEDED));
+    bool stop =
+        says(text, length, wgl_end_word(WG_CANCELLED)) || says(text, length, wgl_end_word(WG_DEADLINE_EXCEEDED));
     return stop ? WG_ERROR_STOP : WG_ERROR_FAILURE;
 }
 

@@ -25,7 +25,7 @@ struct wgl_watch_node {
     wgl_home *home;      /* borrowed: nodes end with the home's state */
     wgl_object *subject; /* with a reference */
     moment what;
-    lua_Integer id;       /* 0: nobody wants to hear of it any more */
+    lua_Integer id;        /* 0: nobody wants to hear of it any more */
     wgl_watch_node *fired; /* the next on the list */
     wgl_watch_node *next, **link;
 };
@@ -118,15 +118,9 @@ static void observe(wgl_watch_node *node) {
         else
             wg_observe(wg_errgroup_tasks(((wgl_errgroup *)subject)->group), &node->observer, fire, node);
         break;
-    case AT_END:
-        wg_context_observe(((wgl_context *)subject)->ctx, &node->observer, fire, node);
-        break;
-    case AT_ROOM:
-        wg_errgroup_observe_room(((wgl_errgroup *)subject)->group, &node->observer, fire, node);
-        break;
-    case AT_TASK_END:
-        wg_observe(&((wgl_task *)subject)->done, &node->observer, fire, node);
-        break;
+    case AT_END: wg_context_observe(((wgl_context *)subject)->ctx, &node->observer, fire, node); break;
+    case AT_ROOM: wg_errgroup_observe_room(((wgl_errgroup *)subject)->group, &node->observer, fire, node); break;
+    case AT_TASK_END: wg_observe(&((wgl_task *)subject)->done, &node->observer, fire, node); break;
     }
 }
 
@@ -143,10 +137,9 @@ static bool unobserve(wgl_watch_node *node, bool sync) {
         return (sync ? wg_context_unobserve_sync : wg_context_unobserve)(((wgl_context *)subject)->ctx,
                                                                          &node->observer);
     case AT_ROOM:
-        return (sync ? wg_errgroup_unobserve_room_sync : wg_errgroup_unobserve_room)(
-            ((wgl_errgroup *)subject)->group, &node->observer);
-    case AT_TASK_END:
-        return from_wg(&((wgl_task *)subject)->done, &node->observer);
+        return (sync ? wg_errgroup_unobserve_room_sync : wg_errgroup_unobserve_room)(((wgl_errgroup *)subject)->group,
+                                                                                     &node->observer);
+    case AT_TASK_END: return from_wg(&((wgl_task *)subject)->done, &node->observer);
     }
     return false;
 }
@@ -343,7 +336,8 @@ void wgl_open_home(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &home_key);
 }
 
-const luaL_Reg wgl_home_functions[] = {
-    {"watch", watch},          {"unwatch", unwatch},   {"fired", fired}, {"sleep", home_sleep},
-    {"listen", home_listen},   {"unlisten", home_unlisten}, {"readable", readable}, {"now", now},
-    {"deadline", deadline},    {NULL, NULL}};
+const luaL_Reg wgl_home_functions[] = {{"watch", watch},        {"unwatch", unwatch},
+                                       {"fired", fired},        {"sleep", home_sleep},
+                                       {"listen", home_listen}, {"unlisten", home_unlisten},
+                                       {"readable", readable},  {"now", now},
+                                       {"deadline", deadline},  {NULL, NULL}};

@@ -59,9 +59,7 @@ static int report(lua_State *L) {
 }
 
 /* argerror(argument, message): raises, as an error of the function that called the one which calls this. */
-static int argerror(lua_State *L) {
-    return wgl_argerror(L, 2, (int)luaL_checkinteger(L, 1), luaL_checkstring(L, 2));
-}
+static int argerror(lua_State *L) { return wgl_argerror(L, 2, (int)luaL_checkinteger(L, 1), luaL_checkstring(L, 2)); }
 
 /* check_callable(value, argument): like argerror, unless the value can be called. */
 static int check_callable(lua_State *L) {
@@ -71,19 +69,29 @@ static int check_callable(lua_State *L) {
                         lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
 }
 
-static const luaL_Reg functions[] = {{"module", module},       {"set_drain", set_drain},
+static const luaL_Reg functions[] = {{"module", module},
+                                     {"set_drain", set_drain},
                                      {"traceback", traceback},
-                                     {"argerror", argerror},   {"check_callable", check_callable},
+                                     {"argerror", argerror},
+                                     {"check_callable", check_callable},
                                      {"report", report},
-                                     {"attach", wgl_attach},   {"set_closed", wgl_set_closed},
-                                     {"is_closed", wgl_is_closed}, {NULL, NULL}};
+                                     {"attach", wgl_attach},
+                                     {"set_closed", wgl_set_closed},
+                                     {"is_closed", wgl_is_closed},
+                                     {NULL, NULL}};
 
 static const struct {
     const char *name;
     wg_status status;
-} statuses[] = {{"OK", WG_OK},           {"TIMEOUT", WG_TIMEOUT},   {"CANCELLED", WG_CANCELLED},
-                {"DEADLINE", WG_DEADLINE_EXCEEDED}, {"INTERRUPTED", WG_INTERRUPTED}, {"FAILED", WG_FAILED},
-                {"LIMIT", WG_LIMIT},     {"FINISHED", WG_FINISHED}, {"DEADLOCK", WG_DEADLOCK},
+} statuses[] = {{"OK", WG_OK},
+                {"TIMEOUT", WG_TIMEOUT},
+                {"CANCELLED", WG_CANCELLED},
+                {"DEADLINE", WG_DEADLINE_EXCEEDED},
+                {"INTERRUPTED", WG_INTERRUPTED},
+                {"FAILED", WG_FAILED},
+                {"LIMIT", WG_LIMIT},
+                {"FINISHED", WG_FINISHED},
+                {"DEADLOCK", WG_DEADLOCK},
                 {"FORKED", WG_FORKED}};
 
 static int strstatus(lua_State *L) {
@@ -108,8 +116,9 @@ int luaopen_waitgroup_core(lua_State *L) {
         lua_rawsetp(L, LUA_REGISTRYINDEX, &opened_key);
     }
     lua_newtable(L);
-    const luaL_Reg *const all[] = {functions,             wgl_home_functions,     wgl_waitgroup_functions,
-                                   wgl_context_functions, wgl_errgroup_functions, wgl_task_functions};
+    const luaL_Reg *const all[] = {
+        functions,         wgl_home_functions, wgl_waitgroup_functions, wgl_context_functions, wgl_errgroup_functions,
+        wgl_task_functions};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         luaL_setfuncs(L, all[i], 0);
     lua_pushcfunction(L, strstatus);

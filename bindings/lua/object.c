@@ -7,7 +7,7 @@
 
 static const char *const type_names[WGL_KINDS] = {"waitgroup.WaitGroup", "waitgroup.ErrGroup", "waitgroup.Context",
                                                   "waitgroup.Task"};
-static const char handle_mark; /* key of the kind in the metatables of handles */
+static const char handle_mark;  /* key of the kind in the metatables of handles */
 static const char handle_cache; /* registry key of the weak table from objects to handles */
 
 const char *wgl_type_name(wgl_kind kind) { return type_names[kind]; }

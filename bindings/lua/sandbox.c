@@ -21,7 +21,7 @@ static const char files_key;     /* registry: the default input and output of th
 
 static const char *const libraries[] = {LUA_STRLIBNAME, LUA_TABLIBNAME,  LUA_MATHLIBNAME, LUA_IOLIBNAME, LUA_OSLIBNAME,
                                         LUA_COLIBNAME,  LUA_UTF8LIBNAME, LUA_DBLIBNAME,   NULL};
-static const char hidden_key;    /* registry: the globals that lead to what has to be put right */
+static const char hidden_key; /* registry: the globals that lead to what has to be put right */
 static const char *const hidden[] = {LUA_LOADLIBNAME, "require", "getmetatable", LUA_DBLIBNAME, NULL};
 static const char *const default_files[] = {"_IO_input", "_IO_output"};
 
@@ -116,9 +116,9 @@ static void get_loaded(lua_State *L, const char *name) {
 /* require "waitgroup" in a task: our Lua files are loaded with the real globals, for they serve all tasks to come. */
 int wgl_load_self(lua_State *L) {
     lua_settop(L, 0);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);                    /* 1 */
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);              /* 2 */
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);                           /* 3 */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);       /* 1 */
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* 2 */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);              /* 3 */
     lua_pushvalue(L, 3);
     lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &wgl_self_loader);

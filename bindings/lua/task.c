@@ -142,7 +142,7 @@ static void take_preload(lua_State *L, wgl_task *task) {
 }
 
 /* new_task(g, function | module, ...) -> task: errors are those of the Lua function that called. */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
     wgl_errgroup *group = (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 2);
     wgl_refusal refusal;
     bool by_name = lua_type(L, 2) == LUA_TSTRING;
@@ -154,10 +154,11 @@ static int new(lua_State *L) {
             lua_pushnil(L);
         last = lua_gettop(L);
         if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
-            return wgl_argerror(L, 2, 3, lua_pushfstring(L, "the name of a function in module '%s', or nil, expected, got %s",
-                                                         lua_tostring(L, 2), luaL_typename(L, 3)));
-        name = lua_isnil(L, 3) ? lua_tostring(L, 2)
-                               : lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
+            return wgl_argerror(L, 2, 3,
+                                lua_pushfstring(L, "the name of a function in module '%s', or nil, expected, got %s",
+                                                lua_tostring(L, 2), luaL_typename(L, 3)));
+        name =
+            lua_isnil(L, 3) ? lua_tostring(L, 2) : lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
     } else if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2)) {
         last = lua_gettop(L);
         blob = wgl_push_blob(L, 2);
@@ -281,5 +282,6 @@ static const luaL_Reg methods[] = {{"done", done}, {"cancelled", cancelled}, {"n
 
 void wgl_open_task(lua_State *L) { wgl_new_type(L, WGL_TASK, methods, tostring); }
 
-const luaL_Reg wgl_task_functions[] = {{"new_task", new},       {"submit", submit},         {"task_wait", wait},
-                                       {"task_result", result}, {"task_running_for", started}, {NULL, NULL}};
+const luaL_Reg wgl_task_functions[] = {
+    {"new_task", new}, {"submit", submit}, {"task_wait", wait}, {"task_result", result}, {"task_running_for", started},
+    {NULL, NULL}};

@@ -11,8 +11,9 @@ int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *object, lua_Integer n, int l
         return 0;
     int count = wg_count(&object->wg);
     if (status == WG_NEGATIVE)
-        return wgl_error(L, level, "the count of this wait group would become negative: it is %d, and %I was to be added",
-                         count, (LUAI_UACINT)n);
+        return wgl_error(L, level,
+                         "the count of this wait group would become negative: it is %d, and %I was to be added", count,
+                         (LUAI_UACINT)n);
     return wgl_error(L, level, "the count of this wait group would pass %d: it is %d, and %I was to be added",
                      WG_COUNT_MAX, count, (LUAI_UACINT)n);
 }
@@ -49,7 +50,7 @@ static int tostring(lua_State *L) {
 static void destroy(wgl_object *object) { free(object); }
 
 /* new(n): errors are those of the Lua function that calls. */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
     lua_Integer n = 0;
     if (!lua_isnoneornil(L, 1)) {
         int is_integer;
@@ -57,7 +58,8 @@ static int new(lua_State *L) {
         if (!is_integer)
             return wgl_argerror(L, 2, 1, lua_pushfstring(L, "integer expected, got %s", luaL_tolstring(L, 1, NULL)));
         if (n < 0 || n > WG_COUNT_MAX)
-            return wgl_argerror(L, 2, 1, lua_pushfstring(L, "a count is 0 to %d, got %I", WG_COUNT_MAX, (LUAI_UACINT)n));
+            return wgl_argerror(L, 2, 1,
+                                lua_pushfstring(L, "a count is 0 to %d, got %I", WG_COUNT_MAX, (LUAI_UACINT)n));
     }
     wgl_handle *handle = wgl_push_empty(L, WGL_WAITGROUP);
     wgl_waitgroup *object = malloc(sizeof *object);
@@ -80,7 +82,7 @@ static int wait(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"add", add},       {"done", done},     {"count", count},
+static const luaL_Reg methods[] = {{"add", add},       {"done", done},    {"count", count},
                                    {"pollfd", pollfd}, {"getfd", pollfd}, {NULL, NULL}};
 
 void wgl_open_waitgroup(lua_State *L) { wgl_new_type(L, WGL_WAITGROUP, methods, tostring); }

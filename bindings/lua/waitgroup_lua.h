@@ -19,10 +19,10 @@ WG_LUA_API int luaopen_waitgroup_core(lua_State *L);
 
 /* How the states of worker threads are made. Both functions may be NULL; both are called in the worker's thread. */
 typedef struct wg_lua_host {
-    lua_State *(*new_state)(void *data);           /* instead of luaL_newstate; NULL if there is no memory */
-    void (*prepare)(lua_State *L, void *data);     /* after the standard libraries are open: what it loads and defines is
+    lua_State *(*new_state)(void *data);       /* instead of luaL_newstate; NULL if there is no memory */
+    void (*prepare)(lua_State *L, void *data); /* after the standard libraries are open: what it loads and defines is
                                                       there for every task. It may raise: then the state is given up */
-    void *data;                                    /* valid as long as tasks may start */
+    void *data;                                /* valid as long as tasks may start */
 } wg_lua_host;
 
 /* For states made from now on; `host` is copied, NULL takes it back. Any thread. */

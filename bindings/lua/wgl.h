@@ -58,7 +58,7 @@ typedef struct wgl_errgroup {
 
 typedef struct wgl_handle {
     wgl_object *object;
-    wg_watch *watch; /* made by the first pollfd of a wait group or an error group */
+    wg_watch *watch;  /* made by the first pollfd of a wait group or an error group */
     unsigned entered; /* coroutine tasks of this state in the error group */
     bool closed;      /* no more calls by the user; the scheduler may still end its tasks */
 } wgl_handle;
@@ -104,18 +104,18 @@ typedef struct wgl_coroutine wgl_coroutine;
 
 typedef struct wgl_home {
     /* The state's coroutine tasks; its own thread only. */
-    lua_Integer head, tail;     /* of the queue of those that can run: empty if head > tail */
-    lua_Integer alive;          /* how many have not ended */
-    bool awaited;               /* somebody waits for all of them */
-    wgl_coroutine *current;     /* the one that runs, or NULL */
-    lua_State *current_L;       /* where it is, on the stack of who resumed it */
+    lua_Integer head, tail; /* of the queue of those that can run: empty if head > tail */
+    lua_Integer alive;      /* how many have not ended */
+    bool awaited;           /* somebody waits for all of them */
+    wgl_coroutine *current; /* the one that runs, or NULL */
+    lua_State *current_L;   /* where it is, on the stack of who resumed it */
     int current_index;
-    bool touched;               /* of a worker: its task may have changed what the next one would see; see sandbox.c */
-    wgl_paths *paths;           /* package.path and package.cpath at the last thread task; with a reference, or NULL */
+    bool touched;     /* of a worker: its task may have changed what the next one would see; see sandbox.c */
+    wgl_paths *paths; /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     /* What other threads may touch. */
     atomic_int refs;
-    _Atomic(wgl_watch_node *) fired; /* pushed by any thread, taken by the state */
-    atomic_bool listening;           /* the state sleeps on the descriptors below: write to wake it */
+    _Atomic(wgl_watch_node *) fired;  /* pushed by any thread, taken by the state */
+    atomic_bool listening;            /* the state sleeps on the descriptors below: write to wake it */
     int event_fd, timer_fd, epoll_fd; /* -1 until needed */
     pid_t pid;                        /* the process that opened them */
     wgl_watch_node *taken;            /* nodes that fired, in order; this and the next by the state's own thread only */
@@ -208,16 +208,16 @@ void wgl_open_coroutines(lua_State *L);
 
 struct wgl_task {
     wgl_object object;
-    wg_waitgroup done;    /* one until the task has ended */
-    wgl_errgroup *group;  /* with a reference */
-    wgl_home *home;       /* of the state that started it, with a reference; listed there until the end */
+    wg_waitgroup done;   /* one until the task has ended */
+    wgl_errgroup *group; /* with a reference */
+    wgl_home *home;      /* of the state that started it, with a reference; listed there until the end */
     wgl_task *next, **link;
     wgl_message *call;    /* the function and its arguments; or module, function name and arguments */
     wgl_message *preload; /* names and loaders of package.preload; may be NULL */
     wgl_paths *paths;
     bool by_name;
     _Atomic int64_t started; /* wg_now() when it began to run; 0: it has not */
-    bool stopped;         /* it never started, or it stopped because its group was cancelled */
+    bool stopped;            /* it never started, or it stopped because its group was cancelled */
     wgl_message *results;
     wg_error *error;
     char name[];
@@ -238,15 +238,15 @@ void wgl_tasks_abandon(wgl_home *home);
 /* worker.c: the pool, its threads and their states. */
 wg_pool *wgl_pool(void);
 wg_error *wgl_worker_run(void *task, wg_context *ctx); /* a wg_task_fn */
-wgl_task *wgl_worker_task(void); /* the task that this thread runs, or NULL */
-extern const char wgl_drain;     /* registry key of the function that lets a state's coroutine tasks end */
+wgl_task *wgl_worker_task(void);                       /* the task that this thread runs, or NULL */
+extern const char wgl_drain; /* registry key of the function that lets a state's coroutine tasks end */
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */
 void wgl_sandbox_open(lua_State *L);
 void wgl_sandbox_enter(lua_State *L);
 void wgl_sandbox_leave(lua_State *L);
-int wgl_load_self(lua_State *L);    /* the loader of this module in a worker */
-extern const char wgl_self_loader;  /* registry key of the parent's loader for it, if it was preloaded there */
+int wgl_load_self(lua_State *L);   /* the loader of this module in a worker */
+extern const char wgl_self_loader; /* registry key of the parent's loader for it, if it was preloaded there */
 
 /* module.c: handles need the Lua half of the module. */
 void wgl_need_module(lua_State *L);

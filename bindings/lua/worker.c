@@ -197,7 +197,8 @@ static void find_function(lua_State *L) {
     int module = lua_gettop(L);
     if (!lua_isnil(L, 2)) {
         if (!lua_istable(L, module))
-            luaL_error(L, "module '%s' is a %s, not a table with functions", lua_tostring(L, 1), luaL_typename(L, module));
+            luaL_error(L, "module '%s' is a %s, not a table with functions", lua_tostring(L, 1),
+                       luaL_typename(L, module));
         lua_pushvalue(L, 2);
         if (lua_gettable(L, module) == LUA_TNIL)
             luaL_error(L, "module '%s' has no function '%s'", lua_tostring(L, 1), lua_tostring(L, 2));
@@ -259,7 +260,7 @@ static int execute(lua_State *L) {
     wgl_sandbox_enter(L);
     run_task(L, r);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
-        protected(L, 0, r);
+    protected(L, 0, r);
     wgl_sandbox_leave(L);
     return 0;
 }
