@@ -11,7 +11,6 @@ import pytest
 import trio
 import uvloop
 from conftest import HANG
-
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, WaitGroup
 
 
@@ -225,7 +224,7 @@ def test_many_await_one(in_loop):
 def test_grace(in_loop, gate):
     async def main():
         for own_cancel in (True, False):
-            g = ErrGroup(grace=0.05, timeout=None if own_cancel else 0.02)
+            g = ErrGroup(grace=0.05, timeout=None if own_cancel else 1)  # time for the task to start
             task = g.go(gate.wait)
             while not task.running():
                 await anyio.sleep(0.001)
