@@ -24,3 +24,33 @@ $(CORE_TEST_DIR)/test_install: CORE_TEST_LIBS = $(foreach v,CC CXX CORE_DIR PARK
 $(CORE_TEST_DIR)/%: tests/core/%.c tests/core/support.c tests/core/support.h tests/core/tasks.h $(CORE_A) mk/test-core.mk | system-test
 	@mkdir -p $(@D)
 	$(CC) $(CORE_TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$(filter-out %/consumer.c,$^)) $(CORE_A) $(CORE_TEST_LIBS) $(LDFLAGS) -lcmocka
+
+# The same tests under sanitizers and valgrind, each in a build of its own. What these cannot do is skipped, and counted
+# as skipped; test_install has nothing to do with them.
+.PHONY: test-core-instrumented verify-core-tsan verify-core-asan verify-core-valgrind verify-core-portable
+test-core-instrumented: test-core-programs
+	@python3 tools/run_cmocka.py $(CORE_RUN_FLAGS) $(CORE_REPORT) $(filter-out %/test_install,$(CORE_TESTS))
+
+CORE_INSTRUMENTED = +$(MAKE) --no-print-directory test-core-instrumented CORE_DIR=build/verify-core/$(1) \
+    CORE_REPORT=build/reports/core-$(1).xml
+CORE_ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+verify-core-tsan: export TSAN_OPTIONS := halt_on_error=1
+verify-core-tsan: | system-verify-core ## the C core's tests under ThreadSanitizer, of gcc and of clang
+	$(call CORE_INSTRUMENTED,tsan-gcc) CC=gcc CFLAGS='-fsanitize=thread -O1' LDFLAGS=-fsanitize=thread
+	$(call CORE_INSTRUMENTED,tsan-clang) CC=clang CFLAGS='-fsanitize=thread -O1' LDFLAGS=-fsanitize=thread
+
+verify-core-asan: export ASAN_OPTIONS := detect_stack_use_after_return=1
+verify-core-asan: export UBSAN_OPTIONS := print_stacktrace=1
+verify-core-asan: | system-verify-core ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call CORE_INSTRUMENTED,asan) CC=gcc CFLAGS='$(CORE_ASAN) -O1' LDFLAGS='$(CORE_ASAN)'
+
+# It runs one thread at a time, some twenty times slower.
+verify-core-valgrind: export WG_TEST_VALGRIND := 1
+verify-core-valgrind: export WG_TEST_EFFORT := 0.05
+verify-core-valgrind: | system-verify-core ## the same under valgrind's memcheck, with less repetition
+	$(call CORE_INSTRUMENTED,valgrind) CORE_RUN_FLAGS='--under "valgrind --quiet --fair-sched=yes --error-exitcode=99 \
+	    --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"'
+
+verify-core-portable: ## the same with the ways of sleeping and signalling for other systems
+	+$(MAKE) --no-print-directory test-core PARK=pthread SIGNAL=pipe CORE_REPORT=build/reports/core-portable.xml

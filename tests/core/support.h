@@ -61,13 +61,12 @@ struct thread {
     pthread_t id;
     void *(*fn)(void *arg);
     void *arg;
-    atomic_int tid;
 };
 void thread_start(struct thread *t, void *(*fn)(void *arg), void *arg);
 void thread_join(struct thread *t);
-/* Wait until it sleeps in the kernel: probably in the call that it has said it would make. Good for bringing a case
- * about most of the time, not for relying on it. */
-void thread_let_sleep(struct thread *t);
+/* Wait until `n` threads sleep on `subject`, a wait group or a context. A wg_errgroup_go that waits for room sleeps on
+ * the group's context too. */
+void let_sleep_on(const void *subject, int n);
 
 /* How many threads this process has, not counting those of a sanitizer. */
 int threads_now(void);

@@ -207,11 +207,11 @@ static void immortal_errors_need_no_care(void **state) {
 }
 
 /* Giving up the last reference during a blocking call. */
-static wg_context *given_up;
+static wg_context *given_up, *ends;
 
 static void *wait_for_given_up(void *unused) {
     (void)unused;
-    REQUIRE(wg_context_wait(given_up, AFTER(SOON)) == WG_TIMEOUT);
+    REQUIRE(wg_context_wait(given_up, WITH(ends)) == WG_CANCELLED);
     return NULL;
 }
 
@@ -220,10 +220,14 @@ static void a_context_given_up_while_somebody_waits_for_it_stays(void **state) {
     for (int i = 0; i < effort(10); i++) {
         struct thread t;
         assert_status(wg_context_new(&given_up, NULL, WG_FOREVER), WG_OK);
+        assert_status(wg_context_new(&ends, NULL, WG_FOREVER), WG_OK);
         thread_start(&t, wait_for_given_up, NULL);
-        thread_let_sleep(&t);
+        let_sleep_on(given_up, 1);
+        let_sleep_on(ends, 1);
         wg_context_release(given_up);
+        assert_status(wg_context_cancel(ends, NULL), WG_OK);
         thread_join(&t);
+        wg_context_release(ends);
     }
 }
 

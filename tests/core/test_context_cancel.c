@@ -93,7 +93,7 @@ static void wakes_all_who_wait_for_it(void **state) {
         for (int j = 0; j < 4; j++)
             thread_start(&t[j], wait_for_end, ctx);
         if (i % 2)
-            thread_let_sleep(&t[3]);
+            let_sleep_on(ctx, 4);
         assert_status(wg_context_cancel(ctx, NULL), WG_OK);
         for (int j = 0; j < 4; j++)
             thread_join(&t[j]);
@@ -143,7 +143,7 @@ static void a_wait_is_woken_by_its_other_context(void **state) {
     struct thread t;
     other_context = new_context(NULL);
     thread_start(&t, wait_with_other, ctx);
-    thread_let_sleep(&t);
+    let_sleep_on(ctx, 1);
     assert_status(wg_context_cancel(other_context, NULL), WG_OK);
     thread_join(&t);
     assert_status(wg_context_cancel(ctx, NULL), WG_OK); /* would touch a sleeper that is gone */

@@ -97,8 +97,7 @@ static void it_is_none_while_one_task_is_not_blocked(void **state) {
     go(group, go_from_inside, (void *)(intptr_t)2);
     go(group, go_from_inside, (void *)(intptr_t)2);
     EVENTUALLY(atomic_load(&inside) == 2);
-    for (int i = 0; i < 50; i++)
-        nap();
+    let_sleep_on(wg_errgroup_context(group), 2);
     assert_int_equal(atomic_load(&deadlocks), 0);
     gate_open(&gate); /* its slot lets the first in, and that one's end the second */
     assert_status(wg_errgroup_wait(group, NULL, NULL), WG_OK);
@@ -116,8 +115,7 @@ static void it_is_found_when_the_last_other_task_ends_above_a_lowered_limit(void
     go(group, pass_gate, &gate);
     go(group, go_from_inside, (void *)(intptr_t)1);
     EVENTUALLY(atomic_load(&inside) == 1);
-    for (int i = 0; i < 10; i++)
-        nap(); /* it is asleep, most of the time */
+    let_sleep_on(wg_errgroup_context(group), 1);
     assert_status(wg_errgroup_set_limit(group, 1), WG_OK);
     gate_open(&gate);
     assert_status(wg_errgroup_wait(group, NULL, NULL), WG_OK);
@@ -179,8 +177,7 @@ static void a_task_of_another_group_is_never_told(void **state) {
     group = new_group((wg_errgroup_options){.limit = 1});
     go(group, pass_gate, &gate);
     go(other, go_into_the_other_group, NULL);
-    for (int i = 0; i < 20; i++)
-        nap();
+    let_sleep_on(wg_errgroup_context(group), 1);
     gate_open(&gate);
     assert_status(wg_errgroup_wait(other, NULL, NULL), WG_OK);
     assert_status(wg_errgroup_wait(group, NULL, NULL), WG_OK);

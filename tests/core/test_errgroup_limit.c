@@ -102,7 +102,7 @@ static void go_blocks_until_there_is_room(void **state) {
         for (int j = 0; j < 3; j++) {
             w[j] = (struct want){.g = w[0].g};
             thread_start(&w[j].thread, want_in, &w[j]);
-            thread_let_sleep(&w[j].thread);
+            let_sleep_on(wg_errgroup_context(w[0].g), j + 1);
         }
         assert_int_equal(wg_errgroup_get_counts(w[0].g).completed, 0);
         gate_open(&gate);
@@ -148,7 +148,7 @@ static void a_context_that_ends_wakes_a_blocked_go(void **state) {
     assert_status(wg_context_new(&ctx, NULL, WG_FOREVER), WG_OK);
     struct want w = {.g = full_group(&gate), .until = {.context = ctx}};
     thread_start(&w.thread, want_in, &w);
-    thread_let_sleep(&w.thread);
+    let_sleep_on(wg_errgroup_context(w.g), 1);
     assert_status(wg_context_cancel(ctx, NULL), WG_OK);
     thread_join(&w.thread);
     assert_status(w.status, WG_TIMEOUT);
@@ -169,7 +169,7 @@ static void cancelling_the_group_wakes_a_blocked_go(void **state) {
             thread_start(&w[j].thread, want_in, &w[j]);
         }
         if (i % 2)
-            thread_let_sleep(&w[2].thread);
+            let_sleep_on(wg_errgroup_context(w[0].g), 3);
         assert_status(wg_errgroup_cancel(w[0].g, NULL), WG_OK);
         for (int j = 0; j < 3; j++) {
             thread_join(&w[j].thread);
@@ -198,7 +198,7 @@ static void an_error_wakes_a_blocked_go_with_the_cause(void **state) {
         go(g, open_and_fail, &gate);
         thread_start(&w.thread, want_in, &w);
         if (i % 2)
-            thread_let_sleep(&w.thread);
+            let_sleep_on(wg_errgroup_context(g), 1);
         gate_open(&gate);
         thread_join(&w.thread);
         if (w.status != WG_OK) /* it began before the cancel, and got the slot after it: then the task is skipped */
@@ -212,11 +212,11 @@ static void an_error_wakes_a_blocked_go_with_the_cause(void **state) {
 
 static void its_deadline_wakes_a_blocked_go(void **state) {
     (void)state;
-    struct gate gate = {0};
     wg_errgroup *g = new_group((wg_errgroup_options){.limit = 1, .deadline = wg_after(SOON)});
-    go(g, pass_gate, &gate);
+    wg_status entered = wg_errgroup_enter(g); /* refused if the deadline has passed already */
     assert_status(wg_errgroup_go(g, succeed, NULL, NULL, NULL), WG_DEADLINE_EXCEEDED);
-    gate_open(&gate);
+    if (entered == WG_OK)
+        wg_errgroup_leave(g, NULL);
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_DEADLINE_EXCEEDED);
     wg_errgroup_release(g);
 }
@@ -257,7 +257,7 @@ static void room_goes_to_who_has_waited_longest(void **state) {
     for (int j = 0; j < 4; j++) {
         w[j] = (struct want){.g = w[0].g};
         thread_start(&w[j].thread, want_number, &w[j]);
-        thread_let_sleep(&w[j].thread);
+        let_sleep_on(wg_errgroup_context(w[0].g), j + 1);
     }
     gate_open(&gate);
     for (int j = 0; j < 4; j++)

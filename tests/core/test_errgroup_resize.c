@@ -36,7 +36,7 @@ static void more_room_lets_blocked_calls_in(void **state) {
         for (int i = 0; i < 4; i++) {
             w[i] = (struct want){.g = g, .gate = &gate};
             thread_start(&w[i].thread, want_in, &w[i]);
-            thread_let_sleep(&w[i].thread);
+            let_sleep_on(wg_errgroup_context(g), i + 1);
         }
         assert_status(wg_errgroup_set_limit(g, 3), WG_OK);
         EVENTUALLY(atomic_load(&gate.inside) == 3);
@@ -81,7 +81,7 @@ static void a_blocked_call_waits_for_the_lower_limit(void **state) {
     for (int i = 0; i < 3; i++)
         assert_status(wg_errgroup_enter(g), WG_OK);
     thread_start(&w.thread, want_in, &w);
-    thread_let_sleep(&w.thread);
+    let_sleep_on(wg_errgroup_context(g), 1);
     assert_status(wg_errgroup_set_limit(g, 1), WG_OK);
     wg_errgroup_leave(g, NULL);
     wg_errgroup_leave(g, NULL);

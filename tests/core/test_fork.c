@@ -175,7 +175,7 @@ static void sleepers_stay_in_the_parent(void **state) {
     assert_status(wg_context_new(&awaited_ctx, NULL, WG_FOREVER), WG_OK);
     for (int i = 0; i < 3; i++) {
         thread_start(&t[i], wait_for_both, NULL);
-        thread_let_sleep(&t[i]);
+        let_sleep_on(&awaited, i + 1);
     }
     assert_true(in_child(end_what_others_wait_for));
     assert_int_equal(wg_count(&awaited), 1);

@@ -139,7 +139,7 @@ static wg_error *wait_for_hold(void *unused, wg_context *ctx) {
 }
 
 static void *wait_for_group(void *g) {
-    REQUIRE(wg_errgroup_wait(g, NULL, NULL) == WG_OK);
+    REQUIRE(wg_errgroup_wait(g, AFTER(HANG), NULL) == WG_OK); /* with a deadline: it runs no task itself */
     return NULL;
 }
 
@@ -153,7 +153,7 @@ static void releasing_an_error_group_while_another_thread_waits_does_no_harm(voi
         assert_status(wg_errgroup_go(g, wait_for_hold, NULL, NULL, NULL), WG_OK);
         wg_errgroup_retain(g); /* so that the group is there when the thread calls */
         thread_start(&t, wait_for_group, g);
-        thread_let_sleep(&t);
+        let_sleep_on(wg_errgroup_tasks(g), 1);
         wg_errgroup_release(g);
         wg_errgroup_release(g);
         assert_status(wg_done(&hold), WG_OK);

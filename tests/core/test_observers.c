@@ -260,7 +260,7 @@ static void a_slow_call_does_not_hold_up_the_waiters(void **state) {
     assert_status(wg_add(&wg, 1), WG_OK);
     assert_status(wg_observe(&wg, &observer, run_long, NULL), WG_OK);
     thread_start(&t, wait_once, NULL);
-    thread_let_sleep(&t);
+    let_sleep_on(&wg, 1);
     assert_status(wg_done(&wg), WG_OK); /* returns only if the waiter does */
     thread_join(&t);
 }
