@@ -47,6 +47,11 @@ test-lua: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-te
 	@mkdir -p build/reports
 	$(LUA) /usr/bin/busted -Xoutput build/reports/lua.xml
 
+.PHONY: bench-lua
+bench-lua: lua | system-test system-bench-lua ## measure the Lua module beside luv, cqueues, copas and bare coroutines
+	@mkdir -p build/bench
+	UV_THREADPOOL_SIZE=2 tools/in-tree-lua bench/lua/bench.lua build/bench/lua.json
+
 HOST_SCENARIOS := two_states closing out_of_memory forking hosting
 LUA_IN_TREE := LUA_PATH="$(CURDIR)/build/lua/?.lua;$(CURDIR)/build/lua/?/init.lua;;" LUA_CPATH="$(CURDIR)/build/lua/?.so;;"
 RUN_HOST = for s in $(HOST_SCENARIOS); do $(LUA_IN_TREE) timeout 600 $(1) $$s || exit 1; done

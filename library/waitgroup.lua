@@ -1,0 +1,344 @@
+---@meta
+
+--- Wait for any number of tasks, let the first error stop the rest, limit how many run, pass deadlines down: for
+--- coroutines of one Lua state and for tasks on other threads.
+---
+--- Expected outcomes are returned, so that `assert` works on them; misuse raises at the caller's line. Times are in
+--- seconds: nil is for ever, 0 looks once. All objects may be used from any Lua state of the process that has a handle.
+---@class waitgroup
+---@field _VERSION string the version of the library
+local waitgroup = {}
+
+--- A count of things that have not happened yet.
+---@class waitgroup.WaitGroup
+local WaitGroup = {}
+
+--- Add to the count. Raises, and changes nothing, if it would leave 0 to 2147483647.
+---@param n? integer how many; may be negative; default 1
+function WaitGroup:add(n) end
+
+--- Take one from the count. Raises, and changes nothing, if it is 0.
+function WaitGroup:done() end
+
+--- The count just now.
+---@return integer count the count
+function WaitGroup:count() end
+
+--- Wait until the count has been zero at, or at any time after, this call. In a coroutine task it yields; elsewhere it
+--- runs the coroutine tasks of this state meanwhile, or blocks the thread if there are none.
+---@async
+---@param timeout? number seconds
+---@param context? waitgroup.Context whose end ends the wait; default: that of the running task
+---@return true? ok true, or nil
+---@return string? why "timeout", "cancelled" or "deadline exceeded"
+---@return any cause the cause of the context's end
+function WaitGroup:wait(timeout, context) end
+
+--- Add one, run a function as a coroutine task, and take one when it ends, however it ends. Its error goes to
+--- `waitgroup.on_error`.
+---@param fn function called with the arguments
+---@param ... any its arguments
+function WaitGroup:go(fn, ...) end
+
+--- Wait for the count without yielding; then the handle is closed. `local wg <close>` does so at the end of the block.
+function WaitGroup:close() end
+
+--- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+---@return integer id the id
+function WaitGroup:id() end
+
+--- A file descriptor, readable once the count has been zero. A later call at a count that is not zero arms it anew.
+---@return integer fd never to be read or closed
+function WaitGroup:pollfd() end
+
+--- The same, for copas.
+---@return integer fd never to be read or closed
+function WaitGroup:getfd() end
+
+--- For cqueues: what to poll the descriptor for.
+---@return string events "r"
+function WaitGroup:events() end
+
+--- For cqueues: no timeout of its own.
+---@return nil none nil
+function WaitGroup:timeout() end
+
+--- Tasks that belong together: coroutines of this state, and functions on other threads. The first error cancels the rest.
+---@class waitgroup.ErrGroup
+local ErrGroup = {}
+
+--- Run a function as a coroutine task. At the limit it waits for room.
+---@async
+---@param fn function called with the arguments
+---@param ... any its arguments
+---@return waitgroup.Task? task the task, or nil
+---@return string? why "cancelled", "deadline exceeded" or "finished"
+---@return any cause the cause of the cancellation
+function ErrGroup:go(fn, ...) end
+
+--- The same, but it never waits.
+---@param fn function called with the arguments
+---@param ... any its arguments
+---@return waitgroup.Task? task the task, or nil
+---@return string? why as of `go`, or "limit": there is no room now
+---@return any cause the cause of the cancellation
+function ErrGroup:try_go(fn, ...) end
+
+--- Run a function on another thread, in a Lua state of its own, with globals of its own. The function, its upvalues, the
+--- arguments and the results are copied: nil, booleans, numbers, strings, tables without metatables, Lua functions,
+--- library functions and modules (by name), and our own objects, which are shared. Anything else raises, by name. At the
+--- limit it waits for room.
+---@async
+---@param fn function|string a Lua function, or the name of a module
+---@param ... any its arguments; after a module: the name of its function, or nil if it is one itself, and the arguments
+---@return waitgroup.Task? task the task, or nil
+---@return string? why "cancelled", "deadline exceeded" or "finished"
+---@return any cause the cause of the cancellation
+function ErrGroup:thread(fn, ...) end
+
+--- The same, but it never waits.
+---@param fn function|string a Lua function, or the name of a module
+---@param ... any as of `thread`
+---@return waitgroup.Task? task the task, or nil
+---@return string? why as of `thread`, or "limit": there is no room now
+---@return any cause the cause of the cancellation
+function ErrGroup:try_thread(fn, ...) end
+
+--- Wait until every task has ended, or the grace period is over, and give the outcome, which stays: the group takes no
+--- more tasks. Raises in a task of this group, and when nothing can ever run again.
+---@async
+---@param timeout? number seconds; a wait that times out gives no outcome
+---@return true? ok true, or nil
+---@return any err the first error as it was thrown; or "timeout", "cancelled", "deadline exceeded"
+---@return any traceback of the error; or the cause. After a grace period also the names of the tasks left behind, then
+---  as the fourth result if there is a cause
+function ErrGroup:wait(timeout) end
+
+--- Cancel the group. Without a cause it is a stop, not an error. Callbacks of this state run before it returns.
+---@param cause? any what waits will give as the cause
+---@return boolean first whether this call did it
+function ErrGroup:cancel(cause) end
+
+--- The context of its tasks.
+---@return waitgroup.Context context ends with the group
+function ErrGroup:context() end
+
+--- The errors of tasks so far, in the order in which they failed.
+---@return any[] errors as they were thrown
+function ErrGroup:errors() end
+
+--- How many tasks run.
+---@return integer count coroutine tasks count as running
+function ErrGroup:running() end
+
+--- How many tasks wait for a thread.
+---@return integer count of thread tasks
+function ErrGroup:pending() end
+
+--- How many tasks have ended.
+---@return integer count of both kinds
+function ErrGroup:completed() end
+
+--- The limit.
+---@return integer? limit nil for none
+function ErrGroup:limit() end
+
+--- Change the limit, also while tasks run.
+---@param limit? integer positive, or nil for none
+function ErrGroup:set_limit(limit) end
+
+--- Its name.
+---@return string name empty if it has none
+function ErrGroup:name() end
+
+--- Cancel if there is an error, wait without yielding, and close the handle. `local g <close>` does so at the end of the
+--- block. A second call is harmless.
+---@param err? any cancels the group, as its cause
+---@return true? ok as of `wait`
+---@return any err as of `wait`
+---@return any traceback as of `wait`
+function ErrGroup:close(err) end
+
+--- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+---@return integer id the id
+function ErrGroup:id() end
+
+--- A file descriptor, readable once no task is unfinished. Coroutine tasks need somebody who waits for them to run.
+---@return integer fd never to be read or closed
+function ErrGroup:pollfd() end
+
+--- The same, for copas.
+---@return integer fd never to be read or closed
+function ErrGroup:getfd() end
+
+--- For cqueues: what to poll the descriptor for.
+---@return string events "r"
+function ErrGroup:events() end
+
+--- For cqueues: no timeout of its own.
+---@return nil none nil
+function ErrGroup:timeout() end
+
+--- A word that says "stop now", with a cause, a deadline, and children that hear it too.
+---@class waitgroup.Context
+local Context = {}
+
+--- End the context and its children; the first call wins. Callbacks of this state run before it returns.
+---@param cause? any given to all who ask
+---@return boolean first whether this call did it
+function Context:cancel(cause) end
+
+--- Whether it has ended. Cheap enough for an inner loop.
+---@return boolean ended true once it has
+function Context:cancelled() end
+
+--- Why it has ended.
+---@return string? why "cancelled" or "deadline exceeded"; nil while it lives
+---@return any cause the cause, if there is one
+function Context:err() end
+
+--- Raise "cancelled" or "deadline exceeded" if it has ended. A task that lets this pass has stopped, not failed.
+function Context:check() end
+
+--- Sleep until it ends.
+---@async
+---@param timeout? number seconds
+---@return true? ok true: it has ended
+---@return string? why "timeout"; or "cancelled" or "deadline exceeded", if the context of the running task ended first
+---@return any cause of the latter
+function Context:wait(timeout) end
+
+--- How long it is to its deadline, its own or an ancestor's.
+---@return number? seconds never below 0; nil if it has none
+function Context:remaining() end
+
+--- Call a function once when it ends: in this state, before `cancel` returns or when somebody next waits.
+---@param fn function called without arguments; its error goes to `waitgroup.on_error`
+---@return function stop prevents the call: true if it did
+function Context:on_cancel(fn) end
+
+--- End it; then the handle is closed. `local ctx <close>` does so at the end of the block.
+---@param cause? any as of `cancel`
+function Context:close(cause) end
+
+--- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+---@return integer id the id
+function Context:id() end
+
+--- A file descriptor that becomes readable when it ends.
+---@return integer fd never to be read or closed
+function Context:pollfd() end
+
+--- The same, for copas and luasocket.
+---@return integer fd never to be read or closed
+function Context:getfd() end
+
+--- For cqueues: what to poll the descriptor for.
+---@return string events "r"
+function Context:events() end
+
+--- For cqueues: no timeout of its own.
+---@return nil none nil
+function Context:timeout() end
+
+--- A task of an error group.
+---@class waitgroup.Task
+local Task = {}
+
+--- Wait until it has ended, and give its results. Raises in the task itself.
+---@async
+---@param timeout? number seconds
+---@return true? ok true and its results; or nil
+---@return any err its error as it was thrown; or "timeout", "cancelled", "deadline exceeded"
+---@return any traceback of its error; or the cause
+function Task:result(timeout) end
+
+--- Whether it has ended.
+---@return boolean done true once it has
+function Task:done() end
+
+--- Whether it never started or stopped because its group was cancelled.
+---@return boolean cancelled false while it runs
+function Task:cancelled() end
+
+--- Where its function is.
+---@return string name "file:line", or "module.function"
+function Task:name() end
+
+--- A new wait group.
+---@param n? integer its count; default 0
+---@return waitgroup.WaitGroup wg the wait group
+function waitgroup.new(n) end
+
+--- What `waitgroup.errgroup` can be told.
+---@class waitgroup.ErrGroupOptions
+---@field limit? integer how many tasks may be unfinished at once
+---@field timeout? number seconds after which the group is cancelled
+---@field grace? number seconds that a wait gives tasks to end once the group is cancelled
+---@field context? waitgroup.Context cancels the group with itself; default: that of the running task
+---@field name? string for messages
+---@field interrupt? integer thread tasks that only compute are stopped too: they look every so many instructions
+
+--- A new error group, for one use.
+---@param options? waitgroup.ErrGroupOptions limit, timeout, grace, context, name, interrupt
+---@return waitgroup.ErrGroup group the group
+function waitgroup.errgroup(options) end
+
+--- What `waitgroup.context` can be told.
+---@class waitgroup.ContextOptions
+---@field parent? waitgroup.Context ends this one with itself; default: the context of the running task
+---@field timeout? number seconds
+
+--- A new context.
+---@param options? waitgroup.ContextOptions parent, timeout
+---@return waitgroup.Context context the context
+function waitgroup.context(options) end
+
+--- The root of all contexts, which never ends. As a parent it detaches from the running task.
+---@return waitgroup.Context context the root
+function waitgroup.root() end
+
+--- The object of this process with an id that `id()` gave, in any Lua state. Raises if there is none.
+---@param id integer the id
+---@param kind? string "waitgroup", "errgroup" or "context": raise if it is something else
+---@return waitgroup.WaitGroup|waitgroup.ErrGroup|waitgroup.Context object a handle of this state
+function waitgroup.attach(id, kind) end
+
+--- Sleep. The end of the running task's context ends it.
+---@async
+---@param seconds? number how long; nil: until the context ends
+---@return true? ok true, or nil
+---@return string? why "cancelled" or "deadline exceeded"
+---@return any cause the cause of the cancellation
+function waitgroup.sleep(seconds) end
+
+--- Let other tasks run.
+---@async
+---@return true? ok true; or nil if the running task's context has ended
+---@return string? why "cancelled" or "deadline exceeded"
+---@return any cause the cause of the cancellation
+function waitgroup.yield() end
+
+--- The context of the running task, in coroutines and on threads.
+---@return waitgroup.Context? context nil outside of tasks
+function waitgroup.current_context() end
+
+--- Run a function as a coroutine task, and wait until it and all that it started have ended.
+---@async
+---@param fn function called with the arguments
+---@param ... any its arguments
+---@return true? ok true and its results; or nil
+---@return any err its error as it was thrown
+---@return any traceback of its error
+function waitgroup.run(fn, ...) end
+
+--- Set what is called with errors that nobody waits for: of tasks of plain wait groups, and of callbacks.
+---@param fn? function called with the error and its traceback; nil: both go to the standard error stream
+---@return function? old what was set before
+function waitgroup.on_error(fn) end
+
+--- Waits in coroutines of another event loop yield to it from now on.
+---@param loop? string|table "cqueues", "copas", "luv"; a table with `here` and `wait`; nil: none
+function waitgroup.use(loop) end
+
+return waitgroup
