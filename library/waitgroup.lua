@@ -63,7 +63,8 @@ function WaitGroup:events() end
 ---@return nil none nil
 function WaitGroup:timeout() end
 
---- Tasks that belong together: coroutines of this state, and functions on other threads. The first error cancels the rest.
+--- Tasks that belong together: coroutines of this state, and functions on other threads. The first error cancels the
+--- rest.
 ---@class waitgroup.ErrGroup
 local ErrGroup = {}
 
@@ -84,10 +85,10 @@ function ErrGroup:go(fn, ...) end
 ---@return any cause the cause of the cancellation
 function ErrGroup:try_go(fn, ...) end
 
---- Run a function on another thread, in a Lua state of its own, with globals of its own. The function, its upvalues, the
---- arguments and the results are copied: nil, booleans, numbers, strings, tables without metatables, Lua functions,
---- library functions and modules (by name), and our own objects, which are shared. Anything else raises, by name. At the
---- limit it waits for room.
+--- Run a function on another thread, in a Lua state of its own, with globals of its own. The function, its upvalues,
+--- the arguments and the results are copied: nil, booleans, numbers, strings, tables without metatables, Lua functions,
+--- library functions and modules (by name), and our own objects, which are shared. Anything else raises, by name. At
+--- the limit it waits for room.
 ---@async
 ---@param fn function|string a Lua function, or the name of a module
 ---@param ... any its arguments; after a module: the name of its function, or nil if it is one itself, and the arguments
@@ -151,8 +152,8 @@ function ErrGroup:set_limit(limit) end
 ---@return string name empty if it has none
 function ErrGroup:name() end
 
---- Cancel if there is an error, wait without yielding, and close the handle. `local g <close>` does so at the end of the
---- block. A second call is harmless.
+--- Cancel if there is an error, wait without yielding, and close the handle. `local g <close>` does so at the end of
+--- the block. A second call is harmless.
 ---@param err? any cancels the group, as its cause
 ---@return true? ok as of `wait`
 ---@return any err as of `wait`

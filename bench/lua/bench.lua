@@ -149,7 +149,7 @@ local function memory_per_item(count, fn)
     collectgarbage()
     collectgarbage()
     local before = collectgarbage("count")
-    local keep <close> = fn(count)
+    local _ <close> = fn(count)
     collectgarbage()
     collectgarbage()
     return (collectgarbage("count") - before) * 1024 / count
