@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import sys
+from typing import Any
 
 from works import WORKS, Work
 
@@ -31,7 +32,7 @@ def measure(work: Work) -> dict[str, list[float]]:
     return samples
 
 
-def entry(work: Work, subject: str, samples: list[float]) -> dict[str, object]:
+def entry(work: Work, subject: str, samples: list[float]) -> dict[str, Any]:
     low, _, high = statistics.quantiles(samples, n=4)
     return {
         "work": work.name,
@@ -44,7 +45,7 @@ def entry(work: Work, subject: str, samples: list[float]) -> dict[str, object]:
     }
 
 
-def show(work: Work, entries: list[dict[str, object]]) -> None:
+def show(work: Work, entries: list[dict[str, Any]]) -> None:
     target = f" (target: {work.target})" if work.target else ""
     print(f"\n{work.name}{target}")
     ours = next(e["value"] for e in entries if e["subject"] == OURS)
@@ -54,8 +55,10 @@ def show(work: Work, entries: list[dict[str, object]]) -> None:
 
 def main(path: str) -> None:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-    print(f"{platform.python_implementation()} {platform.python_version()}, {'with' if gil else 'without'} GIL,",
-          f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}, {'with' if gil else 'without'} GIL,",
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}",
+    )
     result = []
     for work in WORKS:
         entries = [entry(work, subject, samples) for subject, samples in measure(work).items()]

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import anyio
 import anyio.to_thread
 import joblib
-
 from cwaitgroup import Context, ErrGroup, WaitGroup
 
 
@@ -62,7 +61,7 @@ def by_waitgroup() -> None:
 def by_executor() -> None:
     with ThreadPoolExecutor(8) as executor:
         submit = executor.submit
-        wait_for_futures([submit(nothing) for _ in range(FEWER * 4)])
+        wait_for_futures([submit(nothing) for _ in range(MANY)])
 
 
 def by_asyncio() -> None:
@@ -278,51 +277,102 @@ def interrupt(wait: str) -> Callable[[], float]:
     return lambda: child(INTERRUPT.format(wait=wait))
 
 
-wait_group, condition, lock, context, event = WaitGroup(), ConditionWaitGroup(), threading.Lock(), Context(), threading.Event()
+wait_group, condition, lock, context, event = (
+    WaitGroup(),
+    ConditionWaitGroup(),
+    threading.Lock(),
+    Context(),
+    threading.Event(),
+)
 
 WORKS = [
-    Work("a task of nothing, of 100,000", "µs", "25 times less than the executor, less than each other peer", {
-        "waitgroup": per_task(by_errgroup, MANY),
-        "WaitGroup.go": per_task(by_waitgroup, MANY),
-        "ThreadPoolExecutor(8)": per_task(by_executor, FEWER * 4),
-        "asyncio.TaskGroup": per_task(by_asyncio, MANY),
-        "anyio.to_thread": per_task(by_anyio, FEWER),
-        "joblib threading": per_task(by_joblib, FEWER),
-    }),
-    Work("one task there and back", "µs", None, {
-        "waitgroup": trip_by_group,
-        "ThreadPoolExecutor(8)": trip_by_executor,
-        "Thread start and join": trips(trip_by_thread),
-    }),
-    Work("add and done", "ns", "5 times less than with Condition, at most twice Lock", {
-        "waitgroup": loop_cost("wg.add(); wg.done()", wg=wait_group),
-        "threading.Condition": loop_cost("wg.add(); wg.done()", wg=condition),
-        "Lock acquire and release": loop_cost("lock.acquire(); lock.release()", lock=lock),
-    }),
-    Work("wait at zero", "ns", "at most 1.5 times an empty method", {
-        "waitgroup": loop_cost("wg.wait()", wg=wait_group),
-        "an empty method in C": loop_cost("lock.locked()", lock=lock),
-    }),
-    Work("looking for cancellation", "ns", None, {
-        "waitgroup": loop_cost("context.cancelled()", context=context),
-        "Event.is_set": loop_cost("event.is_set()", event=event),
-    }),
-    Work("500 tasks that sleep 50 ms", "s", "at most twice 500 threads", {
-        "waitgroup": lambda: seconds(sleep_in_group),
-        "500 threads": lambda: seconds(sleep_in_threads),
-    }),
-    Work("8 tasks that hash 64 MB each", "s", "within 5 % of half the serial time, on two cores", {
-        "waitgroup": lambda: seconds(hash_in_group),
-        "half the serial time": lambda: seconds(hash_serially) / 2,
-        "two threads": lambda: seconds(hash_in_two_threads),
-        "ThreadPoolExecutor(8)": lambda: seconds(hash_in_executor),
-    }),
-    Work("memory of a queued task", "bytes", "at most 250 bytes", {
-        "waitgroup": memory_of_group,
-        "ThreadPoolExecutor": memory_of_executor,
-    }),
-    Work("from Ctrl-C to KeyboardInterrupt", "ms", "well under 500 ms", {
-        "waitgroup": interrupt("WaitGroup(1).wait()"),
-        "Event.wait": interrupt("threading.Event().wait()"),
-    }),
+    Work(
+        "a task of nothing, of 100,000",
+        "µs",
+        "25 times less than the executor, less than each other peer",
+        {
+            "waitgroup": per_task(by_errgroup, MANY),
+            "WaitGroup.go": per_task(by_waitgroup, MANY),
+            "ThreadPoolExecutor(8)": per_task(by_executor, MANY),
+            "asyncio.TaskGroup": per_task(by_asyncio, MANY),
+            "anyio.to_thread": per_task(by_anyio, FEWER),
+            "joblib threading": per_task(by_joblib, FEWER),
+        },
+    ),
+    Work(
+        "one task there and back",
+        "µs",
+        None,
+        {
+            "waitgroup": trip_by_group,
+            "ThreadPoolExecutor(8)": trip_by_executor,
+            "Thread start and join": trips(trip_by_thread),
+        },
+    ),
+    Work(
+        "add and done",
+        "ns",
+        "5 times less than with Condition, at most twice Lock",
+        {
+            "waitgroup": loop_cost("wg.add(); wg.done()", wg=wait_group),
+            "threading.Condition": loop_cost("wg.add(); wg.done()", wg=condition),
+            "Lock acquire and release": loop_cost("lock.acquire(); lock.release()", lock=lock),
+        },
+    ),
+    Work(
+        "wait at zero",
+        "ns",
+        "at most 1.5 times an empty method",
+        {
+            "waitgroup": loop_cost("wg.wait()", wg=wait_group),
+            "an empty method in C": loop_cost("lock.locked()", lock=lock),
+        },
+    ),
+    Work(
+        "looking for cancellation",
+        "ns",
+        None,
+        {
+            "waitgroup": loop_cost("context.cancelled()", context=context),
+            "Event.is_set": loop_cost("event.is_set()", event=event),
+        },
+    ),
+    Work(
+        "500 tasks that sleep 50 ms",
+        "s",
+        "at most twice 500 threads",
+        {
+            "waitgroup": lambda: seconds(sleep_in_group),
+            "500 threads": lambda: seconds(sleep_in_threads),
+        },
+    ),
+    Work(
+        "8 tasks that hash 64 MB each",
+        "s",
+        "within 5 % of half the serial time, on two cores",
+        {
+            "waitgroup": lambda: seconds(hash_in_group),
+            "half the serial time": lambda: seconds(hash_serially) / 2,
+            "two threads": lambda: seconds(hash_in_two_threads),
+            "ThreadPoolExecutor(8)": lambda: seconds(hash_in_executor),
+        },
+    ),
+    Work(
+        "memory of a queued task",
+        "bytes",
+        "at most 250 bytes",
+        {
+            "waitgroup": memory_of_group,
+            "ThreadPoolExecutor": memory_of_executor,
+        },
+    ),
+    Work(
+        "from Ctrl-C to KeyboardInterrupt",
+        "ms",
+        "well under 500 ms",
+        {
+            "waitgroup": interrupt("WaitGroup(1).wait()"),
+            "Event.wait": interrupt("threading.Event().wait()"),
+        },
+    ),
 ]

@@ -17,20 +17,12 @@ void take_again(void) {
     PyEval_RestoreThread(mine);
 }
 
-static bool is_attached(void) {
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyThreadState_GetUnchecked() != NULL;
-#else
-    return PyGILState_GetThisThreadState() && PyGILState_Check();
-#endif
-}
-
 bool attach(state *st, attachment *a) {
     a->how = WAS_ATTACHED;
     if (self.detached) {
         a->how = WAS_DETACHED;
         take_again();
-    } else if (!self.worker && !is_attached()) {
+    } else if (!self.worker && !thread_is_attached()) {
         /* A thread of the core, or of a program around Python. */
         wg_add(&st->returning, 1);
         if (atomic_load(&st->closing)) {
@@ -55,14 +47,9 @@ bool attach(state *st, attachment *a) {
 
 void detach(state *st, attachment *a) {
     switch (a->how) {
-    case WAS_ATTACHED:
-        return;
-    case WAS_DETACHED:
-        let_go();
-        return;
-    case FROM_OUTSIDE:
-        PyGILState_Release(a->gil);
-        break;
+    case WAS_ATTACHED: return;
+    case WAS_DETACHED: let_go(); return;
+    case FROM_OUTSIDE: PyGILState_Release(a->gil); break;
     case FROM_OUTSIDE_SUB:
         PyThreadState_Clear(PyThreadState_Get());
         PyThreadState_DeleteCurrent();

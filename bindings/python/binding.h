@@ -108,7 +108,7 @@ PyObject *refuse_pickle(PyObject *self, PyObject *unused);
 
 /* What `await object` iterates over: function `name` of cwaitgroup._async, called with `object`. */
 PyObject *await_iterator(PyObject *object, const char *name);
-/* Call function `name` of module cwaitgroup.`module`. */
+/* Call function `name` of a module of the package. */
 PyObject *call_python(const char *module, const char *name, PyObject *const *args, size_t nargs);
 
 /* --- context.c --- */
@@ -161,20 +161,31 @@ struct Task {
     PyObject *weakrefs;
     PyObject *owner; /* its Group, or its WaitGroup; NULL once it has ended */
     /* A task changes twice: when its function is called, and when that has returned. `lock` guards the changes. */
-    union { PyObject *fn, *name; };
-    union { PyObject *kwnames; Task *previous; PyObject *value; }; /* value: its result, its exception, or the Context
+    union {
+        PyObject *fn, *name;
+    };
+    union {
+        PyObject *kwnames;
+        Task *previous;
+        PyObject *value;
+    }; /* value: its result, its exception, or the Context
                                                                       of one that never started */
-    union { PyObject *variables; int64_t started; PyObject *traceback; };
-    Task *next; /* while it runs: among the running ones; then: among those to be given by as_completed() */
+    union {
+        PyObject *variables;
+        int64_t started;
+        PyObject *traceback;
+    };
+    Task *next;           /* while it runs: among the running ones; then: among those to be given by as_completed() */
     wg_waitgroup unended; /* 1 until it has ended */
     guard lock;
-    _Atomic char status; /* a task_status */
+    _Atomic char status;   /* a task_status */
     PyObject *arguments[]; /* a spare slot for vectorcall, then the arguments */
 };
 
 /* A new task of `owner`, of the arguments of `call`: a function and its arguments. It has one reference for the core
  * besides the caller's. NULL with an exception set. */
-Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames);
 /* Undo task_new for a task that the core did not take. */
 void task_discard(Task *task);
 /* For wg_errgroup_go, and for wg_go. */

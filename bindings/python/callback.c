@@ -9,10 +9,10 @@ struct Callback {
     PyObject_HEAD
     state *st;
     wg_observer observer;
-    PyObject *fn;         /* NULL once called or given up */
-    Context *context;     /* borrowed, while in its list */
-    wg_context *core;     /* of the context; else */
-    wg_waitgroup *wg;     /* the count in `subject`, a strong reference */
+    PyObject *fn;     /* NULL once called or given up */
+    Context *context; /* borrowed, while in its list */
+    wg_context *core; /* of the context; else */
+    wg_waitgroup *wg; /* the count in `subject`, a strong reference */
     PyObject *subject;
     Callback *next, **link;
 };
@@ -68,8 +68,8 @@ static void fire(void *arg) {
 
 /* Prevent the call; false if it is too late. */
 static bool give_up(Callback *self) {
-    bool prevented = self->core ? wg_context_unobserve(self->core, &self->observer)
-                                : wg_unobserve(self->wg, &self->observer);
+    bool prevented =
+        self->core ? wg_context_unobserve(self->core, &self->observer) : wg_unobserve(self->wg, &self->observer);
     if (!prevented)
         return false;
     guard_take(&lock);
@@ -163,19 +163,14 @@ static void callback_dealloc(Callback *self) {
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(callback_doc,
-"What add_callback() returns: call it to take the callback back.\n"
-"\n"
-"Returns True if that prevented the call, False if it was made, is under way, or was\n"
-"taken back before.");
+PyDoc_STRVAR(callback_doc, "What add_callback() returns: call it to take the callback back.\n"
+                           "\n"
+                           "Returns True if that prevented the call, False if it was made, is under way, or was\n"
+                           "taken back before.");
 
 static PyType_Slot callback_slots[] = {
-    {Py_tp_dealloc, callback_dealloc},
-    {Py_tp_traverse, callback_traverse},
-    {Py_tp_clear, callback_clear},
-    {Py_tp_call, callback_call},
-    {Py_tp_doc, (void *)callback_doc},
-    {0, NULL},
+    {Py_tp_dealloc, callback_dealloc}, {Py_tp_traverse, callback_traverse}, {Py_tp_clear, callback_clear},
+    {Py_tp_call, callback_call},       {Py_tp_doc, (void *)callback_doc},   {0, NULL},
 };
 
 PyType_Spec callback_spec = {

@@ -4,6 +4,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -31,6 +32,15 @@ static inline void PyErr_SetRaisedException(PyObject *exception) {
 #define Py_BEGIN_CRITICAL_SECTION(op) {
 #define Py_END_CRITICAL_SECTION() }
 #endif
+
+/* May this thread use Python? */
+static inline bool thread_is_attached(void) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyThreadState_GetUnchecked() != NULL;
+#else
+    return PyGILState_GetThisThreadState() && PyGILState_Check();
+#endif
+}
 
 /* time.monotonic() in nanoseconds. */
 static inline int64_t monotonic_now(void) {

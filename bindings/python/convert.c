@@ -76,8 +76,7 @@ bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t n
             timeout = value;
         } else if (context && PyUnicode_CompareWithASCIIString(name, "context") == 0) {
             if (value != Py_None && Py_TYPE(value) != st->context_type) {
-                PyErr_Format(PyExc_TypeError, "context must be a Context or None, not %.200s",
-                             Py_TYPE(value)->tp_name);
+                PyErr_Format(PyExc_TypeError, "context must be a Context or None, not %.200s", Py_TYPE(value)->tp_name);
                 return false;
             }
             *context = value == Py_None ? NULL : value;
@@ -111,14 +110,10 @@ PyObject *raise_status(state *st, wg_status status, const char *call) {
                             call);
     case WG_STOPPED:
         return PyErr_Format(PyExc_RuntimeError, "%s: the interpreter is shutting down and starts no more tasks", call);
-    case WG_NO_THREADS:
-        return PyErr_Format(PyExc_RuntimeError, "%s: no thread could be started", call);
-    case WG_NO_FD:
-        return PyErr_Format(PyExc_OSError, "%s: the system gave no file descriptor", call);
-    case WG_NO_MEMORY:
-        return PyErr_NoMemory();
-    default:
-        return PyErr_Format(PyExc_SystemError, "%s: unexpected status \"%s\"", call, wg_strstatus(status));
+    case WG_NO_THREADS: return PyErr_Format(PyExc_RuntimeError, "%s: no thread could be started", call);
+    case WG_NO_FD: return PyErr_Format(PyExc_OSError, "%s: the system gave no file descriptor", call);
+    case WG_NO_MEMORY: return PyErr_NoMemory();
+    default: return PyErr_Format(PyExc_SystemError, "%s: unexpected status \"%s\"", call, wg_strstatus(status));
     }
 }
 

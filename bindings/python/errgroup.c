@@ -112,8 +112,8 @@ PyType_Spec group_spec = {
 static PyObject *raise_deadlock(Group *group, const char *call, const char *why) {
     Task *task = self_thread()->task;
     if (!task)
-        return PyErr_Format(group->st->deadlock_error, "%s: called at the end of one of the group's own tasks, %s", call,
-                            why);
+        return PyErr_Format(group->st->deadlock_error, "%s: called at the end of one of the group's own tasks, %s",
+                            call, why);
     PyObject *name = task_get_name(task, NULL);
     if (name)
         PyErr_Format(group->st->deadlock_error, "%s: called from the group's own task %R, %s", call, name, why);
@@ -353,8 +353,8 @@ static void count_task(Group *group, int step) {
 }
 
 /* go() with WG_FOREVER, try_go() with WG_POLL. */
-static PyObject *start_task(ErrGroup *self, const char *call, int64_t deadline, PyObject *const *args,
-                            Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *start_task(ErrGroup *self, const char *call, int64_t deadline, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames) {
     Group *group = self->group;
     Task *task = task_new(group->st, call, (PyObject *)group, args, nargs, kwnames);
     if (!task)
@@ -367,19 +367,15 @@ static PyObject *start_task(ErrGroup *self, const char *call, int64_t deadline, 
     count_task(group, -1);
     task_discard(task);
     switch (status) {
-    case RAISED:
-        return NULL;
-    case WG_LIMIT:
-        return Py_NewRef(Py_None);
+    case RAISED: return NULL;
+    case WG_LIMIT: return Py_NewRef(Py_None);
     case WG_CANCELLED:
-    case WG_DEADLINE_EXCEEDED:
-        return raise_ended(group->context, "group");
+    case WG_DEADLINE_EXCEEDED: return raise_ended(group->context, "group");
     case WG_DEADLOCK:
         return raise_deadlock(group, call,
                               "and every task that the limit allows waits there for room; raise the limit, or use "
                               "try_go() inside tasks");
-    default:
-        return raise_status(group->st, status, call);
+    default: return raise_status(group->st, status, call);
     }
 }
 
@@ -398,7 +394,7 @@ static PyObject *errgroup_map(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (tuple) {
         for (Py_ssize_t i = 1; i < nargs; i++)
             PyTuple_SET_ITEM(tuple, i - 1, Py_NewRef(args[i]));
-        result = call_python("_map", "map_in_group", (PyObject *[]){self, args[0], tuple}, 3);
+        result = call_python("cwaitgroup._map", "map_in_group", (PyObject *[]){self, args[0], tuple}, 3);
         Py_DECREF(tuple);
     }
     return result;
@@ -427,7 +423,8 @@ static PyObject *names_of_running(Group *group) {
         if (!name)
             Py_CLEAR(text);
         else if (started[i])
-            Py_SETREF(text, PyUnicode_FromFormat("%U%s%U (for %ld.%ld s)", text, comma, name, tenths / 10, tenths % 10));
+            Py_SETREF(text,
+                      PyUnicode_FromFormat("%U%s%U (for %ld.%ld s)", text, comma, name, tenths / 10, tenths % 10));
         else
             Py_SETREF(text, PyUnicode_FromFormat("%U%s%U", text, comma, name));
         Py_XDECREF(name);
@@ -551,8 +548,7 @@ static int tell_stragglers(Group *group) {
 /* Raise the outcome. -1 with an exception set, or 0. */
 static int raise_outcome(Group *group, wg_status status, wg_error *first) {
     switch (status) {
-    case WG_OK:
-        return tell_stragglers(group);
+    case WG_OK: return tell_stragglers(group);
     case WG_FAILED:
         if (group->all_errors) {
             raise_all(group);
@@ -560,9 +556,7 @@ static int raise_outcome(Group *group, wg_status status, wg_error *first) {
         }
         raise_first(wg_error_value(first));
         break;
-    default:
-        raise_ended(group->context, "group");
-        break;
+    default: raise_ended(group->context, "group"); break;
     }
     PyObject *raised = PyErr_GetRaisedException();
     bool note = !group->noted;
@@ -611,24 +605,18 @@ static int wait_and_raise(Group *group, int64_t deadline) {
     case WG_OK:
     case WG_FAILED:
     case WG_CANCELLED:
-    case WG_DEADLINE_EXCEEDED:
-        return raise_outcome(group, status, call.first);
-    case RAISED:
-        unwind(group);
-        return -1;
+    case WG_DEADLINE_EXCEEDED: return raise_outcome(group, status, call.first);
+    case RAISED: unwind(group); return -1;
     case WG_TIMEOUT: {
         PyObject *names = names_of_running(group);
         if (names)
-            PyErr_Format(PyExc_TimeoutError, "ErrGroup.wait(): %zd unfinished tasks; running: %U", group->unended, names);
+            PyErr_Format(PyExc_TimeoutError, "ErrGroup.wait(): %zd unfinished tasks; running: %U", group->unended,
+                         names);
         Py_XDECREF(names);
         return -1;
     }
-    case WG_DEADLOCK:
-        raise_deadlock(group, "ErrGroup.wait()", WAITS_FOR_ITSELF);
-        return -1;
-    default:
-        raise_status(group->st, status, "ErrGroup.wait()");
-        return -1;
+    case WG_DEADLOCK: raise_deadlock(group, "ErrGroup.wait()", WAITS_FOR_ITSELF); return -1;
+    default: raise_status(group->st, status, "ErrGroup.wait()"); return -1;
     }
 }
 
@@ -716,14 +704,10 @@ static PyObject *errgroup_finished(ErrGroup *self, PyObject *Py_UNUSED(unused)) 
     case WG_OK:
     case WG_FAILED:
     case WG_CANCELLED:
-    case WG_DEADLINE_EXCEEDED:
-        return Py_NewRef(Py_True);
-    case WG_TIMEOUT:
-        return Py_NewRef(Py_False);
-    case WG_DEADLOCK:
-        return raise_deadlock(group, "await", WAITS_FOR_ITSELF);
-    default:
-        return raise_status(group->st, status, "await");
+    case WG_DEADLINE_EXCEEDED: return Py_NewRef(Py_True);
+    case WG_TIMEOUT: return Py_NewRef(Py_False);
+    case WG_DEADLOCK: return raise_deadlock(group, "await", WAITS_FOR_ITSELF);
+    default: return raise_status(group->st, status, "await");
     }
 }
 
@@ -734,11 +718,11 @@ static PyObject *errgroup_as_completed(ErrGroup *self, PyObject *Py_UNUSED(unuse
 static PyObject *errgroup_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     if (nargs != 3)
         return PyErr_Format(PyExc_TypeError, "ErrGroup.__aexit__() takes 3 arguments, not %zd", nargs);
-    return call_python("_async", "leave_group", (PyObject *[]){self, args[0], args[1], args[2]}, 4);
+    return call_python("cwaitgroup._async", "leave_group", (PyObject *[]){self, args[0], args[1], args[2]}, 4);
 }
 
 static PyObject *errgroup_aenter(PyObject *self, PyObject *Py_UNUSED(unused)) {
-    return call_python("_async", "enter_group", &self, 1);
+    return call_python("cwaitgroup._async", "enter_group", &self, 1);
 }
 
 static PyObject *errgroup_await(PyObject *self) { return await_iterator(self, "wait_for_group"); }
@@ -794,151 +778,146 @@ static PyObject *errgroup_get_completed(ErrGroup *self, void *Py_UNUSED(unused))
     return PyLong_FromUnsignedLong(wg_errgroup_get_counts(self->group->core).completed);
 }
 
-PyDoc_STRVAR(errgroup_doc,
-"ErrGroup(limit=None, *, timeout=None, grace=None, context=None, errors='first',\n"
-"         name=None)\n"
-"--\n"
-"\n"
-"Run functions in threads together; the first error stops the rest.\n"
-"\n"
-">>> with ErrGroup(limit=2) as g:\n"
-"...     tasks = [g.go(pow, 2, n) for n in range(5)]\n"
-">>> [task.result() for task in tasks]\n"
-"[1, 2, 4, 8, 16]\n"
-"\n"
-"Leaving the block waits for all tasks, and raises the first error itself. When a\n"
-"task fails, the group's context is cancelled: tasks that have not started never\n"
-"start, go() refuses more, and running ones should stop by themselves, for example\n"
-"because they look at current_context().cancelled() or sleep in its wait(). If the\n"
-"block itself fails, that cancels the group too, and the block's exception wins.\n"
-"\n"
-"limit    how many tasks may be unfinished at once; go() blocks when there is no room\n"
-"timeout  seconds until the group is cancelled, with DeadlineExceeded\n"
-"grace    seconds that tasks get to end once the group is cancelled; then wait()\n"
-"         leaves them behind, and says which\n"
-"context  a Context whose end cancels the group; by default that of the task which\n"
-"         makes the group, if one does\n"
-"errors   'first', or 'all' to raise all errors together as an ExceptionGroup\n"
-"name     shown in repr() and in the names of threads that run its tasks\n"
-"\n"
-"`async with` and `await g` do the same in asyncio and trio without blocking the\n"
-"loop; cancelling the awaiting task cancels the group. A group is for one use: once\n"
-"wait() has given the outcome, it takes no more tasks. Finished tasks are kept for\n"
-"as_completed(); for an endless stream of tasks use WaitGroup.go(), which keeps none.\n"
-"\n"
-"Raises ValueError for a limit below 1, a negative or NaN time, or an unknown\n"
-"`errors`. All its methods may be called from any thread.");
+PyDoc_STRVAR(errgroup_doc, "ErrGroup(limit=None, *, timeout=None, grace=None, context=None, errors='first',\n"
+                           "         name=None)\n"
+                           "--\n"
+                           "\n"
+                           "Run functions in threads together; the first error stops the rest.\n"
+                           "\n"
+                           ">>> with ErrGroup(limit=2) as g:\n"
+                           "...     tasks = [g.go(pow, 2, n) for n in range(5)]\n"
+                           ">>> [task.result() for task in tasks]\n"
+                           "[1, 2, 4, 8, 16]\n"
+                           "\n"
+                           "Leaving the block waits for all tasks, and raises the first error itself. When a\n"
+                           "task fails, the group's context is cancelled: tasks that have not started never\n"
+                           "start, go() refuses more, and running ones should stop by themselves, for example\n"
+                           "because they look at current_context().cancelled() or sleep in its wait(). If the\n"
+                           "block itself fails, that cancels the group too, and the block's exception wins.\n"
+                           "\n"
+                           "limit    how many tasks may be unfinished at once; go() blocks when there is no room\n"
+                           "timeout  seconds until the group is cancelled, with DeadlineExceeded\n"
+                           "grace    seconds that tasks get to end once the group is cancelled; then wait()\n"
+                           "         leaves them behind, and says which\n"
+                           "context  a Context whose end cancels the group; by default that of the task which\n"
+                           "         makes the group, if one does\n"
+                           "errors   'first', or 'all' to raise all errors together as an ExceptionGroup\n"
+                           "name     shown in repr() and in the names of threads that run its tasks\n"
+                           "\n"
+                           "`async with` and `await g` do the same in asyncio and trio without blocking the\n"
+                           "loop; cancelling the awaiting task cancels the group. A group is for one use: once\n"
+                           "wait() has given the outcome, it takes no more tasks. Finished tasks are kept for\n"
+                           "as_completed(); for an endless stream of tasks use WaitGroup.go(), which keeps none.\n"
+                           "\n"
+                           "Raises ValueError for a limit below 1, a negative or NaN time, or an unknown\n"
+                           "`errors`. All its methods may be called from any thread.");
 
-PyDoc_STRVAR(errgroup_go_doc,
-"go($self, fn, /, *args, **kwargs)\n"
-"--\n"
-"\n"
-"Run fn(*args, **kwargs) in a worker thread; returns its Task.\n"
-"\n"
-"It runs in a copy of the caller's contextvars. At the limit go() blocks until there\n"
-"is room or the group is cancelled. Whatever the function raises, also SystemExit\n"
-"and KeyboardInterrupt, is the task's error; but a Cancelled that it raises once the\n"
-"group is cancelled only says that it stopped.\n"
-"\n"
-">>> g = ErrGroup()\n"
-">>> task = g.go(sorted, 'cab', reverse=True)\n"
-">>> g.wait()\n"
-">>> task.result()\n"
-"['c', 'b', 'a']\n"
-"\n"
-"Raises Cancelled (or DeadlineExceeded), with the cause, if the group is cancelled;\n"
-"TypeError if `fn` cannot be called or is async; DeadlockError if it could never\n"
-"return, since every task that the limit allows waits in go() itself; RuntimeError if\n"
-"the group is finished, no thread can be started, or the interpreter is shutting\n"
-"down. Ctrl-C interrupts it at once.");
+PyDoc_STRVAR(errgroup_go_doc, "go($self, fn, /, *args, **kwargs)\n"
+                              "--\n"
+                              "\n"
+                              "Run fn(*args, **kwargs) in a worker thread; returns its Task.\n"
+                              "\n"
+                              "It runs in a copy of the caller's contextvars. At the limit go() blocks until there\n"
+                              "is room or the group is cancelled. Whatever the function raises, also SystemExit\n"
+                              "and KeyboardInterrupt, is the task's error; but a Cancelled that it raises once the\n"
+                              "group is cancelled only says that it stopped.\n"
+                              "\n"
+                              ">>> g = ErrGroup()\n"
+                              ">>> task = g.go(sorted, 'cab', reverse=True)\n"
+                              ">>> g.wait()\n"
+                              ">>> task.result()\n"
+                              "['c', 'b', 'a']\n"
+                              "\n"
+                              "Raises Cancelled (or DeadlineExceeded), with the cause, if the group is cancelled;\n"
+                              "TypeError if `fn` cannot be called or is async; DeadlockError if it could never\n"
+                              "return, since every task that the limit allows waits in go() itself; RuntimeError if\n"
+                              "the group is finished, no thread can be started, or the interpreter is shutting\n"
+                              "down. Ctrl-C interrupts it at once.");
 
-PyDoc_STRVAR(errgroup_try_go_doc,
-"try_go($self, fn, /, *args, **kwargs)\n"
-"--\n"
-"\n"
-"As go(), but never blocks: returns None if there is no room now.\n"
-"\n"
-">>> with ErrGroup(limit=1) as g:\n"
-"...     first = g.go(g.context.wait)\n"
-"...     print(g.try_go(print, 'no room'))\n"
-"...     g.cancel()\n"
-"None\n"
-"\n"
-"Raises what go() raises.");
+PyDoc_STRVAR(errgroup_try_go_doc, "try_go($self, fn, /, *args, **kwargs)\n"
+                                  "--\n"
+                                  "\n"
+                                  "As go(), but never blocks: returns None if there is no room now.\n"
+                                  "\n"
+                                  ">>> with ErrGroup(limit=1) as g:\n"
+                                  "...     first = g.go(g.context.wait)\n"
+                                  "...     print(g.try_go(print, 'no room'))\n"
+                                  "...     g.cancel()\n"
+                                  "None\n"
+                                  "\n"
+                                  "Raises what go() raises.");
 
-PyDoc_STRVAR(errgroup_map_doc,
-"map($self, fn, /, *iterables)\n"
-"--\n"
-"\n"
-"Run fn for each item, as the built-in map(); wait; return the results in order.\n"
-"\n"
-"It stops with the shortest iterable, takes items only as fast as the limit lets\n"
-"tasks start, and waits for its own tasks only, so the group can be used on.\n"
-"\n"
-">>> with ErrGroup(limit=2) as g:\n"
-"...     g.map(pow, [2, 3], [5, 2])\n"
-"[32, 9]\n"
-"\n"
-"Raises the group's first error, Cancelled if the group is cancelled, and what go()\n"
-"raises; if an iterable raises, that cancels the group.");
+PyDoc_STRVAR(errgroup_map_doc, "map($self, fn, /, *iterables)\n"
+                               "--\n"
+                               "\n"
+                               "Run fn for each item, as the built-in map(); wait; return the results in order.\n"
+                               "\n"
+                               "It stops with the shortest iterable, takes items only as fast as the limit lets\n"
+                               "tasks start, and waits for its own tasks only, so the group can be used on.\n"
+                               "\n"
+                               ">>> with ErrGroup(limit=2) as g:\n"
+                               "...     g.map(pow, [2, 3], [5, 2])\n"
+                               "[32, 9]\n"
+                               "\n"
+                               "Raises the group's first error, Cancelled if the group is cancelled, and what go()\n"
+                               "raises; if an iterable raises, that cancels the group.");
 
-PyDoc_STRVAR(errgroup_wait_doc,
-"wait($self, /, timeout=None)\n"
-"--\n"
-"\n"
-"Wait until every task has ended, and raise the first error, if there was one.\n"
-"\n"
-"`timeout` is in seconds; None waits for ever and 0 only looks. With the outcome the\n"
-"group ends; later calls give the same outcome.\n"
-"\n"
-">>> g = ErrGroup()\n"
-">>> task = g.go(int, 'x')\n"
-">>> g.wait()\n"
-"Traceback (most recent call last):\n"
-"ValueError: invalid literal for int() with base 10: 'x'\n"
-"\n"
-"Raises the first error itself (a note tells of others; see `errors`), or with\n"
-"errors='all' an ExceptionGroup; Cancelled if the group was cancelled with a cause or\n"
-"by its parent; DeadlineExceeded; TimeoutError if `timeout` passes, which is no\n"
-"outcome; DeadlockError if called from a task of the group; ValueError for a negative\n"
-"or NaN timeout; RuntimeError in the child of a fork. Ctrl-C cancels the group, lets\n"
-"its tasks unwind, then raises KeyboardInterrupt; a second Ctrl-C raises at once.");
+PyDoc_STRVAR(errgroup_wait_doc, "wait($self, /, timeout=None)\n"
+                                "--\n"
+                                "\n"
+                                "Wait until every task has ended, and raise the first error, if there was one.\n"
+                                "\n"
+                                "`timeout` is in seconds; None waits for ever and 0 only looks. With the outcome the\n"
+                                "group ends; later calls give the same outcome.\n"
+                                "\n"
+                                ">>> g = ErrGroup()\n"
+                                ">>> task = g.go(int, 'x')\n"
+                                ">>> g.wait()\n"
+                                "Traceback (most recent call last):\n"
+                                "ValueError: invalid literal for int() with base 10: 'x'\n"
+                                "\n"
+                                "Raises the first error itself (a note tells of others; see `errors`), or with\n"
+                                "errors='all' an ExceptionGroup; Cancelled if the group was cancelled with a cause or\n"
+                                "by its parent; DeadlineExceeded; TimeoutError if `timeout` passes, which is no\n"
+                                "outcome; DeadlockError if called from a task of the group; ValueError for a negative\n"
+                                "or NaN timeout; RuntimeError in the child of a fork. Ctrl-C cancels the group, lets\n"
+                                "its tasks unwind, then raises KeyboardInterrupt; a second Ctrl-C raises at once.");
 
 PyDoc_STRVAR(errgroup_cancel_doc,
-"cancel($self, /, cause=None)\n"
-"--\n"
-"\n"
-"Cancel the group's context: tasks not started never start, running ones are told.\n"
-"\n"
-"Without a cause it is a stop, not an error, and wait() returns normally. `cause`, an\n"
-"exception or a str, becomes the outcome unless a task fails before. The first call\n"
-"wins. It does not wait.\n"
-"\n"
-">>> g = ErrGroup()\n"
-">>> g.cancel('not today')\n"
-">>> g.wait()\n"
-"Traceback (most recent call last):\n"
-"cwaitgroup.Cancelled: group cancelled: not today\n"
-"\n"
-"Raises TypeError for another cause.");
+             "cancel($self, /, cause=None)\n"
+             "--\n"
+             "\n"
+             "Cancel the group's context: tasks not started never start, running ones are told.\n"
+             "\n"
+             "Without a cause it is a stop, not an error, and wait() returns normally. `cause`, an\n"
+             "exception or a str, becomes the outcome unless a task fails before. The first call\n"
+             "wins. It does not wait.\n"
+             "\n"
+             ">>> g = ErrGroup()\n"
+             ">>> g.cancel('not today')\n"
+             ">>> g.wait()\n"
+             "Traceback (most recent call last):\n"
+             "cwaitgroup.Cancelled: group cancelled: not today\n"
+             "\n"
+             "Raises TypeError for another cause.");
 
 PyDoc_STRVAR(errgroup_as_completed_doc,
-"as_completed($self, /)\n"
-"--\n"
-"\n"
-"An iterator over the group's tasks, in the order in which they end.\n"
-"\n"
-"Each task comes once, from whichever iterator asks first; it is over when no task\n"
-"is left. The iteration blocks where no task has ended yet.\n"
-"\n"
-">>> with ErrGroup() as g:\n"
-"...     for n in range(3):\n"
-"...         _ = g.go(abs, -n)\n"
-"...     print(sorted(task.result() for task in g.as_completed()))\n"
-"[0, 1, 2]\n"
-"\n"
-"The iteration raises DeadlockError in a task of the group, and RuntimeError in the\n"
-"child of a fork. Ctrl-C interrupts it at once.");
+             "as_completed($self, /)\n"
+             "--\n"
+             "\n"
+             "An iterator over the group's tasks, in the order in which they end.\n"
+             "\n"
+             "Each task comes once, from whichever iterator asks first; it is over when no task\n"
+             "is left. The iteration blocks where no task has ended yet.\n"
+             "\n"
+             ">>> with ErrGroup() as g:\n"
+             "...     for n in range(3):\n"
+             "...         _ = g.go(abs, -n)\n"
+             "...     print(sorted(task.result() for task in g.as_completed()))\n"
+             "[0, 1, 2]\n"
+             "\n"
+             "The iteration raises DeadlockError in a task of the group, and RuntimeError in the\n"
+             "child of a fork. Ctrl-C interrupts it at once.");
 
 static PyMethodDef errgroup_methods[] = {
     {"go", (PyCFunction)(void (*)(void))errgroup_go, METH_FASTCALL | METH_KEYWORDS, errgroup_go_doc},
@@ -953,7 +932,8 @@ static PyMethodDef errgroup_methods[] = {
      "_abort($self, exception, /)\n--\n\n"
      "Cancel the group because its block has raised `exception`. True if that only tells of the group's own end."},
     {"_finished", (PyCFunction)errgroup_finished, METH_NOARGS,
-     "_finished($self, /)\n--\n\nEnd the group if its tasks have ended or its grace is over; True once there is an outcome."},
+     "_finished($self, /)\n--\n\nEnd the group if its tasks have ended or its grace is over; True once there is an "
+     "outcome."},
     {"__enter__", (PyCFunction)errgroup_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nReturns the group; once."},
     {"__exit__", (PyCFunction)(void (*)(void))errgroup_exit, METH_FASTCALL,
      "__exit__($self, type, value, traceback, /)\n--\n\n"

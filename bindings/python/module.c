@@ -10,20 +10,24 @@ static state *state_of_module(PyObject *module) { return PyModule_GetState(modul
 
 state *state_of_type(PyTypeObject *type) { return PyType_GetModuleState(type); }
 
+/* Make *slot the attribute `name` of a module. */
+static int import(const char *module_name, const char *name, PyObject **slot) {
+    PyObject *module = PyImport_ImportModule(module_name);
+    *slot = module ? PyObject_GetAttrString(module, name) : NULL;
+    Py_XDECREF(module);
+    return *slot ? 0 : -1;
+}
+
 PyObject *call_python(const char *module, const char *name, PyObject *const *args, size_t nargs) {
-    PyObject *package = PyImport_ImportModule("cwaitgroup"), *result = NULL;
-    PyObject *submodule = package ? PyObject_GetAttrString(package, module) : NULL;
-    PyObject *function = submodule ? PyObject_GetAttrString(submodule, name) : NULL;
-    if (function)
+    PyObject *function, *result = NULL;
+    if (import(module, name, &function) == 0)
         result = PyObject_Vectorcall(function, args, nargs, NULL);
     Py_XDECREF(function);
-    Py_XDECREF(submodule);
-    Py_XDECREF(package);
     return result;
 }
 
 PyObject *await_iterator(PyObject *object, const char *name) {
-    PyObject *coroutine = call_python("_async", name, &object, 1), *iterator = NULL;
+    PyObject *coroutine = call_python("cwaitgroup._async", name, &object, 1), *iterator = NULL;
     if (coroutine)
         iterator = PyObject_CallMethod(coroutine, "__await__", NULL);
     Py_XDECREF(coroutine);
@@ -35,15 +39,14 @@ static PyObject *current_context(PyObject *module, PyObject *Py_UNUSED(unused)) 
     return Py_NewRef(context ? (PyObject *)context : Py_None);
 }
 
-PyDoc_STRVAR(current_context_doc,
-"current_context($module, /)\n"
-"--\n"
-"\n"
-"The Context of the ErrGroup whose task runs in this thread; None outside of any.\n"
-"\n"
-">>> with ErrGroup() as g:\n"
-"...     g.go(current_context).result() is g.context\n"
-"True");
+PyDoc_STRVAR(current_context_doc, "current_context($module, /)\n"
+                                  "--\n"
+                                  "\n"
+                                  "The Context of the ErrGroup whose task runs in this thread; None outside of any.\n"
+                                  "\n"
+                                  ">>> with ErrGroup() as g:\n"
+                                  "...     g.go(current_context).result() is g.context\n"
+                                  "True");
 
 static PyObject *pool_counts(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
@@ -117,20 +120,12 @@ static int add_exceptions(PyObject *module, state *st) {
                       "A context or a group has ended because its time was over.",
                       PyTuple_Pack(2, st->cancelled_error, PyExc_TimeoutError), &st->deadline_error) < 0 ||
         add_exception(module, "cwaitgroup.NegativeCounterError",
-                      "A WaitGroup's count would have fallen below zero; it is unchanged.",
-                      Py_NewRef(PyExc_ValueError), &st->negative_error) < 0)
+                      "A WaitGroup's count would have fallen below zero; it is unchanged.", Py_NewRef(PyExc_ValueError),
+                      &st->negative_error) < 0)
         return -1;
     return add_exception(module, "cwaitgroup.DeadlockError",
                          "The call could never have returned, because it would have waited for itself.",
                          Py_NewRef(PyExc_RuntimeError), &st->deadlock_error);
-}
-
-/* Make *slot the attribute `name` of a module. */
-static int import(const char *module_name, const char *name, PyObject **slot) {
-    PyObject *module = PyImport_ImportModule(module_name);
-    *slot = module ? PyObject_GetAttrString(module, name) : NULL;
-    Py_XDECREF(module);
-    return *slot ? 0 : -1;
 }
 
 static int import_all(state *st) {
@@ -215,11 +210,12 @@ static int execute(PyObject *module) {
 
 /* The objects of the state, for traverse and clear. */
 #define EACH_OBJECT(st, DO)                                                                                            \
-    DO(st->waitgroup_type) DO(st->errgroup_type) DO(st->group_type) DO(st->task_type) DO(st->context_type)            \
-    DO(st->callback_type) DO(st->completed_type) DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error)   \
-    DO(st->negative_error) DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)          \
-    DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute) DO(st->func_attribute)                \
-    DO(st->call_attribute)
+    DO(st->waitgroup_type)                                                                                             \
+    DO(st->errgroup_type) DO(st->group_type) DO(st->task_type) DO(st->context_type) DO(st->callback_type)              \
+        DO(st->completed_type) DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error)                      \
+            DO(st->negative_error) DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)   \
+                DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute) DO(st->func_attribute)     \
+                    DO(st->call_attribute)
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {
     state *st = state_of_module(module);

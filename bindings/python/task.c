@@ -239,8 +239,7 @@ static void task_dealloc(Task *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, task_dealloc) /* a result may be the last reference to another task, and so on */
-    if (self->weakrefs)
-        PyObject_ClearWeakRefs((PyObject *)self);
+        if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF(self->owner);
     Py_XDECREF(self->name);
     Py_XDECREF(self->value);
@@ -265,16 +264,10 @@ static int wait_for_end(Task *self, int64_t deadline, const char *call) {
     }
     int status = block(st, call_wait, &self->unended, deadline, NULL);
     switch (status) {
-    case WG_OK:
-        return 0;
-    case RAISED:
-        return -1;
-    case WG_TIMEOUT:
-        PyErr_Format(PyExc_TimeoutError, "%s: %R has not ended in time", call, self);
-        return -1;
-    default:
-        raise_status(st, status, call);
-        return -1;
+    case WG_OK: return 0;
+    case RAISED: return -1;
+    case WG_TIMEOUT: PyErr_Format(PyExc_TimeoutError, "%s: %R has not ended in time", call, self); return -1;
+    default: raise_status(st, status, call); return -1;
     }
 }
 
@@ -301,12 +294,9 @@ static PyObject *task_exception(Task *self, PyObject *const *args, Py_ssize_t na
         wait_for_end(self, deadline, "Task.exception()") < 0)
         return NULL;
     switch ((task_status)self->status) {
-    case SUCCEEDED:
-        return Py_NewRef(Py_None);
-    case FAILED:
-        return Py_NewRef(self->value);
-    default:
-        return raise_value(self);
+    case SUCCEEDED: return Py_NewRef(Py_None);
+    case FAILED: return Py_NewRef(self->value);
+    default: return raise_value(self);
     }
 }
 
@@ -341,53 +331,51 @@ static PyObject *task_repr(Task *self) {
     if (has_ended(self) && status == FAILED)
         repr = PyUnicode_FromFormat("<cwaitgroup.Task %R failed: %s>", name, Py_TYPE(self->value)->tp_name);
     else
-        repr = PyUnicode_FromFormat("<cwaitgroup.Task %R %s>", name, words[has_ended(self) || status == QUEUED ? status : RUNNING]);
+        repr = PyUnicode_FromFormat("<cwaitgroup.Task %R %s>", name,
+                                    words[has_ended(self) || status == QUEUED ? status : RUNNING]);
     Py_DECREF(name);
     return repr;
 }
 
-PyDoc_STRVAR(task_doc,
-"A function that an ErrGroup runs, and what became of it.\n"
-"\n"
-"Made by ErrGroup.go() and try_go(). Its type can be written Task[int].\n"
-"\n"
-">>> with ErrGroup() as g:\n"
-"...     task = g.go(pow, 2, 10)\n"
-">>> task.done(), task.result()\n"
-"(True, 1024)\n"
-"\n"
-"All its methods may be called from any thread.");
+PyDoc_STRVAR(task_doc, "A function that an ErrGroup runs, and what became of it.\n"
+                       "\n"
+                       "Made by ErrGroup.go() and try_go(). Its type can be written Task[int].\n"
+                       "\n"
+                       ">>> with ErrGroup() as g:\n"
+                       "...     task = g.go(pow, 2, 10)\n"
+                       ">>> task.done(), task.result()\n"
+                       "(True, 1024)\n"
+                       "\n"
+                       "All its methods may be called from any thread.");
 
-PyDoc_STRVAR(task_result_doc,
-"result($self, /, timeout=None)\n"
-"--\n"
-"\n"
-"Wait for the task to end, and return what its function returned.\n"
-"\n"
-"`timeout` is in seconds; None waits for ever and 0 only looks.\n"
-"\n"
-">>> with ErrGroup() as g:\n"
-"...     print(g.go(len, 'four').result(timeout=5))\n"
-"4\n"
-"\n"
-"Raises the function's exception itself; Cancelled if the group was cancelled before\n"
-"the task started; TimeoutError; DeadlockError if called from the task itself;\n"
-"ValueError for a negative or NaN timeout; RuntimeError in the child of a fork.");
+PyDoc_STRVAR(task_result_doc, "result($self, /, timeout=None)\n"
+                              "--\n"
+                              "\n"
+                              "Wait for the task to end, and return what its function returned.\n"
+                              "\n"
+                              "`timeout` is in seconds; None waits for ever and 0 only looks.\n"
+                              "\n"
+                              ">>> with ErrGroup() as g:\n"
+                              "...     print(g.go(len, 'four').result(timeout=5))\n"
+                              "4\n"
+                              "\n"
+                              "Raises the function's exception itself; Cancelled if the group was cancelled before\n"
+                              "the task started; TimeoutError; DeadlockError if called from the task itself;\n"
+                              "ValueError for a negative or NaN timeout; RuntimeError in the child of a fork.");
 
-PyDoc_STRVAR(task_exception_doc,
-"exception($self, /, timeout=None)\n"
-"--\n"
-"\n"
-"Wait for the task to end, and return its exception, or None if it succeeded.\n"
-"\n"
-"`timeout` is in seconds; None waits for ever and 0 only looks.\n"
-"\n"
-">>> g = ErrGroup()\n"
-">>> g.go(int, 'x').exception(timeout=5)\n"
-"ValueError(\"invalid literal for int() with base 10: 'x'\")\n"
-"\n"
-"Raises Cancelled if the task was stopped by the group's end or never started, and\n"
-"otherwise what result() raises for a wait that fails.");
+PyDoc_STRVAR(task_exception_doc, "exception($self, /, timeout=None)\n"
+                                 "--\n"
+                                 "\n"
+                                 "Wait for the task to end, and return its exception, or None if it succeeded.\n"
+                                 "\n"
+                                 "`timeout` is in seconds; None waits for ever and 0 only looks.\n"
+                                 "\n"
+                                 ">>> g = ErrGroup()\n"
+                                 ">>> g.go(int, 'x').exception(timeout=5)\n"
+                                 "ValueError(\"invalid literal for int() with base 10: 'x'\")\n"
+                                 "\n"
+                                 "Raises Cancelled if the task was stopped by the group's end or never started, and\n"
+                                 "otherwise what result() raises for a wait that fails.");
 
 static PyMethodDef task_methods[] = {
     {"result", (PyCFunction)(void (*)(void))task_result, METH_FASTCALL | METH_KEYWORDS, task_result_doc},
@@ -422,15 +410,9 @@ static PyMemberDef task_members[] = {
 };
 
 static PyType_Slot task_slots[] = {
-    {Py_tp_dealloc, task_dealloc},
-    {Py_tp_traverse, task_traverse},
-    {Py_tp_clear, task_clear},
-    {Py_tp_repr, task_repr},
-    {Py_tp_doc, (void *)task_doc},
-    {Py_tp_methods, task_methods},
-    {Py_tp_getset, task_getset},
-    {Py_tp_members, task_members},
-    {0, NULL},
+    {Py_tp_dealloc, task_dealloc}, {Py_tp_traverse, task_traverse}, {Py_tp_clear, task_clear},
+    {Py_tp_repr, task_repr},       {Py_tp_doc, (void *)task_doc},   {Py_tp_methods, task_methods},
+    {Py_tp_getset, task_getset},   {Py_tp_members, task_members},   {0, NULL},
 };
 
 PyType_Spec task_spec = {

@@ -91,17 +91,12 @@ static PyObject *waitgroup_wait_until(WaitGroup *self, int64_t deadline, Context
                             "itself; wait outside of its tasks");
     int status = block(self->st, call_wait, &self->wg, deadline, context ? context->core : NULL);
     switch (status) {
-    case WG_OK:
-        return Py_NewRef(Py_True);
-    case WG_TIMEOUT:
-        return Py_NewRef(Py_False);
+    case WG_OK: return Py_NewRef(Py_True);
+    case WG_TIMEOUT: return Py_NewRef(Py_False);
     case WG_CANCELLED:
-    case WG_DEADLINE_EXCEEDED:
-        return raise_ended(context, "context");
-    case RAISED:
-        return NULL;
-    default:
-        return raise_status(self->st, status, "WaitGroup.wait()");
+    case WG_DEADLINE_EXCEEDED: return raise_ended(context, "context");
+    case RAISED: return NULL;
+    default: return raise_status(self->st, status, "WaitGroup.wait()");
     }
 }
 
@@ -155,109 +150,103 @@ static PyObject *waitgroup_await(PyObject *self) { return await_iterator(self, "
 
 void waitgroup_task_ended(PyObject *self) { wg_done(&((WaitGroup *)self)->wg); }
 
-PyDoc_STRVAR(waitgroup_doc,
-"WaitGroup(n=0)\n"
-"--\n"
-"\n"
-"Wait until a number of things have happened.\n"
-"\n"
-"It counts: add() before something starts, done() when it has happened, wait()\n"
-"until the count is zero. It may be used again and again, from any thread.\n"
-"`n` is the count to begin with, 0 to 2147483647.\n"
-"\n"
-">>> wg = WaitGroup()\n"
-">>> results = []\n"
-">>> for i in range(3):\n"
-"...     wg.go(results.append, i)\n"
-">>> wg.wait()\n"
-"True\n"
-">>> sorted(results)\n"
-"[0, 1, 2]\n"
-"\n"
-"In a with statement, leaving the block waits. `await wg` waits in asyncio and\n"
-"in trio.\n"
-"\n"
-"Raises NegativeCounterError or OverflowError if `n` is out of range.");
+PyDoc_STRVAR(waitgroup_doc, "WaitGroup(n=0)\n"
+                            "--\n"
+                            "\n"
+                            "Wait until a number of things have happened.\n"
+                            "\n"
+                            "It counts: add() before something starts, done() when it has happened, wait()\n"
+                            "until the count is zero. It may be used again and again, from any thread.\n"
+                            "`n` is the count to begin with, 0 to 2147483647.\n"
+                            "\n"
+                            ">>> wg = WaitGroup()\n"
+                            ">>> results = []\n"
+                            ">>> for i in range(3):\n"
+                            "...     wg.go(results.append, i)\n"
+                            ">>> wg.wait()\n"
+                            "True\n"
+                            ">>> sorted(results)\n"
+                            "[0, 1, 2]\n"
+                            "\n"
+                            "In a with statement, leaving the block waits. `await wg` waits in asyncio and\n"
+                            "in trio.\n"
+                            "\n"
+                            "Raises NegativeCounterError or OverflowError if `n` is out of range.");
 
-PyDoc_STRVAR(waitgroup_add_doc,
-"add($self, /, n=1)\n"
-"--\n"
-"\n"
-"Add `n`, which may be negative, to the count.\n"
-"\n"
-"Add before starting what will call done(): an add() in the new thread may come\n"
-"after the wait(). Adding while others still wake up from an earlier zero is fine.\n"
-"\n"
-">>> wg = WaitGroup()\n"
-">>> wg.add(2)\n"
-">>> wg.count\n"
-"2\n"
-"\n"
-"Raises NegativeCounterError if the count would fall below zero, OverflowError if\n"
-"it would pass 2147483647; then the count is unchanged. Any thread may call it.");
+PyDoc_STRVAR(waitgroup_add_doc, "add($self, /, n=1)\n"
+                                "--\n"
+                                "\n"
+                                "Add `n`, which may be negative, to the count.\n"
+                                "\n"
+                                "Add before starting what will call done(): an add() in the new thread may come\n"
+                                "after the wait(). Adding while others still wake up from an earlier zero is fine.\n"
+                                "\n"
+                                ">>> wg = WaitGroup()\n"
+                                ">>> wg.add(2)\n"
+                                ">>> wg.count\n"
+                                "2\n"
+                                "\n"
+                                "Raises NegativeCounterError if the count would fall below zero, OverflowError if\n"
+                                "it would pass 2147483647; then the count is unchanged. Any thread may call it.");
 
-PyDoc_STRVAR(waitgroup_done_doc,
-"done($self, /)\n"
-"--\n"
-"\n"
-"Subtract one from the count; at zero, everybody who waits wakes up.\n"
-"\n"
-"What a thread did before done() is visible to whoever returns from the wait()\n"
-"that it ended.\n"
-"\n"
-">>> wg = WaitGroup(1)\n"
-">>> wg.done()\n"
-">>> wg.count\n"
-"0\n"
-"\n"
-"Raises NegativeCounterError, and changes nothing, if the count is zero. Any\n"
-"thread may call it.");
+PyDoc_STRVAR(waitgroup_done_doc, "done($self, /)\n"
+                                 "--\n"
+                                 "\n"
+                                 "Subtract one from the count; at zero, everybody who waits wakes up.\n"
+                                 "\n"
+                                 "What a thread did before done() is visible to whoever returns from the wait()\n"
+                                 "that it ended.\n"
+                                 "\n"
+                                 ">>> wg = WaitGroup(1)\n"
+                                 ">>> wg.done()\n"
+                                 ">>> wg.count\n"
+                                 "0\n"
+                                 "\n"
+                                 "Raises NegativeCounterError, and changes nothing, if the count is zero. Any\n"
+                                 "thread may call it.");
 
-PyDoc_STRVAR(waitgroup_wait_doc,
-"wait($self, /, timeout=None, *, context=None)\n"
-"--\n"
-"\n"
-"Wait until the count is zero, or has been zero since the call.\n"
-"\n"
-"`timeout` is in seconds; None waits for ever and 0 only looks. Returns True if\n"
-"the count reached zero, False if the time was over first.\n"
-"\n"
-">>> wg = WaitGroup(1)\n"
-">>> wg.wait(timeout=0.01)\n"
-"False\n"
-">>> wg.done()\n"
-">>> wg.wait()\n"
-"True\n"
-"\n"
-"Raises Cancelled (or DeadlineExceeded) when `context`, a Context, ends first;\n"
-"ValueError for a negative or NaN timeout; DeadlockError when a task that this\n"
-"WaitGroup runs would wait for itself; RuntimeError in the child of a fork, if the\n"
-"count is of tasks of the parent. Ctrl-C interrupts it at once. Any thread may\n"
-"call it; a wait that ends early leaves nothing behind.");
+PyDoc_STRVAR(waitgroup_wait_doc, "wait($self, /, timeout=None, *, context=None)\n"
+                                 "--\n"
+                                 "\n"
+                                 "Wait until the count is zero, or has been zero since the call.\n"
+                                 "\n"
+                                 "`timeout` is in seconds; None waits for ever and 0 only looks. Returns True if\n"
+                                 "the count reached zero, False if the time was over first.\n"
+                                 "\n"
+                                 ">>> wg = WaitGroup(1)\n"
+                                 ">>> wg.wait(timeout=0.01)\n"
+                                 "False\n"
+                                 ">>> wg.done()\n"
+                                 ">>> wg.wait()\n"
+                                 "True\n"
+                                 "\n"
+                                 "Raises Cancelled (or DeadlineExceeded) when `context`, a Context, ends first;\n"
+                                 "ValueError for a negative or NaN timeout; DeadlockError when a task that this\n"
+                                 "WaitGroup runs would wait for itself; RuntimeError in the child of a fork, if the\n"
+                                 "count is of tasks of the parent. Ctrl-C interrupts it at once. Any thread may\n"
+                                 "call it; a wait that ends early leaves nothing behind.");
 
-PyDoc_STRVAR(waitgroup_go_doc,
-"go($self, fn, /, *args, **kwargs)\n"
-"--\n"
-"\n"
-"Run fn(*args, **kwargs) in a worker thread: add(), run, done() however it ends.\n"
-"\n"
-"It runs in a copy of the caller's contextvars. An exception goes to\n"
-"threading.excepthook; use ErrGroup if you need it, or the result.\n"
-"\n"
-">>> wg = WaitGroup()\n"
-">>> wg.go(print, 'hello', end='!\\n')\n"
-">>> wg.wait()\n"
-"hello!\n"
-"True\n"
-"\n"
-"Raises TypeError if `fn` cannot be called or is async; RuntimeError if no thread\n"
-"can be started or the interpreter is shutting down. Any thread may call it.");
+PyDoc_STRVAR(waitgroup_go_doc, "go($self, fn, /, *args, **kwargs)\n"
+                               "--\n"
+                               "\n"
+                               "Run fn(*args, **kwargs) in a worker thread: add(), run, done() however it ends.\n"
+                               "\n"
+                               "It runs in a copy of the caller's contextvars. An exception goes to\n"
+                               "threading.excepthook; use ErrGroup if you need it, or the result.\n"
+                               "\n"
+                               ">>> wg = WaitGroup()\n"
+                               ">>> wg.go(print, 'hello', end='!\\n')\n"
+                               ">>> wg.wait()\n"
+                               "hello!\n"
+                               "True\n"
+                               "\n"
+                               "Raises TypeError if `fn` cannot be called or is async; RuntimeError if no thread\n"
+                               "can be started or the interpreter is shutting down. Any thread may call it.");
 
-PyDoc_STRVAR(waitgroup_observe_doc,
-"_observe($self, fn, /)\n"
-"--\n"
-"\n"
-"Call `fn` once when the count reaches zero; returns stop(), as add_callback().");
+PyDoc_STRVAR(waitgroup_observe_doc, "_observe($self, fn, /)\n"
+                                    "--\n"
+                                    "\n"
+                                    "Call `fn` once when the count reaches zero; returns stop(), as add_callback().");
 
 static PyMethodDef waitgroup_methods[] = {
     {"add", (PyCFunction)(void (*)(void))waitgroup_add, METH_FASTCALL | METH_KEYWORDS, waitgroup_add_doc},
@@ -284,15 +273,9 @@ static PyMemberDef waitgroup_members[] = {
 };
 
 static PyType_Slot waitgroup_slots[] = {
-    {Py_tp_new, waitgroup_new},
-    {Py_tp_dealloc, waitgroup_dealloc},
-    {Py_tp_repr, waitgroup_repr},
-    {Py_tp_doc, (void *)waitgroup_doc},
-    {Py_tp_methods, waitgroup_methods},
-    {Py_tp_getset, waitgroup_getset},
-    {Py_tp_members, waitgroup_members},
-    {Py_am_await, waitgroup_await},
-    {0, NULL},
+    {Py_tp_new, waitgroup_new},         {Py_tp_dealloc, waitgroup_dealloc}, {Py_tp_repr, waitgroup_repr},
+    {Py_tp_doc, (void *)waitgroup_doc}, {Py_tp_methods, waitgroup_methods}, {Py_tp_getset, waitgroup_getset},
+    {Py_tp_members, waitgroup_members}, {Py_am_await, waitgroup_await},     {0, NULL},
 };
 
 PyType_Spec waitgroup_spec = {

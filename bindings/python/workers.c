@@ -17,8 +17,8 @@ struct Worker {
     PyObject *thread;
     PyObject *shown; /* the name of the group that the thread's name tells, borrowed from nobody; or NULL */
     unsigned number;
-    unsigned streak;  /* tasks since the last look */
-    int64_t attached; /* since when */
+    unsigned streak;                         /* tasks since the last look */
+    int64_t attached;                        /* since when */
     enum { EXPECTED, RUNS, GIVEN_UP } stage; /* whoever changes it first decides; under the GIL or `lock` */
     guard lock;
 };
@@ -79,7 +79,8 @@ static int raise_later(void *exception) {
 /* `self` has not become a thread that works. */
 static void start_failed(Worker *self) {
     PyObject *exception = PyErr_GetRaisedException();
-    if (PyErr_GivenExceptionMatches(exception, PyExc_Exception) || PyThread_get_thread_ident() != self->st->main_thread) {
+    if (PyErr_GivenExceptionMatches(exception, PyExc_Exception) ||
+        PyThread_get_thread_ident() != self->st->main_thread) {
         Py_DECREF(exception); /* the caller hears that there is no thread */
     } else if (Py_AddPendingCall(raise_later, exception) < 0) {
         PyErr_SetRaisedException(exception);
@@ -105,9 +106,9 @@ static Worker *worker_new(state *st, wg_pool *pool) {
 
 static PyObject *make_thread(state *st, Worker *worker) {
     PyObject *args = PyTuple_New(0), *thread = NULL;
-    PyObject *kwargs = Py_BuildValue("{sOsNsO}", "target", worker, "name",
-                                     PyUnicode_FromFormat("cwaitgroup-%u", worker->number), "daemon",
-                                     st->daemons ? Py_True : Py_False);
+    PyObject *kwargs =
+        Py_BuildValue("{sOsNsO}", "target", worker, "name", PyUnicode_FromFormat("cwaitgroup-%u", worker->number),
+                      "daemon", st->daemons ? Py_True : Py_False);
     if (args && kwargs)
         thread = PyObject_Call(st->thread_type, args, kwargs);
     Py_XDECREF(args);

@@ -14,7 +14,6 @@ current_context  the Context of the task that runs in this thread
 Errors: Cancelled, DeadlineExceeded, NegativeCounterError, DeadlockError.
 """
 
-from cwaitgroup import _async, _map
 from cwaitgroup._core import (
     Cancelled,
     Context,

@@ -10,27 +10,30 @@ from cwaitgroup import Context, ErrGroup, WaitGroup, _core
 HANG = 10  # seconds; far longer than anything here takes
 
 
-def describe():
+def describe() -> None:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     print(f"cwaitgroup {cwaitgroup.__version__}")
-    print(f"Python     {sys.version.split()[0]} ({sysconfig.get_config_var('SOABI')}), {'with' if gil else 'without'} GIL")
+    print(
+        f"Python     {sys.version.split()[0]} ({sysconfig.get_config_var('SOABI')}), {'with' if gil else 'without'} GIL"
+    )
     print(f"threads    sleep by {_core._park}")
 
 
-def check_wait_group():
-    wg, seen = WaitGroup(), []
+def check_wait_group() -> None:
+    wg = WaitGroup()
+    seen: list[int] = []
     for i in range(100):
         wg.go(seen.append, i)
     assert wg.wait(HANG), f"a hundred tasks have not ended in {HANG} s: {wg}"
     assert sorted(seen) == list(range(100)), f"tasks were lost: {seen}"
 
 
-def check_results():
+def check_results() -> None:
     with ErrGroup(limit=3, timeout=HANG) as g:
         assert g.map(pow, range(50), [2] * 50) == [n * n for n in range(50)]
 
 
-def check_first_error():
+def check_first_error() -> None:
     g = ErrGroup(timeout=HANG)
     g.go(g.context.wait)
     g.go(int, "x")
@@ -41,13 +44,13 @@ def check_first_error():
     raise AssertionError("the error of a task did not come out of wait()")
 
 
-def check_deadline():
+def check_deadline() -> None:
     with Context(timeout=0.02) as ctx:
         assert ctx.wait(HANG), "a deadline of 20 ms has not passed"
     assert not WaitGroup(1).wait(0.02), "a wait for nothing has ended"
 
 
-def check_speed(seconds=0.5):
+def check_speed(seconds: float = 0.5) -> None:
     """Run empty tasks for a while."""
     tasks, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
@@ -58,7 +61,7 @@ def check_speed(seconds=0.5):
     print(f"speed      {elapsed / tasks * 1e6:.2f} µs a task")
 
 
-def main():
+def main() -> int:
     describe()
     for check in (check_wait_group, check_results, check_first_error, check_deadline, check_speed):
         try:

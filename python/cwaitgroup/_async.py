@@ -4,36 +4,47 @@
 that takes this back.
 """
 
+from __future__ import annotations
+
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import TracebackType
+
+    from cwaitgroup import Context, ErrGroup, WaitGroup
+
+Observe: TypeAlias = Callable[[Callable[[], object]], Callable[[], object]]
 
 
-def _asyncio_loop():
-    asyncio = sys.modules.get("asyncio")
-    return asyncio and asyncio._get_running_loop()
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    asyncio: Any = sys.modules.get("asyncio")
+    loop: asyncio.AbstractEventLoop | None = asyncio and asyncio._get_running_loop()
+    return loop
 
 
-def _trio_task():
+def _trio_task() -> Any:
     """The running trio task, or None."""
-    trio = sys.modules.get("trio")
+    trio: Any = sys.modules.get("trio")
     try:
         return trio and trio.lowlevel.current_task()
     except RuntimeError:
         return None
 
 
-async def _wait_in_asyncio(loop, observe, timeout):
+async def _wait_in_asyncio(loop: asyncio.AbstractEventLoop, observe: Observe, timeout: float | None) -> None:
     event = loop.create_future()
 
-    def arrive():
+    def arrive() -> None:
         if not event.done():
             event.set_result(None)
 
-    def wake():
-        try:
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(arrive)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
 
     stop = observe(wake)
     timer = None if timeout is None else loop.call_later(timeout, arrive)
@@ -45,7 +56,7 @@ async def _wait_in_asyncio(loop, observe, timeout):
             timer.cancel()
 
 
-async def _wait_in_trio(task, observe, timeout):
+async def _wait_in_trio(task: Any, observe: Observe, timeout: float | None) -> None:
     import math
 
     from trio import RunFinishedError, lowlevel, move_on_after
@@ -53,19 +64,17 @@ async def _wait_in_trio(task, observe, timeout):
     token = lowlevel.current_trio_token()
     waiting = True
 
-    def arrive():
+    def arrive() -> None:
         nonlocal waiting
         if waiting:
             waiting = False
             lowlevel.reschedule(task)
 
-    def wake():
-        try:
+    def wake() -> None:
+        with suppress(RunFinishedError):  # nobody waits any more
             token.run_sync_soon(arrive)
-        except RunFinishedError:
-            pass  # nobody waits any more
 
-    def abort(_raise_cancel):
+    def abort(_raise_cancel: object) -> Any:
         nonlocal waiting
         waiting = False
         return lowlevel.Abort.SUCCEEDED
@@ -78,7 +87,7 @@ async def _wait_in_trio(task, observe, timeout):
         stop()
 
 
-async def _wait(observe, timeout=None):
+async def _wait(observe: Observe, timeout: float | None = None) -> None:
     """Wait for the event, or for `timeout` seconds."""
     if (task := _trio_task()) is not None:
         await _wait_in_trio(task, observe, timeout)
@@ -88,22 +97,22 @@ async def _wait(observe, timeout=None):
         raise RuntimeError("await needs a running asyncio or trio event loop; elsewhere call wait()")
 
 
-async def wait_for_count(wait_group):
+async def wait_for_count(wait_group: WaitGroup) -> None:
     """`await wait_group`."""
     if not wait_group.wait(0):
         await _wait(wait_group._observe)
 
 
-async def wait_for_context(context):
+async def wait_for_context(context: Context) -> None:
     """`await context`."""
     if not context.cancelled():
         await _wait(context.add_callback)
 
 
-async def _wait_for_outcome(group):
+async def _wait_for_outcome(group: ErrGroup) -> None:
     """Until the tasks have ended, or their grace period is over."""
 
-    def observe_tasks_and_end(wake):
+    def observe_tasks_and_end(wake: Callable[[], object]) -> Callable[[], object]:
         stops = [group._observe(wake), group.context.add_callback(wake)]
         return lambda: [stop() for stop in stops]
 
@@ -116,7 +125,7 @@ async def _wait_for_outcome(group):
             await _wait(observe_tasks_and_end)
 
 
-def _cancellation():
+def _cancellation() -> type[BaseException]:
     """What the running loop raises in a task that is cancelled."""
     if _trio_task() is not None:
         import trio
@@ -127,14 +136,14 @@ def _cancellation():
     return asyncio.CancelledError
 
 
-def _once_more():
+def _once_more() -> AbstractContextManager[Any]:
     """A context manager inside which a task that has been cancelled may await again. The scopes of trio and of anyio
     would go on cancelling it."""
-    library = sys.modules.get("anyio") or (_trio_task() is not None and sys.modules.get("trio"))
+    library: Any = sys.modules.get("anyio") or (_trio_task() is not None and sys.modules.get("trio"))
     return library.CancelScope(shield=True) if library else nullcontext()
 
 
-async def _wait_or_cancel(group):
+async def _wait_or_cancel(group: ErrGroup) -> None:
     """Wait for the outcome. Cancelling the waiting task cancels the group, and lets its tasks unwind first."""
     try:
         await _wait_for_outcome(group)
@@ -145,18 +154,23 @@ async def _wait_or_cancel(group):
         raise
 
 
-async def wait_for_group(group):
+async def wait_for_group(group: ErrGroup) -> None:
     """`await group`."""
     await _wait_or_cancel(group)
     group.wait(0)
 
 
-async def enter_group(group):
+async def enter_group(group: ErrGroup) -> ErrGroup:
     """`async with group:`, its beginning."""
     return group.__enter__()
 
 
-async def leave_group(group, exception_type, exception, traceback):
+async def leave_group(
+    group: ErrGroup,
+    exception_type: type[BaseException] | None,
+    exception: BaseException | None,
+    traceback: TracebackType | None,
+) -> bool:
     """`async with group:`, its end."""
     if exception is not None:
         group._abort(exception)

@@ -11,7 +11,6 @@ import weakref
 
 import pytest
 from conftest import HANG, until
-
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, WaitGroup
 
 
@@ -185,7 +184,7 @@ def test_a_cycle_through_a_callback_is_collected():
 
     holder = Holder()
     holder.context = Context()
-    holder.stop = holder.context.add_callback(lambda: holder)
+    holder.stop = holder.context.add_callback(lambda holder=holder: holder)
     alive = weakref.ref(holder)
     del holder
     gc.collect()

@@ -1,11 +1,12 @@
 """An error group from its making to its outcome."""
 
+import functools
+import operator
 import threading
 import time
 
 import pytest
 from conftest import until
-
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, Task, current_context
 
 
@@ -290,7 +291,7 @@ def test_as_completed_shares_the_tasks_among_iterators():
             g.go(abs, i)
         with ErrGroup() as readers:
             lists = [readers.go(lambda: [task.result() for task in g.as_completed()]) for _ in range(4)]
-    assert sorted(sum((task.result() for task in lists), [])) == list(range(200))
+    assert sorted(functools.reduce(operator.iadd, (task.result() for task in lists), [])) == list(range(200))
 
 
 def test_as_completed_shows_what_never_started():

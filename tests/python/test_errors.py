@@ -9,7 +9,6 @@ import weakref
 
 import pytest
 from conftest import until
-
 from cwaitgroup import Cancelled, ErrGroup, WaitGroup
 
 

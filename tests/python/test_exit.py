@@ -57,11 +57,14 @@ def test_exits_promptly(child, code, options):
 
 def test_exits_promptly_many_times(child):
     """Ends while threads start, sleep, wake and finish; a crash is rare here, and would be a bug."""
-    code = BEGIN + """
+    code = (
+        BEGIN
+        + """
 wg = WaitGroup()
 for i in range(int(sys.argv[1])):
     wg.go(time.sleep, 0.0001)
 """
+    )
     for i in range(25):
         program = child(code.replace("int(sys.argv[1])", str(i * 3)))
         assert program.end() == (0, "", "")
@@ -72,7 +75,9 @@ def test_the_exit_status_is_the_programs(child):
 
 
 def test_threads_that_outlive_the_main_one_can_use_groups(run):
-    out = run(BEGIN + """
+    out = run(
+        BEGIN
+        + """
 def later():
     time.sleep(0.3)
     try:
@@ -83,7 +88,8 @@ def later():
         with ErrGroup() as g:
             print(g.go(pow, 2, 5).result())
 threading.Thread(target=later).start()
-""")
+"""
+    )
     early_end = (3, 12, 0) <= sys.version_info < (3, 12, 3)  # CPython's gh-113964
     assert out == ("Python itself starts no threads any more" if early_end else "32")
 
@@ -112,8 +118,10 @@ def test_nothing_starts_any_more_after_the_end(run):
         atexit.register(late)  # before the package's own, so it runs after it
         from cwaitgroup import *
     """)
-    assert out.splitlines() == ["WaitGroup.go(): the interpreter is shutting down and starts no more tasks",
-                                "group cancelled"]
+    assert out.splitlines() == [
+        "WaitGroup.go(): the interpreter is shutting down and starts no more tasks",
+        "group cancelled",
+    ]
 
 
 def test_an_import_that_is_dropped_and_repeated(run):
@@ -141,7 +149,9 @@ def test_a_worker_may_exit_the_process(child):
 
 
 def test_system_exit_in_a_task_is_only_its_error(run):
-    out = run(BEGIN + """
+    out = run(
+        BEGIN
+        + """
 wg = WaitGroup()
 wg.go(sys.exit, 3)
 wg.wait()
@@ -150,5 +160,6 @@ try:
         g.go(sys.exit, 4)
 except SystemExit as error:
     print(error.code)
-""")
+"""
+    )
     assert out == "4"

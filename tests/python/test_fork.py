@@ -43,11 +43,13 @@ def fork(run):
 
 
 def test_idle_objects_work_in_the_child(fork):
-    fork("""
+    fork(
+        """
 wg, ctx, g = WaitGroup(), Context(), ErrGroup()
 with ErrGroup() as used:
     used.map(str, range(100))
-""", """
+""",
+        """
 assert wg.wait(0)
 wg.go(print, "in the child")
 assert wg.wait(30)
@@ -57,20 +59,24 @@ assert not ctx.cancelled()
 ctx.cancel("x")
 assert ctx.cause == "x"
 assert Context(timeout=0.01).wait(30)
-""", """
+""",
+        """
 assert g.go(pow, 2, 4).result(30) == 16
 g.wait()
 assert not ctx.cancelled()
-""")
+""",
+    )
 
 
 def test_tasks_in_flight_stay_in_the_parent(fork):
-    fork("""
+    fork(
+        """
 wg, g = WaitGroup(), ErrGroup()
 wg.go(gate.wait)
 task = g.go(gate.wait)
 while not task.running(): time.sleep(0.001)
-""", """
+""",
+        """
 def refused(call):
     try:
         call()
@@ -85,10 +91,12 @@ refused(lambda: next(g.as_completed()))
 refused(lambda: g.go(len, "x"))
 with ErrGroup() as fresh:
     assert fresh.go(pow, 2, 3).result(30) == 8
-""", """
+""",
+        """
 g.wait()
 assert wg.wait(30) and task.result() is True
-""")
+""",
+    )
 
 
 def test_a_fork_inside_a_task(run):
@@ -154,7 +162,11 @@ if __name__ == "__main__":
     with multiprocessing.get_context("{method}").Pool(2) as pool:
         print(pool.map(in_child, [3, 4]))
 """)
-    assert run(f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
-               if method == "fork" else
-               f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(program)!r}]).returncode)"
-               ) == "[3, 6]"
+    assert (
+        run(
+            f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
+            if method == "fork"
+            else f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(program)!r}]).returncode)"
+        )
+        == "[3, 6]"
+    )

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import cwaitgroup
+import pytest
 from cwaitgroup import Context, ErrGroup, Task, WaitGroup
 
 CLASSES = [WaitGroup, ErrGroup, Task, Context]
@@ -58,16 +57,28 @@ def test_every_member_has_a_docstring_within_a_terminal():
 
 
 def test_help_is_enough_to_use_it():
-    out = subprocess.run([sys.executable, "-c", "import cwaitgroup; help(cwaitgroup.ErrGroup)"], capture_output=True,
-                         text=True, timeout=60).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", "import cwaitgroup; help(cwaitgroup.ErrGroup)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
     for word in ("limit", "timeout", "grace", "errors", "with ErrGroup(limit=2) as g:", "as_completed", "Raises"):
         assert word in out
 
 
 def test_public_names():
     assert set(cwaitgroup.__all__) == {
-        "Cancelled", "Context", "DeadlineExceeded", "DeadlockError", "ErrGroup", "NegativeCounterError", "Task",
-        "WaitGroup", "__version__", "current_context",
+        "Cancelled",
+        "Context",
+        "DeadlineExceeded",
+        "DeadlockError",
+        "ErrGroup",
+        "NegativeCounterError",
+        "Task",
+        "WaitGroup",
+        "__version__",
+        "current_context",
     }
     for cls in (*CLASSES, cwaitgroup.Cancelled, cwaitgroup.DeadlockError):
         assert cls.__module__ == "cwaitgroup"

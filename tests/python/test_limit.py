@@ -6,7 +6,6 @@ from contextlib import nullcontext
 
 import pytest
 from conftest import HANG, until
-
 from cwaitgroup import Cancelled, DeadlockError, ErrGroup
 
 
@@ -124,16 +123,15 @@ def test_less_room_takes_effect_as_tasks_end(gate):
 
 
 def test_resizing_while_tasks_come_and_go():
-    with ErrGroup(limit=1) as g:
-        with ErrGroup() as resizers:
+    with ErrGroup(limit=1) as g, ErrGroup() as resizers:
 
-            def resize():
-                for i in range(300):
-                    g.limit = None if i % 7 == 0 else i % 5 + 1
+        def resize():
+            for i in range(300):
+                g.limit = None if i % 7 == 0 else i % 5 + 1
 
-            resizers.go(resize)
-            for _ in range(2000):
-                g.go(int)
+        resizers.go(resize)
+        for _ in range(2000):
+            g.go(int)
     assert g.completed == 2000
 
 

@@ -5,7 +5,6 @@ import sys
 import weakref
 
 import pytest
-
 from cwaitgroup import Cancelled, Context, ErrGroup, WaitGroup
 
 
@@ -112,7 +111,7 @@ def test_cycles_through_results_and_arguments_are_collected():
 
     node = Node()
     node.group = ErrGroup()
-    node.task = node.group.go(lambda: (node, [node]))
+    node.task = node.group.go(lambda node=node: (node, [node]))
     node.group.wait()
     node.task.result()
     alive = weakref.ref(node)
@@ -123,7 +122,8 @@ def test_cycles_through_results_and_arguments_are_collected():
 
 @pytest.mark.parametrize("link", ["Context(last)", "g.go(lambda kept: kept, last)"])
 def test_long_chains_are_freed_without_recursion(run, link):
-    assert run(f"""
+    assert (
+        run(f"""
         from cwaitgroup import *
         g, last = ErrGroup(limit=100), None
         for _ in range(500_000):
@@ -133,7 +133,9 @@ def test_long_chains_are_freed_without_recursion(run, link):
             pass
         del last
         print("freed")
-        """) == "freed"
+        """)
+        == "freed"
+    )
 
 
 def test_cycles_through_causes_are_collected():
@@ -163,7 +165,8 @@ def test_a_groups_error_lives_as_long_as_a_child_of_its_context():
     g = ErrGroup()
     child = Context(g.context)
     g.go(boom)
-    pytest.raises(Boom, g.wait)
+    with pytest.raises(Boom):
+        g.wait()
     del g
     gc.collect()
     assert isinstance(child.cause, Boom)

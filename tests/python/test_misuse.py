@@ -7,9 +7,8 @@ import pickle
 import weakref
 from functools import partial
 
-import pytest
-
 import cwaitgroup
+import pytest
 from cwaitgroup import Context, ErrGroup, Task, WaitGroup
 
 
@@ -134,8 +133,12 @@ def test_identity_is_equality_and_all_are_true():
 
 def test_read_only_attributes():
     wg, ctx, g, task = one_of_each()
-    for thing, names in ((wg, ["count"]), (ctx, ["cause", "deadline"]), (task, ["name"]),
-                         (g, ["context", "errors", "name", "running", "pending", "completed"])):
+    for thing, names in (
+        (wg, ["count"]),
+        (ctx, ["cause", "deadline"]),
+        (task, ["name"]),
+        (g, ["context", "errors", "name", "running", "pending", "completed"]),
+    ):
         for name in names:
             with pytest.raises(AttributeError):
                 setattr(thing, name, 1)

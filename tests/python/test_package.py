@@ -7,9 +7,8 @@ import venv
 import zipfile
 from pathlib import Path
 
-import pytest
-
 import cwaitgroup
+import pytest
 
 TOP = Path(__file__).parents[2]
 MODULES = {"__init__.py", "__main__.py", "_async.py", "_core.pyi", "_map.py", "py.typed"}
@@ -54,9 +53,20 @@ def test_what_the_sdist_contains(sdist):
         names = {name.partition("/")[2] for name in archive.getnames() if not archive.getmember(name).isdir()}
     made = {"PKG-INFO", "setup.cfg"} | {name for name in names if ".egg-info/" in name}
     kept = names - made
-    wanted = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "core/include", "core/src",
-                 "bindings/python", "python", "tests/python", cwd=TOP).split()
-    wanted = {name for name in wanted if (TOP / name).exists() and not name.endswith(".so")}
+    wanted = run(
+        "git",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "core/include",
+        "core/src",
+        "bindings/python",
+        "python",
+        "tests/python",
+        cwd=TOP,
+    ).split()
+    wanted = {name for name in wanted if (TOP / name).exists() and "/." not in name}
     assert kept == wanted | {"LICENSE", "README.md", "CHANGELOG.md", "MANIFEST.in", "pyproject.toml", "setup.py"}
 
 

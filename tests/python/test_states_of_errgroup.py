@@ -4,11 +4,10 @@ import threading
 
 import pytest
 from conftest import HANG, until
+from cwaitgroup import Cancelled, ErrGroup
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from cwaitgroup import Cancelled, ErrGroup
 
 
 class Boom(Exception):

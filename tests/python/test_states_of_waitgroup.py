@@ -4,11 +4,10 @@ import threading
 
 import pytest
 from conftest import HANG, until
+from cwaitgroup import NegativeCounterError, WaitGroup
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
-from cwaitgroup import NegativeCounterError, WaitGroup
 
 MAX = 2**31 - 1
 

@@ -1,11 +1,11 @@
 """Many threads at once, in ways that no other test combines; what must hold holds all the time."""
 
+import contextlib
 import random
 import threading
 import time
 
 from conftest import HANG, until
-
 from cwaitgroup import Cancelled, Context, ErrGroup, WaitGroup, _core, current_context
 
 SECONDS = 1.0
@@ -56,8 +56,12 @@ def test_groups_made_used_failed_and_cancelled_from_many_threads():
 
     def use_a_group(depth, seed):
         choose = random.Random(seed)
-        g = ErrGroup(choose.choice([None, 1, 2, 5]), timeout=choose.choice([None, 0.001, HANG]),
-                     context=current_context() or shared, name=choose.choice([None, "x"]))
+        g = ErrGroup(
+            choose.choice([None, 1, 2, 5]),
+            timeout=choose.choice([None, 0.001, HANG]),
+            context=current_context() or shared,
+            name=choose.choice([None, "x"]),
+        )
         tasks = []
         try:
             with g:
@@ -100,11 +104,8 @@ def test_waiters_come_and_go_while_the_count_moves():
                 wg.wait(random.random() * 0.001)
         else:
             while not stop.is_set():
-                with Context(timeout=random.random() * 0.001) as ctx:
-                    try:
-                        wg.wait(context=ctx)
-                    except Cancelled:
-                        pass
+                with Context(timeout=random.random() * 0.001) as ctx, contextlib.suppress(Cancelled):
+                    wg.wait(context=ctx)
 
     run_in_threads(5, thread)
     assert wg.count == 0 and wg.wait(0)

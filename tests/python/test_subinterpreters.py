@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-# Runs code in a new interpreter, of the old kind, which shares the GIL, or of the new kind, which has its own; says what
-# was raised there, if anything. Old ones are made as C programs make them: before Python 3.12, _xxsubinterpreters does
-# not end one in which threads are left.
+# Runs code in a new interpreter, of the old kind, which shares the GIL, or of the new kind, which has its own; says
+# what was raised there, if anything. Old ones are made as C programs make them: before Python 3.12, _xxsubinterpreters
+# does not end one in which threads are left.
 PROGRAM = """
 import sys
 try:
@@ -32,7 +32,7 @@ def run(code, isolated={isolated}):
 {body}
 """
 
-USE = '''
+USE = """
 import threading, time
 from cwaitgroup import *
 wg = WaitGroup()
@@ -53,7 +53,7 @@ ctx = Context(timeout=0.01)
 ctx.add_callback(called.set)
 assert called.wait(60)
 print("ok", flush=True)
-'''
+"""
 
 ISOLATED = [False, True] if sys.version_info >= (3, 12) else [False]
 
@@ -78,14 +78,16 @@ def test_beside_the_main_one(interpreters):
 
 
 def test_types_are_not_shared(interpreters):
-    out = interpreters("import cwaitgroup\nprint(id(cwaitgroup.WaitGroup))\n"
-                       "run('import cwaitgroup; print(id(cwaitgroup.WaitGroup))')")
+    out = interpreters(
+        "import cwaitgroup\nprint(id(cwaitgroup.WaitGroup))\nrun('import cwaitgroup; print(id(cwaitgroup.WaitGroup))')"
+    )
     assert len(set(out.split())) == 2
 
 
 def test_idle_workers_do_not_delay_its_end(interpreters):
-    out = interpreters(f"import time\nstart = time.monotonic()\nfor _ in range(3): run({USE!r})\n"
-                       "print(time.monotonic() - start < 4.5)")  # an idle worker would stay for 5 s
+    out = interpreters(
+        f"import time\nstart = time.monotonic()\nfor _ in range(3): run({USE!r})\nprint(time.monotonic() - start < 4.5)"
+    )  # an idle worker would stay for 5 s
     assert out.split()[-1] == "True"
 
 
@@ -96,7 +98,7 @@ def test_it_ends_while_tasks_wait(interpreters):
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="since Python 3.12 such interpreters allow threads")
 def test_where_threads_are_forbidden_it_says_so(run):
-    code = '''
+    code = """
 from cwaitgroup import *
 wg = WaitGroup(1)
 wg.done()
@@ -105,7 +107,7 @@ try:
     wg.go(print, "never")
 except RuntimeError as error:
     print(error, wg.count)
-'''
+"""
     out = run(PROGRAM.format(isolated=True, body=f"run({code!r})"))
     assert out == "WaitGroup.go(): no thread could be started 0"
 

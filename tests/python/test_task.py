@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 from conftest import HANG, until
-
 from cwaitgroup import Cancelled, DeadlockError, ErrGroup, Task
 
 

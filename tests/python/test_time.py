@@ -8,7 +8,6 @@ from fractions import Fraction
 
 import pytest
 from conftest import until
-
 from cwaitgroup import Context, DeadlineExceeded, ErrGroup, WaitGroup
 
 BAD_VALUES = [-1, -0.001, math.nan, -math.inf]

@@ -6,9 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 import cwaitgroup
+import pytest
 
 PACKAGE = Path(cwaitgroup.__file__).parent
 
@@ -16,8 +15,9 @@ PACKAGE = Path(cwaitgroup.__file__).parent
 def check(*command, cwd=None):
     """The exit status of a type checker, which finds the package where we found it, and what it says."""
     environment = os.environ if "site-packages" in PACKAGE.parts else os.environ | {"MYPYPATH": str(PACKAGE.parent)}
-    ran = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=300, cwd=cwd,
-                         env=environment)
+    ran = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, timeout=300, cwd=cwd, env=environment
+    )
     return ran.returncode, ran.stdout + ran.stderr
 
 
@@ -27,15 +27,23 @@ def mypy(tmp_path):
 
     def mypy(code):
         (tmp_path / "program.py").write_text(textwrap.dedent(code))
-        return check("mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), "program.py",
-                     cwd=tmp_path)
+        return check(
+            "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), "program.py", cwd=tmp_path
+        )
 
     return mypy
 
 
 def test_the_stubs_agree_with_the_module(tmp_path):
-    status, out = check("mypy.stubtest", "cwaitgroup", "--concise", "--mypy-config-file", str(tmp_path / "none"),
-                        "--allowlist", str(Path(__file__).with_name("stubtest-allowlist.txt")))
+    status, out = check(
+        "mypy.stubtest",
+        "cwaitgroup",
+        "--concise",
+        "--mypy-config-file",
+        str(tmp_path / "none"),
+        "--allowlist",
+        str(Path(__file__).with_name("stubtest-allowlist.txt")),
+    )
     assert status == 0, out
 
 

@@ -4,7 +4,6 @@ import threading
 import time
 
 import pytest
-
 from cwaitgroup import NegativeCounterError, WaitGroup
 
 MAX = 2**31 - 1
