@@ -38,7 +38,7 @@ local comment, in_class = {}, false
 for line in io.lines() do
   local tag, text = line:match("^%-%-%-%s*@(%l+)%s*(.*)$")
   if not tag and line:find("^%-%-") then
-    comment[#comment + 1] = line:gsub("^%-%-%-(%S)", "--- %1")
+    comment[#comment + 1] = line:gsub("^%-%-%-(%S)", "--- %1"):gsub("<(%a+)>", "&lt;%1&gt;")
   elseif tag then
     comment[#comment + 1] = rewrite[tag] and "-- " .. rewrite[tag](text)
   else
