@@ -19,7 +19,7 @@ lint: $(PY_READY_LINT) $(PY_READY_BENCH) | system-lint ## formats and static che
 	cppcheck $(CPPCHECK_FLAGS) -Icore/include core/src bindings examples/c
 	$(PYTHON) -m ruff format --check $(PY_FILES)
 	$(PYTHON) -m ruff check $(PY_FILES)
-	$(PYTHON) -m mypy python/cwaitgroup/*.pyi
+	$(PYTHON) -m mypy python/cwaitgroup
 	$(PYTHON) -m mypy tools/*.py bench/*.py
 	MYPYPATH=python $(PYTHON) -m mypy examples/python/*.py
 	luacheck --quiet $(LUA_FILES)
