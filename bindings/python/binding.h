@@ -139,8 +139,13 @@ bool check_cause(const char *call, PyObject *object, PyObject **cause);
 int context_cancel_with(Context *self, PyObject *cause);
 /* What the context ended with, a new reference: an exception, a str, or None. */
 PyObject *context_cause_object(const Context *self);
+/* True if `self` is `ancestor` or has ended with it, which has ended. */
+bool context_ended_with(const Context *self, const Context *ancestor);
 /* Raise Cancelled or DeadlineExceeded for a context that has ended. `subject` names it in the message. Returns NULL. */
 PyObject *raise_ended(Context *self, const char *subject);
+
+/* Of Cancelled. */
+extern PyMethodDef cancelled_reduce_method;
 
 /* --- callback.c: a call to be made when a moment of the core comes --- */
 

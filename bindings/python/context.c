@@ -88,6 +88,15 @@ PyObject *context_cause_object(const Context *self) {
     return Py_NewRef(object);
 }
 
+bool context_ended_with(const Context *self, const Context *ancestor) {
+    if (wg_context_status(ancestor->core) != wg_context_status(self->core) ||
+        wg_context_cause(ancestor->core) != wg_context_cause(self->core))
+        return false; /* it ended for a reason of its own */
+    while (self && self != ancestor)
+        self = self->parent;
+    return self != NULL;
+}
+
 PyObject *raise_ended(Context *self, const char *subject) {
     state *st = self->st;
     bool late = wg_context_status(self->core) == WG_DEADLINE_EXCEEDED;
@@ -113,6 +122,24 @@ PyObject *raise_ended(Context *self, const char *subject) {
     Py_DECREF(cause);
     return NULL;
 }
+
+/* As an exception's own __reduce__, but without the Context, which belongs to this process. */
+static PyObject *cancelled_reduce(PyObject *self, PyObject *Py_UNUSED(unused)) {
+    PyObject *dict = NULL, *args = NULL, *attributes = NULL, *result = NULL;
+    if ((dict = PyObject_GenericGetDict(self, NULL)) && (attributes = PyDict_Copy(dict)) &&
+        (args = PyObject_GetAttrString(self, "args"))) {
+        if (PyDict_DelItemString(attributes, "_context") < 0)
+            PyErr_Clear(); /* it has none */
+        result = Py_BuildValue("(OOO)", Py_TYPE(self), args, attributes);
+    }
+    Py_XDECREF(dict);
+    Py_XDECREF(attributes);
+    Py_XDECREF(args);
+    return result;
+}
+
+PyMethodDef cancelled_reduce_method = {"__reduce__", cancelled_reduce, METH_NOARGS,
+                                       "__reduce__($self, /)\n--\n\nFor pickle; without the Context."};
 
 static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"parent", "timeout", "deadline", NULL};

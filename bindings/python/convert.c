@@ -3,16 +3,21 @@
 
 #include <math.h>
 
-/* `object` as seconds; -1 with an exception set. */
+/* `object` as seconds, infinite if no float is large enough; -1 with an exception set. */
 static double seconds(PyObject *object, const char *what) {
     double s = PyFloat_AsDouble(object);
-    if (s == -1.0 && PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Format(PyExc_TypeError, "%s must be a number of seconds or None, not %.200s", what,
-                         Py_TYPE(object)->tp_name);
-        return -1.0;
+    if (s != -1.0 || !PyErr_Occurred())
+        return s;
+    if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Format(PyExc_TypeError, "%s must be a number of seconds or None, not %.200s", what,
+                     Py_TYPE(object)->tp_name);
+    } else if (PyErr_ExceptionMatches(PyExc_OverflowError) && PyLong_Check(object)) {
+        int overflow;
+        PyErr_Clear();
+        PyLong_AsLongAndOverflow(object, &overflow);
+        return overflow * INFINITY;
     }
-    return s;
+    return -1.0;
 }
 
 bool nanoseconds_from_timeout(PyObject *object, const char *what, int64_t *duration) {

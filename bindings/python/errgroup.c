@@ -198,6 +198,11 @@ static bool limit_from_object(PyObject *object, int *limit) {
     *limit = WG_NO_LIMIT;
     if (!object || object == Py_None)
         return true;
+    if (!PyIndex_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "limit must be an int, or None for no limit, not %.200s",
+                     Py_TYPE(object)->tp_name);
+        return false;
+    }
     int overflow;
     long long n = PyLong_AsLongLongAndOverflow(object, &overflow);
     if (n == -1 && PyErr_Occurred())
@@ -644,15 +649,19 @@ static PyObject *errgroup_enter(ErrGroup *self, PyObject *Py_UNUSED(unused)) {
     return Py_NewRef((PyObject *)self);
 }
 
-/* True if `exception` is a Cancelled that this group's own end has raised. */
+/* True if `exception` is a Cancelled that this group's own end has raised: of its context, or of one that has ended
+ * with it, such as that of a group inside of it. */
 static bool is_own_end(Group *group, PyObject *exception) {
     if (!PyErr_GivenExceptionMatches(exception, group->st->cancelled_error))
         return false;
-    PyObject *context = PyObject_GetAttr(exception, group->st->context_attribute);
-    if (!context)
+    PyObject *object = PyObject_GetAttr(exception, group->st->context_attribute);
+    if (!object)
         PyErr_Clear();
-    Py_XDECREF(context);
-    return context == (PyObject *)group->context;
+    bool own = false;
+    if (object && Py_TYPE(object) == group->st->context_type)
+        own = context_ended_with((Context *)object, group->context);
+    Py_XDECREF(object);
+    return own;
 }
 
 /* The block has raised `exception`: it cancels the group, and wins; but if it only tells of the group's own end, it
@@ -688,11 +697,13 @@ static PyObject *errgroup_exit(ErrGroup *self, PyObject *const *args, Py_ssize_t
             unwind(self->group);
         return NULL;
     }
-    self->group->noted = true;
-    note_others(self->group, exception);
-    PyErr_SetRaisedException(Py_NewRef(exception));
-    tell_stragglers(self->group);
-    PyErr_Clear();
+    if (!self->group->noted) { /* else the exception comes from wait() or map() */
+        self->group->noted = true;
+        note_others(self->group, exception);
+        PyErr_SetRaisedException(Py_NewRef(exception));
+        tell_stragglers(self->group);
+        PyErr_Clear();
+    }
     return Py_NewRef(Py_False);
 }
 

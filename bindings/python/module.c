@@ -111,11 +111,19 @@ static int add_exception(PyObject *module, const char *name, const char *doc, Py
     return *slot ? PyModule_AddObjectRef(module, strchr(name, '.') + 1, *slot) : -1;
 }
 
+static int add_method(PyObject *type, PyMethodDef *method) {
+    PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)type, method);
+    int result = descriptor ? PyObject_SetAttrString(type, method->ml_name, descriptor) : -1;
+    Py_XDECREF(descriptor);
+    return result;
+}
+
 static int add_exceptions(PyObject *module, state *st) {
     if (add_exception(module, "cwaitgroup.Cancelled",
                       "A context or a group has ended before the work was done; __cause__ is the cause, if it is an\n"
                       "exception.",
                       Py_NewRef(PyExc_Exception), &st->cancelled_error) < 0 ||
+        add_method(st->cancelled_error, &cancelled_reduce_method) < 0 ||
         add_exception(module, "cwaitgroup.DeadlineExceeded",
                       "A context or a group has ended because its time was over.",
                       PyTuple_Pack(2, st->cancelled_error, PyExc_TimeoutError), &st->deadline_error) < 0 ||
@@ -211,9 +219,10 @@ static int execute(PyObject *module) {
 /* The objects of the state, for traverse and clear. */
 #define EACH_OBJECT(st, DO)                                                                                            \
     DO(st->waitgroup_type)                                                                                             \
-    DO(st->errgroup_type) DO(st->group_type) DO(st->task_type) DO(st->context_type) DO(st->callback_type)              \
-        DO(st->completed_type) DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error)                      \
-            DO(st->negative_error) DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)   \
+    DO(st->errgroup_type)                                                                                              \
+    DO(st->group_type) DO(st->task_type) DO(st->context_type) DO(st->callback_type) DO(st->completed_type)             \
+        DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error) DO(st->negative_error)                      \
+            DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)                          \
                 DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute) DO(st->func_attribute)     \
                     DO(st->call_attribute)
 

@@ -239,6 +239,19 @@ def test_map_on_a_stopped_group():
         g.map(str, [1])
 
 
+def test_map_inside_a_task_of_the_group():
+    def inside(divisor):
+        return g.map(divmod, [7, 8], [divisor] * 2)
+
+    g = ErrGroup()
+    assert g.go(inside, 2).result() == [(3, 1), (4, 0)]
+    task = g.go(inside, 0)
+    with pytest.raises(ZeroDivisionError):
+        g.wait()
+    assert task.cancelled()
+    assert {type(error) for error in g.errors} == {ZeroDivisionError}
+
+
 def test_map_takes_items_as_fast_as_the_limit_lets_it(gate):
     taken = []
 

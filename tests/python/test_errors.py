@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 from conftest import until
-from cwaitgroup import Cancelled, ErrGroup, WaitGroup
+from cwaitgroup import Cancelled, Context, ErrGroup, WaitGroup
 
 
 class Boom(Exception):
@@ -187,6 +187,41 @@ def test_another_contexts_cancelled_in_the_body_wins():
     with pytest.raises(Cancelled), ErrGroup() as g:
         other.go(len, "x")
     assert g.context.cancelled()
+
+
+def test_cancelled_from_what_ended_with_us_gives_way_to_the_first_error():
+    with pytest.raises(Boom), ErrGroup() as outer:
+        outer.go(raise_, Boom())
+        with ErrGroup(context=outer.context) as inner:
+            inner.go(inner.context.wait)
+    with pytest.raises(Boom), ErrGroup() as outer:
+        outer.go(raise_, Boom())
+        with Context(outer.context) as ctx:
+            ctx.wait()
+            ctx.check()
+
+
+def test_cancelled_from_what_ended_before_us_wins():
+    with pytest.raises(Cancelled, match="its own reason"), ErrGroup() as outer:
+        task = outer.go(lambda: (outer.context.wait(), raise_(Boom())))
+        until(task.running)
+        with ErrGroup(context=outer.context) as inner:
+            inner.cancel("its own reason")
+
+
+@pytest.mark.parametrize("errors", ["first", "all"])
+def test_an_error_from_wait_in_the_block_is_told_of_the_others_once(errors):
+    both = threading.Barrier(2)
+
+    def fail():
+        both.wait()
+        raise Boom
+
+    with pytest.raises((Boom, ExceptionGroup)) as caught, ErrGroup(errors=errors) as g:
+        g.go(fail)
+        g.go(fail)
+        g.wait()
+    assert len(getattr(caught.value, "__notes__", [])) == (errors == "first")
 
 
 def test_a_group_dropped_after_its_error_leaves_no_cycle():

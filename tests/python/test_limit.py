@@ -85,6 +85,12 @@ def test_a_limit_below_one_is_refused(limit):
     assert g.limit == 3
 
 
+@pytest.mark.parametrize("limit", [2.0, "2", []])
+def test_a_limit_of_another_type_is_refused(limit):
+    with pytest.raises(TypeError, match="limit must be an int"):
+        ErrGroup(limit)
+
+
 def test_limit_is_shown():
     assert ErrGroup().limit is None
     assert ErrGroup(None).limit is None

@@ -97,6 +97,16 @@ def test_exceptions_can_be_pickled():
     assert kind.__module__ == "cwaitgroup"
 
 
+def test_raised_cancellations_can_be_pickled():
+    """They know their Context, which cannot."""
+    with pytest.raises(cwaitgroup.DeadlineExceeded) as caught:
+        Context(timeout=0).check()
+    caught.value.add_note("note")
+    for copied in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
+        assert type(copied) is cwaitgroup.DeadlineExceeded and copied.args == caught.value.args
+        assert copied.__notes__ == ["note"]
+
+
 def test_subclassing_is_refused():
     for cls in (WaitGroup, ErrGroup, Task, Context):
         with pytest.raises(TypeError, match="not an acceptable base type"):

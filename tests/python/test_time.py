@@ -10,7 +10,7 @@ import pytest
 from conftest import until
 from cwaitgroup import Context, DeadlineExceeded, ErrGroup, WaitGroup
 
-BAD_VALUES = [-1, -0.001, math.nan, -math.inf]
+BAD_VALUES = [-1, -0.001, math.nan, -math.inf, pytest.param(-(10**400), id="huge")]
 BAD_TYPES = ["1", [], object()]
 
 
@@ -67,7 +67,7 @@ def test_a_wait_takes_its_time():
     assert time.monotonic() - start >= 0.1
 
 
-@pytest.mark.parametrize("timeout", [None, math.inf, 1e300, 10**30, 2**63])
+@pytest.mark.parametrize("timeout", [None, math.inf, 1e300, 10**30, pytest.param(10**400, id="huge"), 2**63])
 def test_for_ever(timeout):
     wg = WaitGroup(1)
     threading.Timer(0.02, wg.done).start()
