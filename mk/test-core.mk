@@ -46,11 +46,13 @@ verify-core-asan: | system-verify-core ## the same under AddressSanitizer and Un
 	$(call CORE_INSTRUMENTED,asan) CC=gcc CFLAGS='$(CORE_ASAN) -O1' LDFLAGS='$(CORE_ASAN)'
 
 # It runs one thread at a time, some twenty times slower.
+CORE_VALGRIND := valgrind --quiet --fair-sched=yes --suppressions=tests/core/valgrind.supp --error-exitcode=99 \
+    --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
+
 verify-core-valgrind: export WG_TEST_VALGRIND := 1
 verify-core-valgrind: export WG_TEST_EFFORT := 0.05
 verify-core-valgrind: | system-verify-core ## the same under valgrind's memcheck, with less repetition
-	$(call CORE_INSTRUMENTED,valgrind) CORE_RUN_FLAGS='--under "valgrind --quiet --fair-sched=yes --error-exitcode=99 \
-	    --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"'
+	$(call CORE_INSTRUMENTED,valgrind) CORE_RUN_FLAGS='--under "$(CORE_VALGRIND)"'
 
 verify-core-portable: ## the same with the ways of sleeping and signalling for other systems
 	+$(MAKE) --no-print-directory test-core PARK=pthread SIGNAL=pipe CORE_REPORT=build/reports/core-portable.xml

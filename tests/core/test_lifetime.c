@@ -121,8 +121,14 @@ static void an_error_group_given_up_with_tasks_running_lives_until_they_end(void
     for (int i = 0; i < effort(100); i++) {
         wg_errgroup *g;
         assert_status(wg_errgroup_new(&g, NULL), WG_OK);
-        for (int j = 0; j < 5; j++)
-            assert_status(wg_errgroup_go(g, nap_and_fail, resource(), give_up, NULL), WG_OK);
+        for (int j = 0; j < 5; j++) {
+            void *mine = resource();
+            wg_status status = wg_errgroup_go(g, nap_and_fail, mine, give_up, NULL);
+            if (status != WG_OK) { /* one has failed already */
+                assert_status(status, WG_CANCELLED);
+                give_up(mine);
+            }
+        }
         wg_errgroup_release(g);
     }
     EVENTUALLY(atomic_load(&live) == 0);
