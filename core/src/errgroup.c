@@ -517,7 +517,7 @@ static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *gra
     wg_status status = WG_OK;
     if (wg_context_status(g->context) == WG_OK) {
         status = wg_wait_zero(&g->tasks, until, g->context);
-        if (status == WG_OK || wg_context_status(g->context) == WG_OK)
+        if (status == WG_OK || status == WG_INTERRUPTED || wg_context_status(g->context) == WG_OK)
             return status;
     }
     int64_t grace_end = end_of_grace(g);
@@ -584,12 +584,13 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
     wg_errgroup_counts counts = {0, 0, 0};
     if (!g)
         return counts;
-    /* Read in this order, so that no difference is negative but by the race of the two last. */
-    uint64_t ended = wg_load_acquire64(&g->ended);
-    uint64_t started = wg_load_acquire64(&g->started);
+    /* Three loads of three moments: no difference may be taken for granted. */
+    uint64_t ended = wg_load_relaxed64(&g->ended);
+    uint64_t started = wg_load_relaxed64(&g->started);
     uint64_t unfinished = (uint64_t)wg_count(&g->tasks);
+    uint64_t running = started > ended ? started - ended : 0;
     counts.completed = (unsigned long)ended;
-    counts.running = (unsigned long)(started - ended);
-    counts.pending = unfinished > started - ended ? (unsigned long)(unfinished - (started - ended)) : 0;
+    counts.running = (unsigned long)running;
+    counts.pending = unfinished > running ? (unsigned long)(unfinished - running) : 0;
     return counts;
 }
