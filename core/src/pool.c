@@ -52,6 +52,7 @@ struct wg_worker {
     bool looking;  /* it is the one whom pool->looking means */
     bool urged;    /* it has seen that tasks are blocked, and takes work whatever the number of cores */
     bool asleep;   /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
+    unsigned blocked; /* how deep it is in waits of ours, which may call observers that wait; only by the worker itself */
     uint32_t epoch; /* the process it was counted in */
     int32_t clock;  /* see wg_cpu_time */
     int64_t cpu;    /* its CPU time at the last tick */
@@ -622,7 +623,7 @@ void wg_pool_work(wg_pool *pool) {
 
 void wg_pool_block(void) {
     struct wg_worker *me = wg_self()->worker;
-    if (!me)
+    if (!me || me->blocked++ > 0)
         return;
     wg_lock_take(&me->pool->lock);
     recount(me->pool, me);
@@ -639,7 +640,7 @@ void wg_pool_block(void) {
 
 void wg_pool_unblock(void) {
     struct wg_worker *me = wg_self()->worker;
-    if (!me)
+    if (!me || --me->blocked > 0)
         return;
     wg_lock_take(&me->pool->lock);
     me->pool->computing++;
