@@ -10,7 +10,7 @@
 #include "os.h"
 
 static int64_t nanoseconds(clockid_t clock) {
-    struct timespec t;
+    struct timespec t = {0, 0}; /* of a clock that is gone: no time */
     clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * WG_SECOND + t.tv_nsec;
 }
