@@ -217,14 +217,14 @@ static int execute(PyObject *module) {
 }
 
 /* The objects of the state, for traverse and clear. */
+/* clang-format off */
 #define EACH_OBJECT(st, DO)                                                                                            \
-    DO(st->waitgroup_type)                                                                                             \
-    DO(st->errgroup_type)                                                                                              \
-    DO(st->group_type) DO(st->task_type) DO(st->context_type) DO(st->callback_type) DO(st->completed_type)             \
-        DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error) DO(st->negative_error)                      \
-            DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)                          \
-                DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute) DO(st->func_attribute)     \
-                    DO(st->call_attribute)
+    DO(st->waitgroup_type) DO(st->errgroup_type) DO(st->group_type) DO(st->task_type) DO(st->context_type)             \
+    DO(st->callback_type) DO(st->completed_type) DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error)    \
+    DO(st->negative_error) DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)           \
+    DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute) DO(st->func_attribute)                 \
+    DO(st->call_attribute)
+/* clang-format on */
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {
     state *st = state_of_module(module);
