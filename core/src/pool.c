@@ -374,6 +374,22 @@ static bool take_back(wg_pool *pool, struct wg_lane *lane, unsigned long ticket)
     return taken_back;
 }
 
+/* With the lock held: has another thread found the lane unlisted, and is it about to list it? */
+static bool being_listed(struct wg_lane *lane) {
+    wg_lock_take(&lane->lock);
+    bool listed = lane->listed;
+    wg_lock_give(&lane->lock);
+    return listed && !lane->next;
+}
+
+/* With the lock held; it is let go meanwhile. */
+static void wait_a_little(wg_pool *pool) {
+    wg_a32 word = 0;
+    wg_lock_give(&pool->lock);
+    wg_park(&word, 0, wg_after(SHORTEST_TICK), false);
+    wg_lock_take(&pool->lock);
+}
+
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
     unsigned long ticket;
     bool must_list = let_in(lane, work, &ticket);
@@ -389,6 +405,9 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *wo
         move_in(pool, lane);
         ring_insert(pool, lane);
     }
+    /* Before the lane is in the ring nobody starts a thread for it, so none could be certain. */
+    while (!must_list && !certain(pool) && being_listed(lane))
+        wait_a_little(pool);
     struct order order = appoint(pool);
     if (order.what == NOTHING && !certain(pool) && pool->ring)
         order = new_worker(pool);
@@ -546,7 +565,7 @@ static struct wg_work *next_work(wg_pool *pool, struct wg_worker *me) {
             spin(pool, me);
             spun = true;
         } else {
-            if (!idle(pool, me))
+            if (!idle(pool, me) && !pool->ring)
                 return NULL;
             spun = cores_of(pool) == 1;
         }
