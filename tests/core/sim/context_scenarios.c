@@ -307,7 +307,7 @@ static void timer_keeps_all(void) {
 /* A deadline is refused if there is no thread to keep it, or it is kept. */
 static void no_thread_for_the_deadline(void) {
     wg_observer observer;
-    sim_let_threads_fail();
+    sim_threads_start(SIM_PERHAPS);
     SIM_EQUAL(wg_add(&pending, 1), WG_OK);
     wg_status status = wg_context_new(&ctx, NULL, wg_after(WG_SECOND));
     if (status == WG_NO_THREADS)

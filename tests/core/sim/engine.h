@@ -81,7 +81,8 @@ struct engine {
     unsigned thread_count;
     struct sim_thread *current;
     int64_t now, cpu_rate; /* of each two nanoseconds, how many times that one core works */
-    bool threads_fail, needed_time;
+    enum sim_starts starts;
+    bool needed_time;
     unsigned signals[64], signal_count; /* 0 closed, 1 open, 2 readable */
     struct trace trace[TRACE]; /* the last steps */
     unsigned traced;
@@ -95,6 +96,8 @@ struct sim_thread *thread_new(const char *name, void (*fn)(void *arg), void *arg
 void step(const char *what, const void *address, void *where, bool pause);
 /* The running thread has left RUNNABLE; returns when it is back. */
 void block(void);
+/* A PARKED thread returns from its sleep with `parked`, when its turn comes. */
+void wake(struct sim_thread *t, wg_parked parked);
 unsigned choose(unsigned n, bool costs);
 uint64_t random_below(uint64_t n);
 void trace_value(uint64_t value);

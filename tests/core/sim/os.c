@@ -40,11 +40,8 @@ static void unpark(const wg_a32 *word, bool all) {
         sleepers[0] = sleepers[sim_pick(n)];
         n = 1;
     }
-    for (unsigned i = 0; i < n; i++) {
-        sleepers[i]->state = RUNNABLE;
-        sleepers[i]->parked = WG_PARK_WOKEN;
-        sleepers[i]->impatient = sleepers[i]->nervous = false;
-    }
+    for (unsigned i = 0; i < n; i++)
+        wake(sleepers[i], WG_PARK_WOKEN);
 }
 
 void wg_unpark_one(const wg_a32 *word) {
@@ -68,7 +65,7 @@ void wg_pause(void) { step("pause", NULL, __builtin_return_address(0), true); }
 struct wg_self *wg_self(void) { return &engine->current->self; }
 
 bool wg_start_thread(void (*fn)(void *arg), void *arg) {
-    if (engine->threads_fail && sim_pick(2) == 1)
+    if (engine->starts == SIM_NEVER || (engine->starts == SIM_PERHAPS && sim_pick(2) == 1))
         return false;
     sim_go(LIBRARY, fn, arg);
     return true;

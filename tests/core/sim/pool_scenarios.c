@@ -191,13 +191,39 @@ static void submit_and_wait(void *unused) {
 
 static void threads_fail(void) {
     pool = new_pool(sim_pick(2) + 1, 1);
-    sim_let_threads_fail();
+    sim_threads_start(SIM_PERHAPS);
     struct sim_thread *a = sim_go("submit", submit_and_wait, NULL), *b = sim_go("submit", submit_and_wait, NULL);
     submit_and_wait(NULL);
     sim_join(a);
     sim_join(b);
     SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
     SIM_EQUAL(wg_load_relaxed32(&ran), wg_load_relaxed32(&accepted));
+    SIM_EQUAL(wg_load_relaxed32(&destroyed), wg_load_relaxed32(&accepted));
+    wg_pool_release(pool);
+}
+
+/* If no thread can be had at all, every task is refused: one accepted would never run. */
+static void threads_never_start(void) {
+    pool = new_pool(1, 0);
+    sim_threads_start(SIM_NEVER);
+    struct sim_thread *a = sim_go("submit", submit_and_wait, NULL), *b = sim_go("submit", submit_and_wait, NULL);
+    sim_join(a);
+    sim_join(b);
+    SIM_EQUAL(wg_load_relaxed32(&accepted), 0);
+    SIM_EQUAL(wg_pool_workers(pool), 0);
+    wg_pool_release(pool);
+}
+
+/* The last worker leaves, and no new one can be started, just when somebody who waits already had his task accepted. */
+static void threads_fail_after_expiry(void) {
+    pool = new_pool(sim_pick(2) + 1, 1);
+    sim_threads_start(SIM_PERHAPS);
+    submit_and_wait(NULL);
+    struct sim_thread *a = sim_go("submit", submit_if_possible, NULL), *b = sim_go("submit", submit_if_possible, NULL);
+    submit_and_wait(NULL);
+    sim_join(a);
+    sim_join(b);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
     SIM_EQUAL(wg_load_relaxed32(&destroyed), wg_load_relaxed32(&accepted));
     wg_pool_release(pool);
 }
@@ -274,6 +300,8 @@ const struct sim_scenario pool_scenarios[] = {
     {"chain_of_wakes", chain_of_wakes, .cores = 1, .exhaustive = 1, .spurious = false},
     {"stop_against_submit", stop_against_submit, .cores = 1, .exhaustive = 1, .spurious = false},
     {"threads_fail", threads_fail, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"threads_never_start", threads_never_start, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"threads_fail_after_expiry", threads_fail_after_expiry, .cores = 1, .exhaustive = 0, .spurious = false},
     {"hosted_workers", hosted_workers, .cores = 1, .exhaustive = 1, .spurious = false},
     {0},
 };

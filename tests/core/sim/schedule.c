@@ -53,7 +53,8 @@ void schedule_begin(void) {
     engine->depth = engine->preemptions = 0;
     engine->now = 1000 * WG_SECOND;
     engine->cpu_rate = 0;
-    engine->threads_fail = engine->needed_time = false;
+    engine->starts = SIM_ALWAYS;
+    engine->needed_time = false;
     engine->signal_count = 0;
     engine->failed = false;
     engine->traced = 0;
@@ -155,7 +156,7 @@ bool sim_asleep(const struct sim_thread *thread) { return thread->state == PARKE
 
 void sim_yield(void) { step("yield", NULL, __builtin_return_address(0), false); }
 
-void sim_let_threads_fail(void) { engine->threads_fail = true; }
+void sim_threads_start(enum sim_starts starts) { engine->starts = starts; }
 
 /* Who is next. */
 
@@ -260,7 +261,7 @@ static struct option next_in_search(bool may_stay, bool pause) {
     return options[chosen];
 }
 
-static void wake(struct sim_thread *t, wg_parked parked) {
+void wake(struct sim_thread *t, wg_parked parked) {
     t->state = RUNNABLE;
     t->parked = parked;
     t->nervous = t->impatient = false;

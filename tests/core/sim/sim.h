@@ -35,8 +35,9 @@ void sim_yield(void);
 /* One of 0..n-1, chosen as the schedule is. */
 unsigned sim_pick(unsigned n);
 
-/* From now on the library's threads start or do not, as the schedule chooses. */
-void sim_let_threads_fail(void);
+/* From now on the library's threads start or do not, as the schedule chooses, or never start. */
+enum sim_starts { SIM_ALWAYS, SIM_PERHAPS, SIM_NEVER };
+void sim_threads_start(enum sim_starts starts);
 
 /* Wait until all threads that the library started have ended; time passes only if nothing else can happen. */
 void sim_join_library(void);
