@@ -1,6 +1,7 @@
 # The Lua module, in build/lua as it would be installed: waitgroup/*.lua and waitgroup/core.so.
 # WG_API: the core is part of the module and keeps its names inside.
-LUA_CFLAGS := -DWG_API= $(shell pkg-config --cflags lua5.4 2>/dev/null)
+# Asked when it is needed: set-up may install pkg-config and Lua first.
+LUA_CFLAGS = -DWG_API= $(shell pkg-config --cflags lua5.4 2>/dev/null)
 LUA_LMOD ?= $(PREFIX)/share/lua/5.4
 LUA_CMOD ?= $(PREFIX)/lib/lua/5.4
 LUA_BUILD ?= build/lua
@@ -35,7 +36,7 @@ install-lua: lua ## install the Lua module (PREFIX=, DESTDIR=, LUA_LMOD=, LUA_CM
 	install -m 755 $(LUA_BUILD)/waitgroup/core.so "$(DESTDIR)$(LUA_CMOD)/waitgroup"
 
 # A C program that embeds the module: linked in, and loaded.
-LUA_LIBS := $(shell pkg-config --libs lua5.4 2>/dev/null)
+LUA_LIBS = $(shell pkg-config --libs lua5.4 2>/dev/null)
 
 $(LUA_BUILD).o/host-linked: tests/lua/host.c $(LUA_OBJECTS)
 	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread -DLINKED -Ibindings/lua $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LUA_LIBS) -ldl
