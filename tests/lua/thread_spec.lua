@@ -150,33 +150,34 @@ describe("a task on a thread", function()
   end)
 
   it("sees that it is cancelled", function()
-    local g = waitgroup.errgroup()
-    local task = g:thread(function()
-      local w = require "waitgroup"
-      local n, context = 0, w.current_context()
+    local g, started = waitgroup.errgroup(), waitgroup.new(1)
+    local task = g:thread(function(wg)
+      local n, context = 0, require("waitgroup").current_context()
+      wg:done()
       while not context:cancelled() do
         n = n + 1
       end
       return n, context:err()
-    end)
-    waitgroup.sleep(0.01)
+    end, started)
+    assert.is_true(started:wait(20))
     g:cancel { "because" }
-    assert.is_true(g:wait(20) == nil)
+    assert.is_nil(g:wait(20))
     local ok, n, why, cause = task:result()
     assert.is_true(ok)
-    assert.is_true(n > 0)
+    assert.equal("integer", math.type(n))
     assert.equal("cancelled", why)
     assert.same({ "because" }, cause)
   end)
 
   it("is interrupted in a busy loop, if the group says so", function()
-    local g = waitgroup.errgroup { interrupt = 1000 }
-    local task = g:thread(function()
+    local g, started = waitgroup.errgroup { interrupt = 1000 }, waitgroup.new(1)
+    local task = g:thread(function(wg)
+      wg:done()
       while true do
         pcall(function() while true do end end)
       end
-    end)
-    waitgroup.sleep(0.01)
+    end, started)
+    assert.is_true(started:wait(20))
     g:cancel()
     assert.is_true(g:wait(20))
     assert.is_true(task:cancelled())
