@@ -7,11 +7,10 @@
  * next itself, looking or not.
  *
  * The invariant that keeps tasks from being stranded: whenever the lock is free and a lane is in the ring, somebody is
- * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again:
- * those that sleep already are stirred.
- * A submit is accepted only if a worker is there or on its way for certain, or the thread it started itself is.
- * Every place that puts a lane into the ring or ends a looking upholds it by appoint(). Work that comes into a lane that
- * is listed already needs no more than the lane's lock.
+ * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again;
+ * those that sleep already are stirred. A submit is accepted only if a worker is there or on its way for certain, or the
+ * thread it started itself is. Every place that puts a lane into the ring or ends a looking upholds it by appoint().
+ * Work that comes into a lane that is listed already needs no more than the lane's lock.
  *
  * While as many workers compute as there are cores, a looking worker does not take work but *watches*: it sleeps in
  * ticks and compares the CPU time that the workers have used with what the cores could have given. If they used less
@@ -52,7 +51,7 @@ struct wg_worker {
     bool looking;  /* it is the one whom pool->looking means */
     bool urged;    /* it has seen that tasks are blocked, and takes work whatever the number of cores */
     bool asleep;   /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
-    unsigned blocked; /* how deep it is in waits of ours, which may call observers that wait; only by the worker itself */
+    unsigned blocked; /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
     uint32_t epoch; /* the process it was counted in */
     int32_t clock;  /* see wg_cpu_time */
     int64_t cpu;    /* its CPU time at the last tick */

@@ -47,7 +47,8 @@ WG_API void wg_context_release(wg_context *ctx);
 WG_API wg_status wg_context_cancel(wg_context *ctx, wg_error *cause);
 
 /* WG_OK while it lives, else WG_CANCELLED or WG_DEADLINE_EXCEEDED; WG_OK of NULL. One load: cheap enough for an inner
- * loop. */
+ * loop. In the child of a fork there is no thread to end a context at a deadline set before: a wait on it does, and so
+ * does the next context with a deadline of its own, whose thread keeps them all. */
 WG_API wg_status wg_context_status(const wg_context *ctx);
 
 /* The cause it ended with, borrowed for as long as the caller refers to `ctx`; NULL if there was none or it lives. */

@@ -75,8 +75,8 @@ WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, vo
  *   WG_CANCELLED          cancelled with a cause, or by the parent; *first is the cause
  *   WG_DEADLINE_EXCEEDED  its deadline or the parent's passed; *first is the cause, if any
  * Not an outcome: WG_TIMEOUT (also when until->context ends), WG_INTERRUPTED; WG_DEADLOCK: called from a task of this
- * group; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome with wg_errgroup_counts().running
- * not zero means that the grace period ended first; those tasks' memory stays valid until they end.
+ * group; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome while wg_count of
+ * wg_errgroup_tasks is not zero means that the grace period ended first; those tasks' memory stays valid until they end.
  * A wait without deadline, context, grace and interruptible may itself run tasks of the group that have not started, if
  * the pool lets callers help; the pool of the process does. */
 WG_API wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **first);
@@ -112,7 +112,9 @@ WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
 
 /* A task of the caller's own making, such as a coroutine: it counts as a running task from wg_errgroup_enter to
  * wg_errgroup_leave. Enter returns as wg_errgroup_try_go does, without needing a thread. Leave takes the reference to
- * `error` (or NULL), with which the task ends; without memory, an error other than the first is not listed. */
+ * `error` (or NULL), with which the task ends; without memory, an error other than the first is not listed. A leave
+ * without its enter would end another task too early, or take the count below zero: it is not noticed. Of a NULL group,
+ * leave only gives up `error`. */
 WG_API wg_status wg_errgroup_enter(wg_errgroup *g);
 WG_API void wg_errgroup_leave(wg_errgroup *g, wg_error *error);
 

@@ -21,11 +21,12 @@ typedef struct wg_pool wg_pool;
 
 /* How the threads of a pool are hosted. All functions are called without any lock of the library. */
 typedef struct wg_pool_host {
-    /* Start a thread that calls wg_pool_work(pool) once; false if none can be had. Called from any thread that
-     * submits, waits or works. The pool lives until wg_pool_work returns. NULL: the library starts its own. */
+    /* Start a thread that calls wg_pool_work(pool) once; false if none can be had. Called from any thread that submits or
+     * works, and from any that waits for whatever, to try again for a thread that could not be had. The pool lives until
+     * wg_pool_work returns. NULL: the library starts its own. */
     bool (*start)(void *data, wg_pool *pool);
-    /* Called by a worker just before it sleeps for want of work, and just after: where a binding lets go of its
-     * interpreter and takes it again. Either may be NULL. */
+    /* Called by a worker before it sleeps for want of work or of a core, and before it works again or leaves; it may sleep
+     * several times between the two. Where a binding lets go of its interpreter and takes it again. Either may be NULL. */
     void (*before_sleep)(void *data);
     void (*after_sleep)(void *data);
     void *data;

@@ -1,7 +1,7 @@
 /* status.h - what a call says of itself, and the version of the library.
  *
  * Every call that can fail returns a wg_status. A call that did not return WG_OK has changed nothing, unless its
- * contract says otherwise. No call sets errno, prints or aborts. */
+ * contract says otherwise. No call prints or aborts, and none reports anything by errno, which it may change. */
 #ifndef WAITGROUP_STATUS_H
 #define WAITGROUP_STATUS_H
 
