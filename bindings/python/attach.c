@@ -1,9 +1,9 @@
 /* attach.c - letting go of the interpreter, and taking it again. */
 #include "binding.h"
 
-/* A signal that comes in the few instructions between the look for signals and the sleep wakes nobody, and one that
- * another thread received interrupts nobody; so the main thread, which alone runs handlers, looks this often. */
-#define LOOK_FOR_SIGNALS (WG_SECOND / 4)
+/* A signal that comes in the few instructions before the sleep wakes nobody, and one that another thread received
+ * interrupts nobody; so the main thread, which alone runs handlers, looks for signals this often. */
+#define LOOK_FOR_SIGNALS (WG_SECOND / 2)
 
 static _Thread_local thread_self self;
 
@@ -72,8 +72,6 @@ int block(state *st, wg_status (*call)(void *arg, const wg_until *until), void *
         until.deadline = deadline;
         bool slice = false;
         if (slices) {
-            if (PyErr_CheckSignals() < 0)
-                return RAISED;
             int64_t look = wg_after(LOOK_FOR_SIGNALS);
             slice = deadline == WG_FOREVER || look < deadline;
             if (slice)
