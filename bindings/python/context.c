@@ -200,10 +200,14 @@ static PyObject *context_repr(Context *self) {
     if (!cause)
         return NULL;
     const char *what = status == WG_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled";
-    if (cause == Py_None)
-        repr = PyUnicode_FromFormat("<cwaitgroup.Context %s>", what);
-    else
-        repr = PyUnicode_FromFormat("<cwaitgroup.Context %s cause=%R>", what, cause);
+    int inside = Py_ReprEnter((PyObject *)self); /* of a cause that refers to its context */
+    if (inside > 0) {
+        repr = PyUnicode_FromFormat("<cwaitgroup.Context %s ...>", what);
+    } else if (inside == 0) {
+        repr = cause == Py_None ? PyUnicode_FromFormat("<cwaitgroup.Context %s>", what)
+                                : PyUnicode_FromFormat("<cwaitgroup.Context %s cause=%R>", what, cause);
+        Py_ReprLeave((PyObject *)self);
+    }
     Py_DECREF(cause);
     return repr;
 }

@@ -315,6 +315,9 @@ static void errgroup_dealloc(ErrGroup *self) {
 }
 
 static PyObject *errgroup_repr(ErrGroup *self) {
+    int inside = Py_ReprEnter((PyObject *)self); /* of an error that refers to its group */
+    if (inside)
+        return inside > 0 ? PyUnicode_FromString("<cwaitgroup.ErrGroup ...>") : NULL;
     Group *group = self->group;
     wg_errgroup_counts counts = wg_errgroup_get_counts(group->core);
     int limit = wg_errgroup_limit(group->core);
@@ -332,6 +335,7 @@ static PyObject *errgroup_repr(ErrGroup *self) {
                                     group->name ? " " : "", group->name, "", counts.pending, counts.running,
                                     counts.completed, limited, end);
     Py_XDECREF(end);
+    Py_ReprLeave((PyObject *)self);
     return repr;
 }
 
@@ -871,7 +875,8 @@ PyDoc_STRVAR(errgroup_map_doc, "map($self, fn, /, *iterables)\n"
                                "[32, 9]\n"
                                "\n"
                                "Raises the group's first error, Cancelled if the group is cancelled, and what go()\n"
-                               "raises; if an iterable raises, that cancels the group.");
+                               "raises; if an iterable raises, that cancels the group. In a task of the group, where\n"
+                               "the outcome is not known yet, an error raises Cancelled, whose cause it is.");
 
 PyDoc_STRVAR(errgroup_wait_doc, "wait($self, /, timeout=None)\n"
                                 "--\n"

@@ -261,6 +261,12 @@ def test_repr():
     assert repr(Context(timeout=0)) == "<cwaitgroup.Context deadline exceeded>"
 
 
+def test_repr_of_a_cause_that_shows_its_context():
+    ctx = Context()
+    ctx.cancel(KeyError(ctx))
+    assert repr(ctx) == "<cwaitgroup.Context cancelled cause=KeyError(<cwaitgroup.Context cancelled ...>)>"
+
+
 @pytest.mark.parametrize("parent", [1, "x", ErrGroup])
 def test_a_parent_is_a_context(parent):
     with pytest.raises(TypeError, match="parent must be a Context or None"):

@@ -337,6 +337,18 @@ def test_repr():
     assert g.name == "fetch" and ErrGroup().name is None
 
 
+def test_repr_of_an_error_that_shows_its_group():
+    g = ErrGroup()
+
+    def fail():
+        raise Boom(g)
+
+    g.go(fail)
+    with pytest.raises(Boom):
+        g.wait()
+    assert "error=Boom(<cwaitgroup.ErrGroup ...>)" in repr(g)
+
+
 def test_waits_of_many_threads_give_the_same_outcome():
     g = ErrGroup()
     outcomes = []

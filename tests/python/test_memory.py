@@ -139,6 +139,17 @@ def test_long_chains_are_freed_without_recursion(run, link):
     )
 
 
+def test_cycles_through_callbacks_alone_are_collected():
+    """A method in C refers to its object, and cannot be cleared."""
+    parent = Context()
+    child = Context(parent)
+    parent.add_callback(child.cancel)
+    alive = [weakref.ref(parent), weakref.ref(child)]
+    del parent, child
+    gc.collect()
+    assert [ref() for ref in alive] == [None, None]
+
+
 def test_cycles_through_causes_are_collected():
     error = Boom()
     error.context = Context()
