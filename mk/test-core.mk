@@ -35,6 +35,7 @@ CORE_INSTRUMENTED = +$(MAKE) --no-print-directory test-core-instrumented CORE_DI
     CORE_REPORT=build/reports/core-$(1).xml
 CORE_ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
+verify-core-tsan verify-core-asan: export WG_TEST_EFFORT := 5
 verify-core-tsan: export TSAN_OPTIONS := halt_on_error=1
 verify-core-tsan: | system-verify-core ## the C core's tests under ThreadSanitizer, of gcc and of clang
 	$(call CORE_INSTRUMENTED,tsan-gcc) CC=gcc CFLAGS='-fsanitize=thread -O1' LDFLAGS=-fsanitize=thread
@@ -42,7 +43,7 @@ verify-core-tsan: | system-verify-core ## the C core's tests under ThreadSanitiz
 
 verify-core-asan: export ASAN_OPTIONS := detect_stack_use_after_return=1
 verify-core-asan: export UBSAN_OPTIONS := print_stacktrace=1
-verify-core-asan: | system-verify-core ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
+verify-core-asan: | system-verify-core ## the C core's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call CORE_INSTRUMENTED,asan) CC=gcc CFLAGS='$(CORE_ASAN) -O1' LDFLAGS='$(CORE_ASAN)'
 
 # It runs one thread at a time, some twenty times slower.
@@ -51,8 +52,8 @@ CORE_VALGRIND := valgrind --quiet --fair-sched=yes --suppressions=tests/core/val
 
 verify-core-valgrind: export WG_TEST_VALGRIND := 1
 verify-core-valgrind: export WG_TEST_EFFORT := 0.05
-verify-core-valgrind: | system-verify-core ## the same under valgrind's memcheck, with less repetition
+verify-core-valgrind: | system-verify-core ## the C core's tests under valgrind's memcheck, with less repetition
 	$(call CORE_INSTRUMENTED,valgrind) CORE_RUN_FLAGS='--under "$(CORE_VALGRIND)"'
 
-verify-core-portable: ## the same with the ways of sleeping and signalling for other systems
+verify-core-portable: ## the C core's tests, sleeping by pthread and signalling by pipe
 	+$(MAKE) --no-print-directory test-core PARK=pthread SIGNAL=pipe CORE_REPORT=build/reports/core-portable.xml

@@ -75,14 +75,8 @@ int effort(int n) {
     return f * n < 1 ? 1 : (int)(f * n);
 }
 
-static void *run_thread(void *arg) {
-    struct thread *t = arg;
-    return t->fn(t->arg);
-}
-
 void thread_start(struct thread *t, void *(*fn)(void *arg), void *arg) {
-    *t = (struct thread){.fn = fn, .arg = arg};
-    REQUIRE(pthread_create(&t->id, NULL, run_thread, t) == 0);
+    REQUIRE(pthread_create(&t->id, NULL, fn, arg) == 0);
 }
 
 void thread_join(struct thread *t) { REQUIRE(pthread_join(t->id, NULL) == 0); }

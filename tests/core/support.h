@@ -59,11 +59,10 @@ int effort(int n);
 /* A thread of the test's own. */
 struct thread {
     pthread_t id;
-    void *(*fn)(void *arg);
-    void *arg;
 };
 void thread_start(struct thread *t, void *(*fn)(void *arg), void *arg);
 void thread_join(struct thread *t);
+
 /* Wait until `n` threads sleep on `subject`, a wait group or a context. A wg_errgroup_go that waits for room sleeps on
  * the group's context too. */
 void let_sleep_on(const void *subject, int n);
