@@ -10,5 +10,5 @@ bench: $(PY_READY_BENCH) ## measure beside the peers; writes docs/benchmarks.{js
 bench-report: $(PY_READY_BENCH) ## write the report of the benchmarks measured last
 	$(PYTHON) bench/report.py $(BENCH_SETS)
 
-bench-examples: examples ## the checksum example beside xargs and a ThreadPoolExecutor
+bench-examples: examples | system-bench-examples ## the checksum example beside xargs and a ThreadPoolExecutor
 	$(PYTHON) bench/checksum.py
