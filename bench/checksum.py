@@ -55,7 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         megabytes = make_tree(Path(root))
         threads = 2 * (os.cpu_count() or 1)
-        xargs = f"find {root} -type f -print0 | xargs -0 -n 64 -P {threads}"
+        xargs = f"find {root} -type f -print0 | xargs -0 -n 32 -P {threads}"
         commands = {
             "Python": [sys.executable, f"{TOP}/examples/python/checksum.py", root],
             "Lua": [f"{TOP}/tools/in-tree-lua", f"{TOP}/examples/lua/checksum.lua", root],
