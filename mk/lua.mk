@@ -31,9 +31,10 @@ $(LUA_BUILD)/waitgroup/core.so: $(LUA_OBJECTS)
 	$(CC) -shared -pthread -Wl,-z,nodelete $(LDFLAGS) -o $@ $^ -ldl
 
 install-lua: lua ## install the Lua module (PREFIX=, DESTDIR=, LUA_LMOD=, LUA_CMOD=)
-	install -d "$(DESTDIR)$(LUA_LMOD)" "$(DESTDIR)$(LUA_CMOD)/waitgroup"
+	install -d "$(DESTDIR)$(LUA_LMOD)" "$(DESTDIR)$(LUA_CMOD)/waitgroup" "$(DESTDIR)$(PREFIX)/include"
 	cp -R lua/waitgroup "$(DESTDIR)$(LUA_LMOD)"
 	install -m 755 $(LUA_BUILD)/waitgroup/core.so "$(DESTDIR)$(LUA_CMOD)/waitgroup"
+	install -m 644 bindings/lua/waitgroup_lua.h "$(DESTDIR)$(PREFIX)/include"
 
 # A C program that embeds the module: linked in, and loaded.
 LUA_LIBS = $(shell pkg-config --libs lua5.4 2>/dev/null)

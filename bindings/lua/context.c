@@ -16,6 +16,15 @@ int wgl_push_ended(lua_State *L, const wg_context *ctx) {
 
 static wg_context *check(lua_State *L, int level) { return ((wgl_context *)wgl_check(L, 1, WGL_CONTEXT, level))->ctx; }
 
+wg_context *wgl_opt_context(lua_State *L, int arg, int level) {
+    if (lua_isnoneornil(L, arg))
+        return NULL;
+    wgl_object *object = wgl_test(L, arg);
+    if (!object || object->kind != WGL_CONTEXT)
+        wgl_check(L, arg, WGL_CONTEXT, level); /* raises */
+    return ((wgl_context *)object)->ctx;
+}
+
 static int cancelled(lua_State *L) {
     lua_pushboolean(L, wg_context_status(check(L, 1)) != WG_OK);
     return 1;
@@ -63,7 +72,7 @@ static int pollfd(lua_State *L) {
 
 static int tostring(lua_State *L) {
     wgl_handle *handle = lua_touserdata(L, 1);
-    if (handle->closed) {
+    if (handle->closed || !handle->object) {
         lua_pushliteral(L, "waitgroup.Context (closed)");
         return 1;
     }
@@ -142,16 +151,14 @@ static int cancel(lua_State *L) {
 /* context_wait(ctx, deadline, other) -> status: blocks the thread until it or the other ends. */
 static int wait(lua_State *L) {
     wg_context *ctx = check(L, 2);
-    wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
-    if (!lua_isnoneornil(L, 3))
-        until.context = ((wgl_context *)wgl_check(L, 3, WGL_CONTEXT, 2))->ctx;
+    wg_until until = {.deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
     lua_pushinteger(L, wg_context_wait(ctx, &until));
     return 1;
 }
 
 /* context_ended(ctx) -> nil, word, cause; nothing while it lives. */
 static int ended(lua_State *L) {
-    wg_context *ctx = check(L, 2);
+    wg_context *ctx = wgl_opt_context(L, 1, 2);
     return wg_context_status(ctx) == WG_OK ? 0 : wgl_push_ended(L, ctx);
 }
 

@@ -43,6 +43,8 @@ static const char report_key; /* registry: its function for errors that nobody w
 
 static wgl_coroutine *task_of(lua_State *L) { return lua_touserdata(L, 1); }
 
+static wgl_home *home_of(lua_State *L) { return wgl_home_in(L, lua_touserdata(L, UP_HOME)); }
+
 /* --- making --- */
 
 /* Push a new task, of the function at `fn` and all above it, in the place after the last of the queue. It is not in the
@@ -111,7 +113,7 @@ static int go_on(lua_State *L, wg_status status, bool wait) {
 }
 
 static int go(lua_State *L, bool wait) {
-    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_home *home = home_of(L);
     wgl_handle *g = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
     check_callable(L, 2);
     prepare(L, home, OF_GROUP, 1, 2);
@@ -129,7 +131,7 @@ static int group_try_go(lua_State *L) { return go(L, false); }
 
 /* go_room(g, fn, ...) -> task or status: for the Lua half, when there may be room. */
 static int go_room(lua_State *L) {
-    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_home *home = home_of(L);
     wgl_handle *g = lua_touserdata(L, 1);
     prepare(L, home, OF_GROUP, 1, 2);
     wg_status status = wgl_enter(g);
@@ -145,7 +147,7 @@ static void push_extra(lua_State *L, int self);
 
 /* wg:go(fn, ...): its task has the context of whoever starts it. */
 static int waitgroup_go(lua_State *L) {
-    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_home *home = home_of(L);
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
     check_callable(L, 2);
     prepare(L, home, OF_WAITGROUP, 1, 2);
@@ -163,7 +165,7 @@ static int waitgroup_go(lua_State *L) {
 
 /* spawn(context, fn, ...) -> a task of no group */
 static int spawn(lua_State *L) {
-    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_home *home = home_of(L);
     prepare(L, home, OF_RUN, 0, 2);
     push_extra(L, lua_gettop(L));
     lua_pushvalue(L, 1);
@@ -355,7 +357,7 @@ static void run_one(lua_State *L, wgl_home *home) {
 /* run_ready(): runs what is ready now, not what becomes ready meanwhile, and only so many that timers and other threads
  * get their turn. */
 static int run_ready(lua_State *L) {
-    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_home *home = home_of(L);
     lua_Integer left = home->tail - home->head + 1;
     luaL_checkstack(L, 16, NULL);
     for (left = left < BATCH ? left : BATCH; left > 0 && home->head <= home->tail; left--)
@@ -366,7 +368,7 @@ static int run_ready(lua_State *L) {
 /* wake(task, reason): puts it in the queue. */
 static int wake(lua_State *L) {
     task_of(L)->reason = (int)lua_tointeger(L, 2);
-    enqueue(L, lua_touserdata(L, UP_HOME), 1);
+    enqueue(L, home_of(L), 1);
     return 0;
 }
 
@@ -380,7 +382,7 @@ static int kill(lua_State *L) {
         lua_xmove(task->co, L, 1);
         lua_replace(L, 3);
     }
-    fail(L, lua_touserdata(L, UP_HOME), task, 1);
+    fail(L, home_of(L), task, 1);
     return 0;
 }
 
@@ -388,25 +390,25 @@ static int kill(lua_State *L) {
 
 /* ready() -> whether a task can run */
 static int ready(lua_State *L) {
-    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_home *home = home_of(L);
     lua_pushboolean(L, home->head <= home->tail);
     return 1;
 }
 
 static int alive(lua_State *L) {
-    lua_pushinteger(L, ((wgl_home *)lua_touserdata(L, UP_HOME))->alive);
+    lua_pushinteger(L, home_of(L)->alive);
     return 1;
 }
 
 /* await_all(yes): tell the Lua half when the last task ends. */
 static int await_all(lua_State *L) {
-    ((wgl_home *)lua_touserdata(L, UP_HOME))->awaited = lua_toboolean(L, 1);
+    home_of(L)->awaited = lua_toboolean(L, 1);
     return 0;
 }
 
 /* current_task() -> the running task or nil, and whether this is its coroutine and may yield */
 static int current_task(lua_State *L) {
-    wgl_home *home = lua_touserdata(L, UP_HOME);
+    wgl_home *home = home_of(L);
     if (!home->current)
         return 0;
     lua_pushvalue(home->current_L, home->current_index);
@@ -438,13 +440,13 @@ static void push_context(lua_State *L, wgl_home *home) {
 }
 
 static int current_context(lua_State *L) {
-    push_context(L, lua_touserdata(L, UP_HOME));
+    push_context(L, home_of(L));
     return 1;
 }
 
 /* in_task_of(g) -> whether the running task is one of the group `g` */
 static int in_task_of(lua_State *L) {
-    const wgl_coroutine *task = ((wgl_home *)lua_touserdata(L, UP_HOME))->current;
+    const wgl_coroutine *task = home_of(L)->current;
     lua_pushboolean(L, task && task->kind == OF_GROUP && task->owner->object == wgl_test(L, 1));
     return 1;
 }
@@ -591,7 +593,7 @@ static int set_hooks(lua_State *L) {
 }
 
 static void push_upvalues(lua_State *L, int queue) {
-    lua_pushlightuserdata(L, wgl_home_of(L));
+    wgl_push_home(L);
     lua_pushvalue(L, queue);
     luaL_getmetatable(L, "waitgroup.CoroutineTask");
 }

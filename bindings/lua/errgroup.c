@@ -76,11 +76,11 @@ static int pollfd(lua_State *L) {
 static int tostring(lua_State *L) {
     wgl_handle *handle = lua_touserdata(L, 1);
     wgl_errgroup *g = (wgl_errgroup *)handle->object;
-    const char *space = g->name[0] ? " " : "";
-    if (handle->closed) {
-        lua_pushfstring(L, "waitgroup.ErrGroup%s%s (closed)", space, g->name);
+    if (handle->closed || !g) {
+        lua_pushliteral(L, "waitgroup.ErrGroup (closed)");
         return 1;
     }
+    const char *space = g->name[0] ? " " : "";
     wg_errgroup_counts counts = wg_errgroup_get_counts(g->group);
     wg_status status = wg_context_status(g->context->ctx);
     lua_pushfstring(L, "waitgroup.ErrGroup%s%s (%d running, %d waiting, %d ended%s%s)", space, g->name,

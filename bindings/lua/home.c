@@ -57,11 +57,19 @@ void wgl_home_release(wgl_home *home) {
     free(home);
 }
 
+wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box) {
+    if (!*box)
+        luaL_error(L, "this Lua state is being closed");
+    return *box;
+}
+
+void wgl_push_home(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &home_key); }
+
 wgl_home *wgl_home_of(lua_State *L) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &home_key);
+    wgl_push_home(L);
     wgl_home **box = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    return *box;
+    return wgl_home_in(L, box);
 }
 
 /* Descriptors are per process: after a fork the child makes its own. False if the system gives none. */

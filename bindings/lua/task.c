@@ -198,9 +198,8 @@ static int submit(lua_State *L) {
     if (lua_isnoneornil(L, 2))
         status = wg_errgroup_try_go(task->group->group, wgl_worker_run, task, ended);
     else {
-        wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
-        if (!lua_isnoneornil(L, 3))
-            until.context = ((wgl_context *)wgl_test(L, 3))->ctx;
+        wg_until until = {
+            .deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
         status = wg_errgroup_go(task->group->group, wgl_worker_run, task, ended, &until);
     }
     if (status != WG_OK) {
@@ -216,9 +215,7 @@ static int submit(lua_State *L) {
 /* task_wait(task, deadline, context) -> status: blocks the thread. */
 static int wait(lua_State *L) {
     wgl_task *task = (wgl_task *)wgl_check(L, 1, WGL_TASK, 2);
-    wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
-    if (!lua_isnoneornil(L, 3))
-        until.context = ((wgl_context *)wgl_check(L, 3, WGL_CONTEXT, 2))->ctx;
+    wg_until until = {.deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
     lua_pushinteger(L, task == wgl_worker_task() ? WG_DEADLOCK : wg_wait(&task->done, &until));
     return 1;
 }
@@ -265,6 +262,10 @@ static const char *state_of(wgl_task *task) {
 
 static int tostring(lua_State *L) {
     wgl_task *task = task_of(L);
+    if (!task) {
+        lua_pushliteral(L, "waitgroup.Task (closed)");
+        return 1;
+    }
     lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", task->name, state_of(task));
     return 1;
 }

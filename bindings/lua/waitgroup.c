@@ -40,7 +40,7 @@ static int pollfd(lua_State *L) {
 
 static int tostring(lua_State *L) {
     wgl_handle *handle = lua_touserdata(L, 1);
-    if (handle->closed)
+    if (handle->closed || !handle->object)
         lua_pushliteral(L, "waitgroup.WaitGroup (closed)");
     else
         lua_pushfstring(L, "waitgroup.WaitGroup (count %d)", (int)wg_count(&((wgl_waitgroup *)handle->object)->wg));
@@ -75,9 +75,7 @@ static int new (lua_State *L) {
 /* waitgroup_wait(wg, deadline, context) -> status: blocks the thread. */
 static int wait(lua_State *L) {
     wgl_waitgroup *object = (wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 2);
-    wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
-    if (!lua_isnoneornil(L, 3))
-        until.context = ((wgl_context *)wgl_check(L, 3, WGL_CONTEXT, 2))->ctx;
+    wg_until until = {.deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
     lua_pushinteger(L, wg_wait(&object->wg, &until));
     return 1;
 }

@@ -126,7 +126,10 @@ typedef struct wgl_home {
     wgl_task *tasks;                  /* thread tasks that the state started and that have not ended */
 } wgl_home;
 
+/* The home is in a box, a userdata, so that who comes after its end, in a finalizer, finds it empty: that raises. */
 wgl_home *wgl_home_of(lua_State *L);
+wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box);
+void wgl_push_home(lua_State *L); /* the box */
 wgl_home *wgl_home_retain(wgl_home *home);
 void wgl_home_release(wgl_home *home);
 void wgl_home_wake(wgl_home *home); /* make the descriptor readable that other loops listen on */
@@ -184,6 +187,8 @@ extern const luaL_Reg wgl_errgroup_functions[];
 
 /* A new object around `ctx`, whose reference passes to it; NULL without memory: then the reference is given up. */
 wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent);
+/* The context at argument `arg` that ends a wait, NULL for none. A closed one will do, for it has ended. */
+wg_context *wgl_opt_context(lua_State *L, int arg, int level);
 /* Push the outcome of waiting for `ctx`: nil, "cancelled" or "deadline exceeded", cause. */
 int wgl_push_ended(lua_State *L, const wg_context *ctx);
 /* The words of the two ways to end. */

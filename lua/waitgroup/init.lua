@@ -138,13 +138,13 @@ end
 function waitgroup.sleep(time)
   local deadline = core.deadline(time, 1)
   local context = core.current_context()
-  local ended, why, cause
   if context then
-    ended, why, cause = core.context_ended(context)
+    local _, why, cause = core.context_ended(context)
+    if why then
+      return nil, why, cause
+    end
   end
-  if why then
-    return ended, why, cause
-  elseif deadline == POLL then
+  if deadline == POLL then
     scheduler.yield()
     return true
   elseif scheduler.wait(nil, nil, context, deadline) == scheduler.TIMEOUT then
@@ -157,8 +157,11 @@ end
 function waitgroup.yield()
   scheduler.yield()
   local context = core.current_context()
-  if context and context:cancelled() then
-    return core.context_ended(context)
+  if context then
+    local _, why, cause = core.context_ended(context)
+    if why then
+      return nil, why, cause
+    end
   end
   return true
 end

@@ -128,6 +128,22 @@ describe("closing", function()
   end)
 end)
 
+describe("waits after the context of their task was closed", function()
+  it("end as of one that was cancelled", function()
+    local g, got = waitgroup.errgroup(), {}
+    g:go(function()
+      g:context():close("closed")
+      got[1] = { waitgroup.sleep(60) }
+      got[2] = { waitgroup.new(1):wait(60) }
+      got[3] = { waitgroup.yield() }
+    end)
+    assert.same({ nil, "cancelled", "closed" }, { g:wait(20) })
+    for i = 1, 3 do
+      assert.same({ nil, "cancelled", "closed" }, got[i])
+    end
+  end)
+end)
+
 describe("a handle that is given up", function()
   it("does not end its tasks", function()
     local wg = waitgroup.new(2)

@@ -75,6 +75,30 @@ describe("a process ends promptly with tasks running", function()
   end)
 end)
 
+it("a finalizer that runs after ours cannot do harm", function()
+  assert.equal("status 0\n", process([[
+    late = setmetatable({}, { __gc = function()
+      for _, call in ipairs { "sleep", "yield", "run", "new", "errgroup", "context", "current_context", "root" } do
+        pcall(w[call], print)
+      end
+      for _, object in ipairs { wg, g, ctx, task } do
+        for name, method in pairs(getmetatable(object).__index) do
+          pcall(method, object, print)
+        end
+        tostring(object)
+      end
+      pcall(function() w.new(1):wait(0.01) end)
+      pcall(function() w.new():go(print) end)
+      pcall(function() w.errgroup():thread(function() end) end)
+    end })
+    w = require "waitgroup"
+    wg, g, ctx = w.new(1), w.errgroup(), w.context()
+    task = g:thread(function() require("waitgroup").sleep(60) end)
+    g:go(function() w.sleep(60) end)
+    w.sleep(0.01)
+  ]]))
+end)
+
 describe("errors that nobody waits for", function()
   it("go to the standard error stream, with a traceback", function()
     assert.matches("^waitgroup: .*:2: lost\nstack traceback:\n.*in function.*true\nstatus 0\n$", process([[
