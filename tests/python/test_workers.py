@@ -114,22 +114,29 @@ def test_tasks_in_c_let_other_threads_run(run):
     """Functions written in C never give the interpreter up by themselves, so workers do between tasks."""
     out = run("""
         import threading
-        from cwaitgroup import ErrGroup, WaitGroup
-        beats, end = 0, threading.Event()
+        from cwaitgroup import ErrGroup
+        beats, end, gate = [0], threading.Event(), threading.Lock()
         def beat():
-            global beats
             while not end.is_set():
-                beats += 1
-        with ErrGroup() as g:
-            for _ in range(100000):
-                g.go(int)
-            thread = threading.Thread(target=beat)
+                beats[0] += 1
+        def refuse(self):
+            raise RuntimeError("one worker is enough")
+        thread = threading.Thread(target=beat)
+        with gate:
+            g = ErrGroup()
+            g.go(gate.acquire)
+            while not g.running:
+                pass
             thread.start()
-            for _ in range(300000):
+            threading.Thread.start = refuse
+            before = g.go(beats.copy)
+            for _ in range(300_000):
                 g.go(int)
+            after = g.go(beats.copy)
+        g.wait()
         end.set()
         thread.join()
-        print(beats > 0)
+        print(after.result() > before.result())
     """)
     assert out == "True"
 
