@@ -297,14 +297,7 @@ wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(
         return WG_INVALID;
     struct wg_stripe *stripe = wg_stripe_of(ctx);
     wg_lock_take(&stripe->lock);
-    bool lives = wg_context_status(ctx) == WG_OK;
-    if (lives)
-        wg_observer_link(&ctx->observers, ctx, observer, fn, arg);
-    wg_lock_give(&stripe->lock);
-    if (!lives) {
-        observer->link_ = NULL;
-        fn(arg);
-    }
+    wg_observer_settle(stripe, &ctx->observers, wg_context_status(ctx) != WG_OK, ctx, observer, fn, arg);
     return WG_OK;
 }
 

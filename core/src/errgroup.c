@@ -346,14 +346,8 @@ wg_status wg_errgroup_observe_room(wg_errgroup *g, wg_observer *observer, void (
         wg_context_observe(g->context, &g->on_end, tell_of_end, g);
 
     wg_lock_take(&stripe->lock);
-    bool listed = wg_context_status(g->context) == WG_OK && wg_count_gate(&g->tasks, limit_of(g));
-    if (listed)
-        wg_observer_link(&g->room, g, observer, fn, arg);
-    wg_lock_give(&stripe->lock);
-    if (!listed) {
-        observer->link_ = NULL;
-        fn(arg);
-    }
+    bool full = wg_context_status(g->context) == WG_OK && wg_count_gate(&g->tasks, limit_of(g));
+    wg_observer_settle(stripe, &g->room, !full, g, observer, fn, arg);
     return WG_OK;
 }
 
@@ -464,14 +458,15 @@ wg_status wg_errgroup_enter(wg_errgroup *g) {
     return status;
 }
 
-void wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
-    if (!g) {
-        wg_error_release(error);
-        return;
-    }
+wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
+    if (!g)
+        return WG_INVALID;
+    if (wg_count(&g->tasks) == 0)
+        return WG_NEGATIVE;
     settle(g, NULL, error);
     wg_add_relaxed64(&g->ended, 1);
     give_slot(g);
+    return WG_OK;
 }
 
 /* The outcome. */

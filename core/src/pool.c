@@ -767,6 +767,7 @@ unsigned wg_pool_queued(wg_pool *pool) {
 
 struct loose_task {
     struct wg_work work;
+    wg_pool *pool; /* a reference: queued, it may be all that is left of the pool */
     wg_waitgroup *wg;
     void (*fn)(void *arg);
     void *arg;
@@ -781,6 +782,7 @@ static void run_loose(struct wg_work *work, bool skip) {
     if (task.destroy)
         task.destroy(task.arg);
     wg_done(task.wg);
+    wg_pool_release(task.pool);
 }
 
 wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *arg, void (*destroy)(void *arg)) {
@@ -790,15 +792,17 @@ wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *ar
     struct loose_task *task = malloc(sizeof *task);
     if (!task)
         return WG_NO_MEMORY;
-    *task = (struct loose_task){{.run = run_loose}, wg, fn, arg, destroy};
+    *task = (struct loose_task){{.run = run_loose}, wg_pool_retain(pool), wg, fn, arg, destroy};
     wg_status status = wg_add(wg, 1);
     if (status == WG_OK) {
         status = wg_pool_submit(pool, &pool->loose, &task->work);
         if (status != WG_OK)
             wg_done(wg);
     }
-    if (status != WG_OK)
+    if (status != WG_OK) {
         free(task);
+        wg_pool_release(pool);
+    }
     return status;
 }
 

@@ -3,7 +3,8 @@
 
 #include <stddef.h>
 
-#define STRIPES 128
+#define STRIPE_BITS 7
+#define STRIPES (1 << STRIPE_BITS)
 static struct wg_stripe stripes[STRIPES];
 
 /* One thread's round of calls. Lives on that thread's stack, listed in its stripe. */
@@ -16,7 +17,7 @@ struct wg_call {
 
 struct wg_stripe *wg_stripe_of(const void *object) {
     uint64_t h = (uint64_t)(uintptr_t)object * UINT64_C(0x9E3779B97F4A7C15);
-    return &stripes[h >> 57];
+    return &stripes[h >> (64 - STRIPE_BITS)];
 }
 
 void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper) {
@@ -145,6 +146,16 @@ void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void 
         wg_unpark_all(&stripe->calls_ended);
     }
     call_unlink(stripe, &call);
+}
+
+void wg_observer_settle(struct wg_stripe *stripe, wg_observer **list, bool come, const void *subject,
+                        wg_observer *observer, void (*fn)(void *arg), void *arg) {
+    wg_observer *now = NULL;
+    struct wg_wakes none = {.count = 0};
+    wg_observer_link(come ? &now : list, subject, observer, fn, arg);
+    if (come)
+        wg_observers_call(stripe, &now, subject, &none);
+    wg_lock_give(&stripe->lock);
 }
 
 /* Is `observer` being called by another thread? By this one it is no use to wait. */

@@ -71,6 +71,11 @@ void wg_observer_link(wg_observer **list, const void *subject, wg_observer *obse
  * during each call, with the wakes before the first, and held again at the end. */
 void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject, struct wg_wakes *wakes);
 
+/* The end of an observe call: give the lock, with `observer` added to `list`; or, if the moment has come already, call it
+ * as wg_observers_call does. */
+void wg_observer_settle(struct wg_stripe *stripe, wg_observer **list, bool come, const void *subject,
+                        wg_observer *observer, void (*fn)(void *arg), void *arg);
+
 /* The three unobserve calls of an object whose stripe this is; they take and give the lock themselves. */
 bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sync);
 

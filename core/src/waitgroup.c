@@ -106,14 +106,7 @@ wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *a
         return WG_INVALID;
     struct wg_stripe *stripe = wg_stripe_of(wg);
     wg_lock_take(&stripe->lock);
-    bool listed = ask_for_zero(wg);
-    if (listed)
-        wg_observer_link(&stripe->observers, wg, observer, fn, arg);
-    wg_lock_give(&stripe->lock);
-    if (!listed) {
-        observer->link_ = NULL;
-        fn(arg);
-    }
+    wg_observer_settle(stripe, &stripe->observers, !ask_for_zero(wg), wg, observer, fn, arg);
     return WG_OK;
 }
 

@@ -94,7 +94,8 @@ static void null_in_the_place_of_an_error_group(void **state) {
     wg_errgroup_counts c = wg_errgroup_get_counts(NULL);
     assert_true(c.pending == 0 && c.running == 0 && c.completed == 0);
     assert_status(wg_errgroup_enter(NULL), WG_INVALID);
-    wg_errgroup_leave(NULL, NULL);
+    assert_status(wg_errgroup_leave(NULL, NULL), WG_INVALID);
+    assert_status(wg_errgroup_leave(g, NULL), WG_NEGATIVE);
     assert_status(wg_errgroup_observe_room(NULL, &observer, never, NULL), WG_INVALID);
     assert_status(wg_errgroup_observe_room(g, NULL, never, NULL), WG_INVALID);
     assert_status(wg_errgroup_observe_room(g, &observer, NULL, NULL), WG_INVALID);

@@ -176,27 +176,50 @@ static void *let_it_return(void *unused) {
     return NULL;
 }
 
+static wg_observer *watched;
+
+static void *observe_at_zero(void *unused) {
+    (void)unused;
+    REQUIRE(wg_observe(&wg, watched, run_long, NULL) == WG_OK);
+    return NULL;
+}
+
+/* `call_it` makes the call of `watched` in another thread. */
+static void removal_waits_for_the_call(void *(*call_it)(void *unused)) {
+    struct thread caller, releaser;
+    atomic_store(&may_return, false);
+    atomic_store(&returned, false);
+    thread_start(&caller, call_it, NULL);
+    EVENTUALLY(atomic_load(&in_call));
+    assert_false(wg_unobserve(&wg, watched)); /* returns while the call runs */
+    assert_false(atomic_load(&returned));
+    thread_start(&releaser, let_it_return, NULL);
+    assert_false(wg_unobserve_sync(&wg, watched));
+    assert_true(atomic_load(&returned));
+    free(watched);
+    thread_join(&caller);
+    thread_join(&releaser);
+}
+
 static void removing_with_sync_waits_for_a_running_call(void **state) {
     (void)state;
     for (int i = 0; i < effort(50); i++) {
-        wg_observer *observer = malloc(sizeof *observer);
-        struct thread caller, releaser;
-        REQUIRE(observer);
+        watched = malloc(sizeof *watched);
+        REQUIRE(watched);
         atomic_store(&in_call, false);
-        atomic_store(&may_return, false);
-        atomic_store(&returned, false);
         assert_status(wg_add(&wg, 1), WG_OK);
-        assert_status(wg_observe(&wg, observer, run_long, NULL), WG_OK);
-        thread_start(&caller, done_once, NULL);
-        EVENTUALLY(atomic_load(&in_call));
-        assert_false(wg_unobserve(&wg, observer)); /* returns while the call runs */
-        assert_false(atomic_load(&returned));
-        thread_start(&releaser, let_it_return, NULL);
-        assert_false(wg_unobserve_sync(&wg, observer));
-        assert_true(atomic_load(&returned));
-        free(observer);
-        thread_join(&caller);
-        thread_join(&releaser);
+        assert_status(wg_observe(&wg, watched, run_long, NULL), WG_OK);
+        removal_waits_for_the_call(done_once);
+    }
+}
+
+static void removing_with_sync_waits_for_a_call_made_at_once(void **state) {
+    (void)state;
+    for (int i = 0; i < effort(50); i++) {
+        watched = malloc(sizeof *watched);
+        REQUIRE(watched);
+        atomic_store(&in_call, false);
+        removal_waits_for_the_call(observe_at_zero);
     }
 }
 
@@ -276,6 +299,7 @@ int main(void) {
         cmocka_unit_test(the_call_may_free_the_observer),
         cmocka_unit_test(the_call_may_free_the_group),
         cmocka_unit_test(removing_with_sync_waits_for_a_running_call),
+        cmocka_unit_test(removing_with_sync_waits_for_a_call_made_at_once),
         cmocka_unit_test(removing_with_sync_from_inside_itself_returns),
         cmocka_unit_test(removal_and_call_exclude_each_other),
         cmocka_unit_test(a_slow_call_does_not_hold_up_the_waiters),

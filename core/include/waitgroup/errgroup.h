@@ -112,11 +112,11 @@ WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
 
 /* A task of the caller's own making, such as a coroutine: it counts as a running task from wg_errgroup_enter to
  * wg_errgroup_leave. Enter returns as wg_errgroup_try_go does, without needing a thread. Leave takes the reference to
- * `error` (or NULL), with which the task ends; without memory, an error other than the first is not listed. A leave
- * without its enter would end another task too early, or take the count below zero: it is not noticed. Of a NULL group,
- * leave only gives up `error`. */
+ * `error` (or NULL), with which the task ends; without memory, an error other than the first is not listed.
+ * wg_errgroup_leave: WG_OK; WG_NEGATIVE: no task is unfinished; WG_INVALID: g is NULL; then `error` stays the caller's.
+ * While other tasks are unfinished, a leave too many is not noticed: it ends one of them too early. */
 WG_API wg_status wg_errgroup_enter(wg_errgroup *g);
-WG_API void wg_errgroup_leave(wg_errgroup *g, wg_error *error);
+WG_API wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error);
 
 /* Call `fn(arg)` once, when wg_errgroup_enter or wg_errgroup_try_go may no longer answer WG_LIMIT: at room, at
  * cancellation. It is a hint: others may be faster. See observer.h. WG_OK; WG_INVALID. */
