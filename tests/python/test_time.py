@@ -89,6 +89,17 @@ def test_a_group_that_is_not_done_in_time_names_what_runs(gate):
         assert g.go(len, "x").result() == 1
 
 
+def test_a_group_that_is_not_done_in_time_names_some_of_many(gate):
+    g = ErrGroup()
+    with pytest.raises(TimeoutError, match="unfinished: 50; running: wait, .*wait, [.]{3}$"):
+        for _ in range(50):
+            g.go(gate.wait)
+        until(lambda: g.running == 50)
+        g.wait(0)
+    gate.set()
+    g.wait()
+
+
 def test_a_task_that_is_not_done_in_time_is_named(gate):
     with ErrGroup() as g:
         task = g.go(gate.wait)

@@ -113,27 +113,22 @@ def test_a_task_that_computes_does_not_hold_up_others():
 def test_tasks_in_c_let_other_threads_run(run):
     """Functions written in C never give the interpreter up by themselves, so workers do between tasks."""
     out = run("""
-        import threading
+        import sys, threading
         from cwaitgroup import ErrGroup
-        beats, end, gate = [0], threading.Event(), threading.Lock()
+        beats, end = [0], threading.Event()
         def beat():
             while not end.is_set():
                 beats[0] += 1
-        def refuse(self):
-            raise RuntimeError("one worker is enough")
-        thread = threading.Thread(target=beat)
-        with gate:
-            g = ErrGroup()
-            g.go(gate.acquire)
-            while not g.running:
-                pass
+        with ErrGroup() as g:
+            g.go(int).result()
+            thread = threading.Thread(target=beat)
             thread.start()
-            threading.Thread.start = refuse
+            sys.setswitchinterval(1000)  # nobody but us runs before we wait
             before = g.go(beats.copy)
             for _ in range(300_000):
                 g.go(int)
             after = g.go(beats.copy)
-        g.wait()
+            sys.setswitchinterval(0.005)
         end.set()
         thread.join()
         print(after.result() > before.result())
