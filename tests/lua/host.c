@@ -225,7 +225,8 @@ static void forking(void) {
                "assert(select(2, t:result()) == 2)\n"
                "context:cancel('x')\n"
                "assert(context:cancelled())\n");
-        _exit(0);
+        execlp("true", "true", (char *)NULL); /* no exit, at which what the lost threads owned would count as a leak */
+        _exit(1);
     }
     int status;
     waitpid(child, &status, 0);
