@@ -101,7 +101,7 @@ static atomic_int running;
 static wg_error *fail_together(void *value, wg_context *ctx) {
     (void)ctx;
     atomic_fetch_add(&running, 1);
-    while (atomic_load(&running) < 4) {}
+    EVENTUALLY(atomic_load(&running) == 4);
     return wg_error_new(WG_ERROR_FAILURE, value, NULL);
 }
 
