@@ -413,18 +413,20 @@ static PyObject *errgroup_map(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 #define NAMED 20
 
-/* "fetch, store (for 3.2 s)": the tasks that run, or as many of them as one wants to read. NULL with an exception set. */
+/* "fetch, store (for 3.2 s)": the tasks that run, as many of them as one wants to read. NULL with an exception set. */
 static PyObject *names_of_running(Group *group) {
     Task *tasks[NAMED];
     int64_t started[NAMED];
     int n = 0;
     guard_take(&group->lock);
-    for (Task *task = group->running; task && n < NAMED; task = task->next) {
+    Task *task = group->running;
+    for (; task && n < NAMED; task = task->next) {
         started[n] = task->started;
         tasks[n++] = (Task *)Py_NewRef((PyObject *)task);
     }
+    bool more = task != NULL;
     guard_give(&group->lock);
-    PyObject *text = PyUnicode_FromString("");
+    PyObject *text = PyUnicode_FromString(n ? "" : "none");
     for (int i = 0; i < n; i++) {
         PyObject *name = text ? task_get_name(tasks[i], NULL) : NULL;
         const char *comma = i ? ", " : "";
@@ -439,6 +441,8 @@ static PyObject *names_of_running(Group *group) {
         Py_XDECREF(name);
         Py_DECREF((PyObject *)tasks[i]);
     }
+    if (text && more)
+        Py_SETREF(text, PyUnicode_FromFormat("%U, ...", text));
     return text;
 }
 
@@ -619,8 +623,8 @@ static int wait_and_raise(Group *group, int64_t deadline) {
     case WG_TIMEOUT: {
         PyObject *names = names_of_running(group);
         if (names)
-            PyErr_Format(PyExc_TimeoutError, "ErrGroup.wait(): %zd unfinished tasks; running: %U", group->unended,
-                         names);
+            PyErr_Format(PyExc_TimeoutError, "ErrGroup.wait(): %zd unfinished task%s; running: %U", group->unended,
+                         group->unended == 1 ? "" : "s", names);
         Py_XDECREF(names);
         return -1;
     }
