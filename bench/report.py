@@ -14,7 +14,7 @@ A benchmark set writes build/bench/SET.json, a list of measurements:
 
 Written are docs/benchmarks.json (the measurements and the machine), docs/benchmarks.svg (the ratio of each peer to this
 library) and the part of docs/benchmarks.md between its two marks. The ratio is how many times better this library is:
-below 1 the peer wins.
+below 1 the peer wins. Where its spread is more than half of it, it is called noisy, and hollow in the chart.
 """
 
 import json
@@ -64,6 +64,10 @@ class Comparison(NamedTuple):
     def ratio_spread(self, peer: Measurement) -> float:
         """The spread of the ratio, from those of its two values as if they were independent."""
         return self.ratio(peer) * math.hypot(*(m.spread / m.value for m in (self.ours, peer)))
+
+    def noisy(self, peer: Measurement) -> bool:
+        """True if the spread is so large that the ratio says little."""
+        return self.ratio_spread(peer) > self.ratio(peer) / 2
 
 
 def read(name: str) -> list[Comparison]:
@@ -117,6 +121,8 @@ def table(comparisons: list[Comparison]) -> list[str]:
         for m in [c.ours, *c.peers]:
             name = f"**{m.subject}**" if m is c.ours else m.subject
             ratio = "" if m is c.ours else f"{number(c.ratio(m))} ± {number(c.ratio_spread(m))}"
+            if m is not c.ours and c.noisy(m):
+                ratio += " (noisy)"
             lines.append(
                 f"| {work} | {name} | {number(m.value)} {m.unit} | {number(m.spread)} | {m.samples} | {ratio} |"
             )
@@ -157,7 +163,16 @@ def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> Non
             colour = "tab:blue" if ratio >= 1 else "tab:orange"
             relative = c.ratio_spread(peer) / ratio  # as a factor, which is symmetric on this axis
             error = [[ratio - ratio / (1 + relative)], [ratio * relative]]
-            axis.errorbar(ratio, y, xerr=error, fmt="o", color=colour, markersize=4, elinewidth=1)
+            axis.errorbar(
+                ratio,
+                y,
+                xerr=error,
+                fmt="o",
+                color=colour,
+                markersize=4,
+                elinewidth=1,
+                mfc="white" if c.noisy(peer) else colour,
+            )
             axis.annotate(number(ratio), (ratio, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
         axis.set_yticks(range(len(pairs)), [f"{c.work}: {peer.subject}" for c, peer in pairs], fontsize=7)
         axis.set_ylim(len(pairs) - 0.4, -0.6)
