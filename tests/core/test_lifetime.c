@@ -174,16 +174,20 @@ static wg_error *use(void *resource, wg_context *ctx) {
     return NULL;
 }
 static void use_plainly(void *resource) { REQUIRE(resource); }
+static void give_up_slowly(void *p) {
+    nap();
+    give_up(p);
+}
 
 static void arguments_are_destroyed_before_wait_returns(void **state) {
     (void)state;
-    for (int i = 0; i < effort(300); i++) {
+    for (int i = 0; i < effort(30); i++) {
         wg_waitgroup wg = WG_INIT;
         wg_errgroup *g;
         assert_status(wg_errgroup_new(&g, NULL), WG_OK);
         for (int j = 0; j < 4; j++) {
-            assert_status(wg_errgroup_go(g, use, resource(), give_up, NULL), WG_OK);
-            assert_status(wg_go(&wg, NULL, use_plainly, resource(), give_up), WG_OK);
+            assert_status(wg_errgroup_go(g, use, resource(), give_up_slowly, NULL), WG_OK);
+            assert_status(wg_go(&wg, NULL, use_plainly, resource(), give_up_slowly), WG_OK);
         }
         assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
         assert_status(wg_wait(&wg, NULL), WG_OK);
