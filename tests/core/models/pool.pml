@@ -277,14 +277,13 @@ end_idle: /* it may sleep for ever */
             i = 0;
 #endif
             if
-            :: is_looking[me] -> looking = false
+            :: ring ->
+                spun = (cores == 1);
+                goto next
             :: else -> skip
-            fi;
-            is_looking[me] = false;
-            appoint()
+            fi
         fi
     };
-    carry_out();
     used[me] = false
 }
 

@@ -98,7 +98,7 @@ void describe(FILE *out) {
     for (unsigned i = first; i < engine->traced; i++) {
         const struct trace *t = &engine->trace[i % TRACE];
         fprintf(out, "    %2u %-10s %-8s %-14p = %#-10llx %s\n", t->thread, engine->threads[t->thread].name, t->what,
-                t->address, (unsigned long long)t->value, place(t->where));
+                t->address, (unsigned long long)t->value, t->where ? place(t->where) : "");
     }
     fprintf(out, "  the threads, at %lld ns:\n", (long long)engine->now);
     for (unsigned i = 0; i < engine->thread_count; i++) {

@@ -50,6 +50,17 @@ static void one_after_the_other(void) {
     wg_pool_release(pool);
 }
 
+/* An idle worker is woken, and does not just come round when its time is over. */
+static void idle_worker_is_woken(void) {
+    pool = new_pool(sim_pick(2) + 1, 0);
+    for (int i = 0; i < 3; i++) {
+        go(count_run, NULL);
+        SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    }
+    SIM_CHECK(!sim_needed_time());
+    wg_pool_release(pool);
+}
+
 /* Workers are idle for so short a time that they leave just when they are wanted. */
 static void submit_against_expiry(void) {
     pool = new_pool(2, 1);
@@ -292,6 +303,7 @@ static void chain_of_wakes(void) {
 const struct sim_scenario pool_scenarios[] = {
     {"submit_against_idle", submit_against_idle, .cores = 1, .exhaustive = 0, .spurious = false},
     {"one_after_the_other", one_after_the_other, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"idle_worker_is_woken", idle_worker_is_woken, .cores = 1, .exhaustive = 1, .spurious = false},
     {"submit_against_expiry", submit_against_expiry, .cores = 1, .exhaustive = 0, .spurious = false},
     {"tasks_wait_for_each_other", tasks_wait_for_each_other, .cores = 2, .exhaustive = 0, .spurious = false},
     {"blocked_task_frees_its_core", blocked_task_frees_its_core, .cores = 1, .exhaustive = 2, .spurious = false},

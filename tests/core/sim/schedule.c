@@ -261,6 +261,10 @@ static struct option next_in_search(bool may_stay, bool pause) {
     return options[chosen];
 }
 
+static void trace(const struct sim_thread *t, const char *what, const void *address, void *where) {
+    engine->trace[engine->traced++ % TRACE] = (struct trace){t->id, what, address, where, 0};
+}
+
 void wake(struct sim_thread *t, wg_parked parked) {
     t->state = RUNNABLE;
     t->parked = parked;
@@ -283,9 +287,11 @@ static void dispatch(bool may_stay, bool pause) {
             engine->needed_time = true;
         if (engine->now < next.thread->deadline)
             engine->now = next.thread->deadline;
+        trace(next.thread, "time out", next.thread->word, NULL);
         wake(next.thread, WG_PARK_TIMEOUT);
     } else if (next.how == WAKE_IDLY) {
         bool signal = next.thread->interruptible && sim_pick(2) == 1;
+        trace(next.thread, signal ? "signal" : "wakes", next.thread->word, NULL);
         wake(next.thread, signal ? WG_PARK_INTERRUPTED : WG_PARK_WOKEN);
     }
     switch_to(next.thread);
@@ -311,8 +317,7 @@ void step(const char *what, const void *address, void *where, bool pause) {
         sim_fail("no end after %u steps: threads keep each other busy without getting anywhere", MAX_STEPS);
     if (!keeps_spinning(what, pause))
         dispatch(true, pause);
-    engine->trace[engine->traced++ % TRACE] =
-        (struct trace){engine->current->id, what, address, where, 0};
+    trace(engine->current, what, address, where);
 }
 
 void block(void) { dispatch(false, false); }
