@@ -28,12 +28,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, NullFormatter
-
 TOP = Path(__file__).resolve().parents[1]
 OURS = "waitgroup"
 MARKS = "<!-- results: written by bench/report.py -->", "<!-- end of results -->"
@@ -70,9 +64,8 @@ class Comparison(NamedTuple):
         return self.ratio_spread(peer) > self.ratio(peer) / 2
 
 
-def read(name: str) -> list[Comparison]:
+def read(path: Path) -> list[Comparison]:
     """The comparisons of a set, in its order. A kind of work without a value of ours is an error."""
-    path = TOP / "build" / "bench" / f"{name}.json"
     measurements = [Measurement(**entry) for entry in json.loads(path.read_text())]
     comparisons = []
     for work in dict.fromkeys(m.work for m in measurements):
@@ -145,6 +138,12 @@ def write_markdown(sets: dict[str, list[Comparison]], about: dict[str, str]) -> 
 
 def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:
     """One panel for each set: the ratio of each peer for each kind of work, on a logarithmic axis."""
+    import matplotlib  # here, since all else can do without
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     rows = {name: [(c, p) for c in comparisons for p in c.peers] for name, comparisons in sets.items()}
     rows = {name: pairs for name, pairs in rows.items() if pairs}
     heights = [len(pairs) + 1.5 for pairs in rows.values()]
@@ -190,7 +189,7 @@ def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> Non
 def main(names: list[str]) -> None:
     if not names:
         raise SystemExit(__doc__)
-    sets = {name: read(name) for name in names}
+    sets = {name: read(TOP / "build" / "bench" / f"{name}.json") for name in names}
     about = machine()
     (TOP / "docs" / "benchmarks.json").write_text(
         json.dumps(
