@@ -135,8 +135,8 @@ describe("a sleep", function()
     assert.is_true(ran)
   end)
 
-  it("of many tasks keeps its order", function()
-    local last, count, tasks = 0, 0, waitgroup.new()
+  it("of none of many tasks ends too early", function()
+    local count, tasks = 0, waitgroup.new()
     local random = 12345
     for _ = 1, 2000 do
       random = (random * 1103515245 + 12345) % 2147483648
@@ -145,12 +145,11 @@ describe("a sleep", function()
         local start = core.now()
         waitgroup.sleep(time / 100000)
         assert(core.now() - start >= time * 10000, "too early")
-        last, count = time, count + 1
+        count = count + 1
       end)
     end
     assert.is_true(tasks:wait(20))
     assert.equal(2000, count)
-    assert.is_true(last > 900)
   end)
 
   it("does not use the processor", function()
