@@ -62,17 +62,11 @@ bool wg_context_try_retain(wg_context *ctx) {
     return false;
 }
 
-wg_status wg_context_status(const wg_context *ctx) {
-    return ctx ? (wg_status)wg_load_acquire32(&ctx->status) : WG_OK;
-}
+wg_status wg_context_status(const wg_context *ctx) { return ctx ? (wg_status)wg_load_acquire32(&ctx->status) : WG_OK; }
 
-wg_error *wg_context_cause(const wg_context *ctx) {
-    return wg_context_status(ctx) != WG_OK ? ctx->cause : NULL;
-}
+wg_error *wg_context_cause(const wg_context *ctx) { return wg_context_status(ctx) != WG_OK ? ctx->cause : NULL; }
 
-bool wg_context_inherited(const wg_context *ctx) {
-    return wg_context_status(ctx) != WG_OK && ctx->inherited;
-}
+bool wg_context_inherited(const wg_context *ctx) { return wg_context_status(ctx) != WG_OK && ctx->inherited; }
 
 int64_t wg_context_deadline(const wg_context *ctx) { return ctx ? ctx->deadline : WG_FOREVER; }
 

@@ -63,7 +63,7 @@ struct wg_errgroup {
     wg_context *context;
     wg_pool *pool;
     int64_t grace;
-    wg_a64 grace_end; /* set once, by the first wait that finds the group cancelled; 0 before */
+    wg_a64 grace_end;    /* set once, by the first wait that finds the group cancelled; 0 before */
     struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
     wg_a64 started, ended;
     struct task *failed, **last_failed;
@@ -230,8 +230,8 @@ static wg_status join_goers(wg_errgroup *g, struct goer *goer) {
         status = WG_DEADLOCK;
     } else {
         g->own_blocked += goer->held;
-        goer->waiter.subject = (struct wg_sleeper){.subject = &g->limit, .word = &goer->waiter.word,
-                                                   .bit = WG_ON_SUBJECT};
+        goer->waiter.subject =
+            (struct wg_sleeper){.subject = &g->limit, .word = &goer->waiter.word, .bit = WG_ON_SUBJECT};
         wg_sleeper_link(stripe, &goer->waiter.subject);
     }
     wg_lock_give(&stripe->lock);

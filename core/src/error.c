@@ -21,9 +21,7 @@ wg_error *wg_error_no_memory(void) { return &no_memory; }
 wg_error *wg_error_cancelled(void) { return &cancelled; }
 wg_error *wg_error_deadline(void) { return &deadline; }
 
-static bool immortal(const wg_error *error) {
-    return error == &no_memory || error == &cancelled || error == &deadline;
-}
+static bool immortal(const wg_error *error) { return error == &no_memory || error == &cancelled || error == &deadline; }
 
 wg_error *wg_error_new(wg_error_kind kind, void *value, void (*destroy)(void *value)) {
     wg_error *error = malloc(sizeof *error);

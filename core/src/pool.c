@@ -47,32 +47,32 @@
 struct wg_worker {
     wg_pool *pool;
     struct wg_worker *next_idle;
-    wg_a32 wake;   /* its park word: set under the lock by who appoints it, slept on without */
-    bool looking;  /* it is the one whom pool->looking means */
-    bool urged;    /* it has seen that tasks are blocked, and takes work whatever the number of cores */
-    bool asleep;   /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
+    wg_a32 wake;      /* its park word: set under the lock by who appoints it, slept on without */
+    bool looking;     /* it is the one whom pool->looking means */
+    bool urged;       /* it has seen that tasks are blocked, and takes work whatever the number of cores */
+    bool asleep;      /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
     unsigned blocked; /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
-    uint32_t epoch; /* the process it was counted in */
-    int32_t clock;  /* see wg_cpu_time */
-    int64_t cpu;    /* its CPU time at the last tick */
+    uint32_t epoch;   /* the process it was counted in */
+    int32_t clock;    /* see wg_cpu_time */
+    int64_t cpu;      /* its CPU time at the last tick */
     struct wg_worker *next, **link; /* among all workers of the pool */
 };
 
 struct wg_pool {
     wg_lock lock;
     wg_a32 refs;
-    wg_a32 lanes;             /* in the ring */
-    unsigned long queued;     /* works in them, not counting what has come in and was not moved yet */
-    struct wg_lane *ring;     /* the lane to serve next */
-    struct wg_worker *idle;   /* the one that slept last comes first: its caches are warm */
+    wg_a32 lanes;              /* in the ring */
+    unsigned long queued;      /* works in them, not counting what has come in and was not moved yet */
+    struct wg_lane *ring;      /* the lane to serve next */
+    struct wg_worker *idle;    /* the one that slept last comes first: its caches are warm */
     struct wg_worker *watcher; /* the looking worker while it sleeps through a tick */
-    struct wg_worker *all;    /* threads in wg_pool_work */
-    unsigned workers;         /* the same, and those being started, by number */
-    unsigned starting;        /* of them, those of which it is not known yet whether they start */
-    unsigned computing;       /* of them, those in a task and not in a wait of ours */
+    struct wg_worker *all;     /* threads in wg_pool_work */
+    unsigned workers;          /* the same, and those being started, by number */
+    unsigned starting;         /* of them, those of which it is not known yet whether they start */
+    unsigned computing;        /* of them, those in a task and not in a wait of ours */
     bool looking;
-    bool hiring;              /* the looking one is a thread being started */
-    bool starved;             /* the last attempt to start a thread failed */
+    bool hiring;  /* the looking one is a thread being started */
+    bool starved; /* the last attempt to start a thread failed */
     bool stopped;
     /* Of the watch: */
     int64_t tick, seen_time, seen_cpu;
@@ -80,10 +80,10 @@ struct wg_pool {
     uint64_t taken, seen_taken;
     /* What every submit reads, apart from what every worker writes. */
     char apart[64];
-    wg_a32 short_handed;      /* starved, or without a worker that is certain: a submit has to see to it */
+    wg_a32 short_handed; /* starved, or without a worker that is certain: a submit has to see to it */
     wg_pool_host host;
-    wg_pool *next;            /* among all pools */
-    struct wg_lane loose;     /* work of no group */
+    wg_pool *next;        /* among all pools */
+    struct wg_lane loose; /* work of no group */
 };
 
 /* What has to be done after the lock is let go. */
@@ -95,7 +95,7 @@ struct order {
 static wg_pool process_pool = {.refs = 1, .short_handed = 1, .host = {.callers_help = true}};
 
 static wg_lock pools_lock;
-static wg_pool *pools; /* all but the process's */
+static wg_pool *pools;       /* all but the process's */
 static wg_a32 starved_pools; /* how many there are */
 
 static unsigned cores_of(const wg_pool *pool) {
@@ -230,9 +230,7 @@ static struct order new_worker(wg_pool *pool) {
 }
 
 /* With the lock held: one more worker, besides the looking one. */
-static struct order one_more(wg_pool *pool) {
-    return pool->idle ? wake_idle(pool, false) : new_worker(pool);
-}
+static struct order one_more(wg_pool *pool) { return pool->idle ? wake_idle(pool, false) : new_worker(pool); }
 
 /* With the lock held: if work is queued, see to it that somebody looks. */
 static struct order appoint(wg_pool *pool) {

@@ -27,7 +27,7 @@ struct wg_lane {
     unsigned long tickets; /* how many have ever come in */
     char apart[64];
     /* Guarded by the pool's lock. */
-    struct wg_work *first;      /* not empty while in the ring */
+    struct wg_work *first;       /* not empty while in the ring */
     struct wg_lane *next, *prev; /* in the ring; else NULL */
 };
 

@@ -99,7 +99,8 @@ static void observer_unlink(wg_observer *observer) {
     observer->link_ = NULL;
 }
 
-void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg), void *arg) {
+void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg),
+                      void *arg) {
     *observer = (wg_observer){.fn_ = fn, .arg_ = arg, .subject_ = subject};
     observer_push(list, observer);
 }

@@ -30,7 +30,7 @@ struct wg_sleeper {
 
 struct wg_stripe {
     _Alignas(64) wg_lock lock;
-    wg_a32 calls_ended; /* counts, for who waits for a call to end */
+    wg_a32 calls_ended;                 /* counts, for who waits for a call to end */
     struct wg_sleeper *sleepers, **end; /* end: the last one's `next`; NULL before the first came */
     wg_observer *observers;
     struct wg_call *calls;

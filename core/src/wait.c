@@ -50,17 +50,14 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
             wg_pools_retry();
         int64_t wake_up = starving ? wg_earlier(deadline, wg_after(RETRY_TIME)) : deadline;
         switch (wg_park(&w->word, 0, wake_up, until->interruptible)) {
-        case WG_PARK_WOKEN:
-            break;
+        case WG_PARK_WOKEN: break;
         case WG_PARK_TIMEOUT:
             for (int i = 0; i < w->contexts; i++)
                 wg_context_expire(w->ends[i].context);
             if (wg_passed(until->deadline))
                 status = WG_TIMEOUT;
             break;
-        case WG_PARK_INTERRUPTED:
-            status = WG_INTERRUPTED;
-            break;
+        case WG_PARK_INTERRUPTED: status = WG_INTERRUPTED; break;
         }
     }
     wg_pool_unblock();

@@ -43,9 +43,7 @@ static void *counted(void *p) {
 
 void *__wrap_malloc(size_t size) { return strikes(&malloc_fault) ? NULL : counted(__real_malloc(size)); }
 
-void *__wrap_calloc(size_t n, size_t size) {
-    return strikes(&malloc_fault) ? NULL : counted(__real_calloc(n, size));
-}
+void *__wrap_calloc(size_t n, size_t size) { return strikes(&malloc_fault) ? NULL : counted(__real_calloc(n, size)); }
 
 void __wrap_free(void *p) {
     if (p)

@@ -32,7 +32,11 @@ _Noreturn void require_failed(const char *file, int line, const char *condition)
 #define assert_status(is, should) assert_string_equal(wg_strstatus(is), wg_strstatus(should))
 
 /* Look again and again until it is true: the watchdog knows when it never will be. */
-#define EVENTUALLY(condition) do { while (!(condition)) nap(); } while (0)
+#define EVENTUALLY(condition)                                                                                          \
+    do {                                                                                                               \
+        while (!(condition))                                                                                           \
+            nap();                                                                                                     \
+    } while (0)
 void nap(void);
 
 /* What runs this: ThreadSanitizer; a sanitizer or valgrind (the environment variable WG_TEST_VALGRIND). For what they

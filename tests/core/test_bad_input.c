@@ -160,7 +160,8 @@ static void an_overflowing_count_refuses_the_task(void **state) {
 static void cancelling_twice_changes_nothing(void **state) {
     (void)state;
     int why, other;
-    wg_error *first = wg_error_new(WG_ERROR_FAILURE, &why, NULL), *second = wg_error_new(WG_ERROR_FAILURE, &other, NULL);
+    wg_error *first = wg_error_new(WG_ERROR_FAILURE, &why, NULL),
+             *second = wg_error_new(WG_ERROR_FAILURE, &other, NULL);
     wg_errgroup *g = new_group((wg_errgroup_options){0});
     wg_error *cause;
     assert_status(wg_errgroup_cancel(g, first), WG_OK);

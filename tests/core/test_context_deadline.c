@@ -144,9 +144,9 @@ static void random_layers_of_deadlines_and_cancels(void **state) {
         bool by_deadline = rand_r(&seed) % 2;
         for (int i = 0; i < DEPTH; i++) {
             int64_t far = wg_after(HANG + rand_r(&seed));
-            layers[i] = with_deadline(i ? layers[i - 1] : NULL,
-                                      i == ends && by_deadline ? wg_after(WG_MILLISECOND) :
-                                      rand_r(&seed) % 2        ? far : WG_FOREVER);
+            layers[i] = with_deadline(i ? layers[i - 1] : NULL, i == ends && by_deadline ? wg_after(WG_MILLISECOND)
+                                                                : rand_r(&seed) % 2      ? far
+                                                                                         : WG_FOREVER);
         }
         if (!by_deadline)
             assert_status(wg_context_cancel(layers[ends], NULL), WG_OK);

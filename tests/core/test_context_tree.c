@@ -10,9 +10,12 @@ static wg_context *new_context(wg_context *parent) {
 }
 
 /* Go's TestCause: what a grandparent, a parent and a child show after a row of steps. */
-#define ALIVE {WG_OK, 0, false}
-#define OWN(cause) {WG_CANCELLED, cause, false}
-#define INHERITED(cause) {WG_CANCELLED, cause, true}
+#define ALIVE                                                                                                          \
+    { WG_OK, 0, false }
+#define OWN(cause)                                                                                                     \
+    { WG_CANCELLED, cause, false }
+#define INHERITED(cause)                                                                                               \
+    { WG_CANCELLED, cause, true }
 
 static void causes_travel_down_and_only_down(void **state) {
     (void)state;

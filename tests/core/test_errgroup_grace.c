@@ -1,7 +1,6 @@
 /* With a grace period, a wait leaves stragglers behind; they are safe until they end. Without one, it waits for all. */
 #include "tasks.h"
 
-
 static wg_errgroup *with_straggler(struct gate *gate, int64_t grace) {
     wg_errgroup *g = new_group((wg_errgroup_options){.grace = grace});
     *gate = (struct gate){0};

@@ -9,7 +9,14 @@ static wg_context *new_context(wg_context *parent, int64_t deadline) {
 
 /* What was done to a group with one task that stops when it is told to, and what wait says. */
 enum {
-    NOTHING, CANCEL, CANCEL_WITH_CAUSE, PARENT_CANCEL, PARENT_CANCEL_WITH_CAUSE, PARENT_DEADLINE, DEADLINE, FAILURE
+    NOTHING,
+    CANCEL,
+    CANCEL_WITH_CAUSE,
+    PARENT_CANCEL,
+    PARENT_CANCEL_WITH_CAUSE,
+    PARENT_DEADLINE,
+    DEADLINE,
+    FAILURE
 };
 
 static void the_outcome_says_what_ended_the_group(void **state) {

@@ -171,7 +171,11 @@ static void fail_each_in_turn(bool (*story)(void)) {
     }
 }
 
-#define STORY(name) static void every_allocation_of_##name(void **state) { (void)state; fail_each_in_turn(name); }
+#define STORY(name)                                                                                                    \
+    static void every_allocation_of_##name(void **state) {                                                             \
+        (void)state;                                                                                                   \
+        fail_each_in_turn(name);                                                                                       \
+    }
 STORY(contexts)
 STORY(watches)
 STORY(errors)

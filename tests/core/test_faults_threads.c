@@ -169,8 +169,16 @@ static void fail_each_in_turn(bool (*story)(void), bool and_all_after) {
     print_message("%d times a thread could not be started\n", failed);
 }
 
-#define ONE(name) static void every_thread_of_##name(void **state) { (void)state; fail_each_in_turn(name, false); }
-#define REST(name) static void all_threads_after_each_of_##name(void **state) { (void)state; fail_each_in_turn(name, true); }
+#define ONE(name)                                                                                                      \
+    static void every_thread_of_##name(void **state) {                                                                 \
+        (void)state;                                                                                                   \
+        fail_each_in_turn(name, false);                                                                                \
+    }
+#define REST(name)                                                                                                     \
+    static void all_threads_after_each_of_##name(void **state) {                                                       \
+        (void)state;                                                                                                   \
+        fail_each_in_turn(name, true);                                                                                 \
+    }
 ONE(plain_tasks)
 ONE(groups)
 ONE(slow_groups)
@@ -253,7 +261,7 @@ static void with_room_for_two_stacks(void) {
 static void for_real_under_a_lowered_limit_of_address_space(void **state) {
     (void)state;
     if (INSTRUMENTED)
-        skip(); /* sanitizers and valgrind need address space of their own */
+        skip();                             /* sanitizers and valgrind need address space of their own */
     EVENTUALLY(wg_pool_workers(NULL) == 0); /* so that the child inherits no cached stacks */
     assert_true(in_child(without_room_for_a_stack));
     assert_true(in_child(with_room_for_two_stacks));

@@ -46,7 +46,8 @@ static void the_sources_compile_without_a_warning(const char *compiler) {
     char line[1024];
     snprintf(line, sizeof line,
              "for f in core/src/*.c core/src/park/*.c; do"
-             " %s -std=c11 -O2 " STRICT " -Icore/include -c -o /dev/null $f || exit 1; done", compiler);
+             " %s -std=c11 -O2 " STRICT " -Icore/include -c -o /dev/null $f || exit 1; done",
+             compiler);
     run(line);
 }
 
@@ -87,7 +88,8 @@ static void a_program_builds_against_it(const char *compiler, const char *libs) 
     install();
     snprintf(line, sizeof line,
              "%s " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR "/consumer tests/core/consumer.c %s && "
-             "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/consumer", compiler, libs);
+             "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/consumer",
+             compiler, libs);
     run(line);
 }
 
@@ -115,7 +117,8 @@ static void the_shared_library_exports_what_the_headers_declare(void **state) {
     (void)state;
     install();
     run("sed -n 's/^WG_API [^(]*[ *]\\(wg_[a-z0-9_]*\\)(.*/\\1/p' core/include/waitgroup/*.h | sort >" TEST_DIR
-        "/declared && test $(grep -c . " TEST_DIR "/declared) = $(cat core/include/waitgroup/*.h | grep -c '^WG_API') &&"
+        "/declared && test $(grep -c . " TEST_DIR
+        "/declared) = $(cat core/include/waitgroup/*.h | grep -c '^WG_API') &&"
         " nm -D --defined-only " INSTALLED "/lib/libwaitgroup.so | awk '{ print $3 }' | sort | diff " TEST_DIR
         "/declared -");
 }

@@ -112,7 +112,8 @@ static void a_group_with_many_tasks_does_not_hold_up_one_with_few(void **state) 
     wg_pool *pool;
     atomic_int many = 0, few = 0;
     assert_status(wg_pool_new(&pool, &(wg_pool_host){.cores = 1}), WG_OK);
-    wg_errgroup *a = new_group((wg_errgroup_options){.pool = pool}), *b = new_group((wg_errgroup_options){.pool = pool});
+    wg_errgroup *a = new_group((wg_errgroup_options){.pool = pool}),
+                *b = new_group((wg_errgroup_options){.pool = pool});
     struct gate gate = {0};
     go(a, pass_gate, &gate);
     for (int i = 0; i < 100000; i++)

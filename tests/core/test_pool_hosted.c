@@ -44,8 +44,13 @@ static void after(void *data) { atomic_fetch_add(&((struct host *)data)->after, 
 static wg_pool *new_pool(struct host *host, int64_t idle_time) {
     wg_pool *pool;
     *host = (struct host){0};
-    assert_status(wg_pool_new(&pool, &(wg_pool_host){.start = start, .before_sleep = before, .after_sleep = after,
-                                                     .data = host, .cores = 2, .idle_time = idle_time}), WG_OK);
+    assert_status(wg_pool_new(&pool, &(wg_pool_host){.start = start,
+                                                     .before_sleep = before,
+                                                     .after_sleep = after,
+                                                     .data = host,
+                                                     .cores = 2,
+                                                     .idle_time = idle_time}),
+                  WG_OK);
     return pool;
 }
 

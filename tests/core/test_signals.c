@@ -50,7 +50,8 @@ static void *bring_about(void *unused) {
 }
 
 /* Make the call in the storm, again and again while it is interrupted. */
-static void in_storm(wg_status (*call)(const wg_until *until), void (*event)(void), wg_until until, wg_status expected) {
+static void in_storm(wg_status (*call)(const wg_until *until), void (*event)(void), wg_until until,
+                     wg_status expected) {
     helper.event = event;
     helper.interruptible = until.interruptible;
     atomic_store(&helper.interruptions, 0);
@@ -183,7 +184,8 @@ static void an_interrupted_call_changes_nothing(void **state) {
     }
     gate_open(&gate);
     wg_status status;
-    while ((status = wg_errgroup_go(group, succeed, NULL, NULL, &(wg_until){.interruptible = true})) == WG_INTERRUPTED) {}
+    while ((status = wg_errgroup_go(group, succeed, NULL, NULL, &(wg_until){.interruptible = true})) ==
+           WG_INTERRUPTED) {}
     assert_status(status, WG_OK);
     while ((status = wg_errgroup_wait(group, &(wg_until){.interruptible = true}, NULL)) == WG_INTERRUPTED) {}
     storm_ends();

@@ -73,7 +73,8 @@ static void a_group_in_many_hands(void **state, int64_t grace) {
         atomic_store(&s.destroyed, 0);
         atomic_store(&s.stop, false);
         s.g = new_group((wg_errgroup_options){
-            .limit = 1 + rand_r(&seed) % 3, .grace = grace,
+            .limit = 1 + rand_r(&seed) % 3,
+            .grace = grace,
             .deadline = rand_r(&seed) % 4 ? WG_FOREVER : wg_after(rand_r(&seed) % (4 * WG_MILLISECOND))});
         for (int j = 0; j < 3; j++)
             thread_start(&t[j], submit, (void *)(uintptr_t)(unsigned)rand_r(&seed));
@@ -182,8 +183,10 @@ static void pools_that_come_and_go(void **state) {
         struct submitter subs[3];
         wg_pool *pool;
         bool stop_early = rand_r(&seed) % 2;
-        assert_status(wg_pool_new(&pool, &(wg_pool_host){.start = host_start, .cores = 1 + (unsigned)rand_r(&seed) % 3,
-                                                         .idle_time = 1 + rand_r(&seed) % 40000}), WG_OK);
+        assert_status(wg_pool_new(&pool, &(wg_pool_host){.start = host_start,
+                                                         .cores = 1 + (unsigned)rand_r(&seed) % 3,
+                                                         .idle_time = 1 + rand_r(&seed) % 40000}),
+                      WG_OK);
         for (int j = 0; j < 3; j++) {
             subs[j] = (struct submitter){.pool = pool, .seed = (unsigned)rand_r(&seed)};
             thread_start(&subs[j].thread, submit_to_pool, &subs[j]);
@@ -224,10 +227,8 @@ static void groups_given_up_in_the_middle(void **state) {
 
 int main(void) {
     struct CMUnitTest tests[] = {
-        cmocka_unit_test(go_against_cancel_against_resize),
-        cmocka_unit_test(the_same_with_a_grace_period),
-        cmocka_unit_test(tasks_that_start_tasks_at_the_limit),
-        cmocka_unit_test(pools_that_come_and_go),
+        cmocka_unit_test(go_against_cancel_against_resize),    cmocka_unit_test(the_same_with_a_grace_period),
+        cmocka_unit_test(tasks_that_start_tasks_at_the_limit), cmocka_unit_test(pools_that_come_and_go),
         cmocka_unit_test(groups_given_up_in_the_middle),
     };
     return RUN("stress_groups", tests);

@@ -60,7 +60,7 @@ static void crew_dismiss(struct crew *crew) {
 static struct heap_wg {
     wg_waitgroup wg;
     int written[3]; /* plain: whoever returns from the wait may read them */
-} *h;
+} * h;
 
 static void write_and_done(int number, unsigned *seed) {
     struct heap_wg *mine = h;
@@ -138,7 +138,7 @@ static void waits_with_deadline_and_context_against_done_and_cancel(void **state
 static struct watched {
     wg_observer observer;
     atomic_int calls;
-} *watched[2];
+} * watched[2];
 static wg_context *root_of_all;
 static bool removed[2];
 

@@ -37,12 +37,12 @@ typedef wg_error *(*wg_task_fn)(void *arg, wg_context *ctx);
 
 /* A zeroed struct, or NULL in its place, asks for nothing special. */
 typedef struct wg_errgroup_options {
-    wg_context *parent;  /* the group is cancelled with it; NULL and wg_context_root() as in wg_context_new */
-    int64_t deadline;    /* then the group is cancelled; see until.h */
-    int64_t grace;       /* nanoseconds that a wait gives the tasks to end once the group is cancelled, before it leaves
+    wg_context *parent; /* the group is cancelled with it; NULL and wg_context_root() as in wg_context_new */
+    int64_t deadline;   /* then the group is cancelled; see until.h */
+    int64_t grace;      /* nanoseconds that a wait gives the tasks to end once the group is cancelled, before it leaves
                             them behind; 0: as long as they need */
-    int limit;           /* how many tasks may be unfinished at once; 0: any number */
-    wg_pool *pool;       /* where tasks run; NULL: the pool of the process */
+    int limit;          /* how many tasks may be unfinished at once; 0: any number */
+    wg_pool *pool;      /* where tasks run; NULL: the pool of the process */
 } wg_errgroup_options;
 
 /* A new group with one reference, the caller's. WG_OK; WG_NO_MEMORY; WG_NO_THREADS: none to keep the deadline;

@@ -30,9 +30,9 @@ typedef struct wg_pool_host {
     void (*before_sleep)(void *data);
     void (*after_sleep)(void *data);
     void *data;
-    unsigned cores;     /* how many tasks can compute at once; 0: the cores of the machine; 1 under an interpreter lock */
-    int64_t idle_time;  /* nanoseconds after which an idle worker leaves; 0: five seconds */
-    bool callers_help;  /* true, as for the pool of the process: a thread in an unbounded wg_errgroup_wait may itself run
+    unsigned cores; /* how many tasks can compute at once; 0: the cores of the machine; 1 under an interpreter lock */
+    int64_t idle_time; /* nanoseconds after which an idle worker leaves; 0: five seconds */
+    bool callers_help; /* true, as for the pool of the process: a thread in an unbounded wg_errgroup_wait may itself run
                            tasks of that group that have not started */
 } wg_pool_host;
 

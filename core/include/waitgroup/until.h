@@ -37,9 +37,9 @@ WG_API int64_t wg_after(int64_t duration);
  *     wg_status s = wg_wait(&wg, &(wg_until){ .deadline = wg_after(5 * WG_SECOND) });
  */
 typedef struct wg_until {
-    int64_t deadline;     /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
-    wg_context *context;  /* NULL, or a context whose end ends the call with the context's status */
-    bool interruptible;   /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread; where the
+    int64_t deadline;    /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
+    wg_context *context; /* NULL, or a context whose end ends the call with the context's status */
+    bool interruptible;  /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread; where the
                              system does not tell (PARK=pthread), every 50 ms, since one may have run.
                              false: signals change nothing */
 } wg_until;

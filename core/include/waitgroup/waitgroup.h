@@ -32,7 +32,9 @@ typedef struct wg_waitgroup {
     uint64_t state_;
 } wg_waitgroup;
 
+/* clang-format off */
 #define WG_INIT { 0 }
+/* clang-format on */
 
 /* Add `n` to the count; `n` may be negative. Add before starting what will call wg_done: an add inside the new thread
  * may come after the wait. Adding again before a slow waiter woke is legal: that waiter still returns.

@@ -26,8 +26,10 @@ struct bucket {
     struct sleeper *sleepers;
 };
 
+/* clang-format off */
 #define B4 {PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}, \
            {PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}
+/* clang-format on */
 #define B16 B4, B4, B4, B4
 #define BUCKETS 64
 static struct bucket buckets[BUCKETS] = {B16, B16, B16, B16};

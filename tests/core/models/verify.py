@@ -21,8 +21,15 @@ def search(model: pathlib.Path, directory: pathlib.Path, defines: list[str]) -> 
     directory.mkdir(parents=True)
 
     def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=600)
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stdout}")
         return done.stdout

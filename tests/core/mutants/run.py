@@ -20,7 +20,12 @@ import tomllib
 
 HERE = pathlib.Path(__file__).parent
 SOURCE = HERE.parents[2] / "core" / "src"
-EFFORT = ["--seeds", "10000", "--limit", "50000"]  # spent on a mutant that survives; most are caught by the first hundred
+EFFORT = [
+    "--seeds",
+    "10000",
+    "--limit",
+    "50000",
+]  # spent on a mutant that survives; most are caught by the first hundred
 CONTROL = ["--seeds", "1000", "--limit", "1000"]
 
 
@@ -29,8 +34,15 @@ class Fault(Exception):
 
 
 def run(command: list[str], timeout: float = 300) -> tuple[int, str]:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=timeout, text=True, errors="replace")
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        text=True,
+        errors="replace",
+    )
     return done.returncode, done.stdout
 
 

@@ -25,17 +25,17 @@ void sim_free(void *p);
 /* Inlined, so that the caller's address names the line of the core. */
 #define SIM_INLINE static inline __attribute__((always_inline, unused))
 
-#define SIM_LOAD(name, bits, order) \
+#define SIM_LOAD(name, bits, order)                                                                                    \
     SIM_INLINE uint##bits##_t name##bits(const wg_a##bits *p) { return (uint##bits##_t)sim_load(p, bits / 8, order); }
-#define SIM_STORE(name, bits, order) \
+#define SIM_STORE(name, bits, order)                                                                                   \
     SIM_INLINE void name##bits(wg_a##bits *p, uint##bits##_t v) { sim_store(p, bits / 8, v, order); }
-#define SIM_RMW(name, bits, op, order) \
-    SIM_INLINE uint##bits##_t name##bits(wg_a##bits *p, uint##bits##_t v) { \
-        return (uint##bits##_t)sim_rmw(p, bits / 8, op, v, order); \
+#define SIM_RMW(name, bits, op, order)                                                                                 \
+    SIM_INLINE uint##bits##_t name##bits(wg_a##bits *p, uint##bits##_t v) {                                            \
+        return (uint##bits##_t)sim_rmw(p, bits / 8, op, v, order);                                                     \
     }
-#define SIM_CAS(name, bits, success, failure) \
-    SIM_INLINE bool name##bits(wg_a##bits *p, uint##bits##_t *old, uint##bits##_t v) { \
-        return sim_cas(p, bits / 8, old, v, success, failure); \
+#define SIM_CAS(name, bits, success, failure)                                                                          \
+    SIM_INLINE bool name##bits(wg_a##bits *p, uint##bits##_t *old, uint##bits##_t v) {                                 \
+        return sim_cas(p, bits / 8, old, v, success, failure);                                                         \
     }
 
 SIM_LOAD(wg_load_relaxed, 32, SIM_RELAXED)

@@ -34,8 +34,8 @@ struct sim_thread {
     int64_t deadline; /* while PARKED; INT64_MAX: none */
     wg_parked parked;
     bool interruptible;
-    bool impatient;   /* in a PCT run: its timeout comes as if it were runnable */
-    bool nervous;     /* in a PCT run: it wakes without reason */
+    bool impatient;                             /* in a PCT run: its timeout comes as if it were runnable */
+    bool nervous;                               /* in a PCT run: it wakes without reason */
     enum { NOT, LETS_RUN, RUNS_THROUGH } spins; /* how it goes through a busy loop */
     struct sim_thread *joins;
     uint64_t priority; /* in a PCT run */
@@ -84,7 +84,7 @@ struct engine {
     enum sim_starts starts;
     bool needed_time;
     unsigned signals[64], signal_count; /* 0 closed, 1 open, 2 readable */
-    struct trace trace[TRACE]; /* the last steps */
+    struct trace trace[TRACE];          /* the last steps */
     unsigned traced;
 };
 extern struct engine *engine;

@@ -16,8 +16,10 @@
 static const char usage[] =
     "usage: sim [--seeds N] [--limit N] [--replay SCHEDULE] [--list] [SCENARIO...]\n"
     "\n"
-    "Runs each SCENARIO (default: all) under N random schedules and N by priorities (default 500), and, where it is small\n"
-    "enough, under every schedule with few preemptions in which busy loops take turns, at most --limit of them (default\n"
+    "Runs each SCENARIO (default: all) under N random schedules and N by priorities (default 500), and, where it is "
+    "small\n"
+    "enough, under every schedule with few preemptions in which busy loops take turns, at most --limit of them "
+    "(default\n"
     "2000; 0: all there are).\n"
     "--replay runs one schedule as a failure named it: random:SEED, pct:SEED or path:STEP=CHOICE,...\n";
 

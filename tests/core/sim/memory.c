@@ -58,7 +58,7 @@ static struct memory {
     unsigned char granules[ARENA_SIZE / GRANULE]; /* 0 never allocated, 1 live, 2 freed */
     struct cell arena_cells[ARENA_SIZE / 8], stack_cells[MAX_THREADS * STACK_SIZE / 8], data_cells[1 << 16];
     struct word words[WORDS];
-} *memory;
+} * memory;
 
 extern char __data_start[], _end[];
 
@@ -319,10 +319,10 @@ bool sim_cas(void *p, unsigned size, void *expected, uint64_t v, enum sim_order 
 
 /* What -fsanitize=thread calls at each plain access. */
 
-#define HOOKS(n, name) \
-    void __tsan_read##name(void *p); \
-    void __tsan_read##name(void *p) { touch(p, n, READ, __builtin_return_address(0)); } \
-    void __tsan_write##name(void *p); \
+#define HOOKS(n, name)                                                                                                 \
+    void __tsan_read##name(void *p);                                                                                   \
+    void __tsan_read##name(void *p) { touch(p, n, READ, __builtin_return_address(0)); }                                \
+    void __tsan_write##name(void *p);                                                                                  \
     void __tsan_write##name(void *p) { touch(p, n, WRITE, __builtin_return_address(0)); }
 HOOKS(1, 1)
 HOOKS(2, 2)
@@ -330,10 +330,10 @@ HOOKS(4, 4)
 HOOKS(8, 8)
 HOOKS(16, 16)
 #undef HOOKS
-#define HOOKS(n) \
-    void __tsan_unaligned_read##n(void *p); \
-    void __tsan_unaligned_read##n(void *p) { touch(p, n, READ, __builtin_return_address(0)); } \
-    void __tsan_unaligned_write##n(void *p); \
+#define HOOKS(n)                                                                                                       \
+    void __tsan_unaligned_read##n(void *p);                                                                            \
+    void __tsan_unaligned_read##n(void *p) { touch(p, n, READ, __builtin_return_address(0)); }                         \
+    void __tsan_unaligned_write##n(void *p);                                                                           \
     void __tsan_unaligned_write##n(void *p) { touch(p, n, WRITE, __builtin_return_address(0)); }
 HOOKS(2)
 HOOKS(4)

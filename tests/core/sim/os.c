@@ -62,7 +62,9 @@ int32_t wg_thread_clock(void) { return WG_PROCESS_CLOCK; }
 int64_t wg_cpu_time(int32_t clock) { return clock == WG_PROCESS_CLOCK ? engine->now * engine->cpu_rate / 2 : 0; }
 unsigned wg_cores(void) { return engine->scenario->cores; }
 void wg_pause(void) { step("pause", NULL, __builtin_return_address(0), true); }
-struct wg_self *wg_self(void) { return &engine->current->self; }
+struct wg_self *wg_self(void) {
+    return &engine->current->self;
+}
 
 bool wg_start_thread(void (*fn)(void *arg), void *arg) {
     if (engine->starts == SIM_NEVER || (engine->starts == SIM_PERHAPS && sim_pick(2) == 1))

@@ -276,8 +276,8 @@ static void run_awake(void *unused) {
 }
 
 static void hosted_workers(void) {
-    wg_pool_host host = {.start = host_start, .before_sleep = host_before, .after_sleep = host_after, .cores = 1,
-                         .idle_time = 1};
+    wg_pool_host host = {
+        .start = host_start, .before_sleep = host_before, .after_sleep = host_after, .cores = 1, .idle_time = 1};
     SIM_EQUAL(wg_pool_new(&pool, &host), WG_OK);
     for (int i = 0; i < 3; i++) {
         go(run_awake, NULL);

@@ -57,18 +57,17 @@ bool sim_readable(int fd);
 
 /* Fail the run. */
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-#define SIM_CHECK(condition) \
+#define SIM_CHECK(condition)                                                                                           \
     ((condition) ? (void)0 : sim_fail("%s:%d: %s: not true: %s", __FILE__, __LINE__, __func__, #condition))
-#define SIM_EQUAL(left, right) \
-    sim_equal((long long)(left), (long long)(right), __FILE__, __LINE__, #left " == " #right)
+#define SIM_EQUAL(left, right) sim_equal((long long)(left), (long long)(right), __FILE__, __LINE__, #left " == " #right)
 void sim_equal(long long left, long long right, const char *file, int line, const char *text);
 
 struct sim_scenario {
     const char *name;
     void (*run)(void);
-    unsigned cores;       /* what wg_cores() says; with 1 the core does not spin */
-    unsigned exhaustive;  /* how many preemptions the exhaustive search tries; 0: no such search */
-    bool spurious;        /* the exhaustive search tries wakes without reason too; the random ones always do */
+    unsigned cores;      /* what wg_cores() says; with 1 the core does not spin */
+    unsigned exhaustive; /* how many preemptions the exhaustive search tries; 0: no such search */
+    bool spurious;       /* the exhaustive search tries wakes without reason too; the random ones always do */
 };
 
 /* The lists of the scenario files end with a zeroed one. */

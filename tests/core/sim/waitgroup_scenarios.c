@@ -120,17 +120,10 @@ static void wait_with_deadline_and_context(void) {
     int64_t deadline = wg_after(WG_SECOND);
     wg_status status = wg_wait(wg, &(wg_until){.deadline = deadline, .context = ctx, .interruptible = true});
     switch (status) {
-    case WG_OK:
-        SIM_EQUAL(written[0], 1);
-        break;
-    case WG_CANCELLED:
-        SIM_EQUAL(wg_context_status(ctx), WG_CANCELLED);
-        break;
-    case WG_TIMEOUT:
-        SIM_CHECK(wg_now() >= deadline);
-        break;
-    default:
-        SIM_EQUAL(status, WG_INTERRUPTED);
+    case WG_OK: SIM_EQUAL(written[0], 1); break;
+    case WG_CANCELLED: SIM_EQUAL(wg_context_status(ctx), WG_CANCELLED); break;
+    case WG_TIMEOUT: SIM_CHECK(wg_now() >= deadline); break;
+    default: SIM_EQUAL(status, WG_INTERRUPTED);
     }
     if (status != WG_OK) {
         SIM_EQUAL(wg_wait(wg, FOREVER), WG_OK);
@@ -258,7 +251,8 @@ const struct sim_scenario waitgroup_scenarios[] = {
     {"slow_waiter_of_a_past_round", slow_waiter_of_a_past_round, .cores = 1, .exhaustive = 2, .spurious = false},
     {"reuse_of_the_address", reuse_of_the_address, .cores = 1, .exhaustive = 2, .spurious = true},
     {"wait_with_deadline_and_context", wait_with_deadline_and_context, .cores = 1, .exhaustive = 2, .spurious = false},
-    {"wait_until_the_contexts_deadline", wait_until_the_contexts_deadline, .cores = 2, .exhaustive = 0, .spurious = false},
+    {"wait_until_the_contexts_deadline", wait_until_the_contexts_deadline, .cores = 2, .exhaustive = 0,
+     .spurious = false},
     {"observer_removed_or_called", observer_removed_or_called, .cores = 1, .exhaustive = 3, .spurious = false},
     {"observer_removed_in_sync", observer_removed_in_sync, .cores = 1, .exhaustive = 3, .spurious = false},
     {"observer_observes_again", observer_observes_again, .cores = 1, .exhaustive = 2, .spurious = false},
