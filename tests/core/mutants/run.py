@@ -118,7 +118,7 @@ def main() -> int:
         return (True, f"caught: {failure}") if failure is not None else (False, "SURVIVES")
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
-        for mutant, (caught, words) in zip(mutants, workers.map(attempt, enumerate(mutants))):
+        for mutant, (caught, words) in zip(mutants, workers.map(attempt, enumerate(mutants)), strict=True):
             bad += not caught
             print(f"{mutant['name']:52} {mutant['test']:34} {words[:150]}", flush=True)
     print(f"\n{len(mutants)} mutants, {len(mutants) - bad} caught, in {time.monotonic() - start:.0f} s")
