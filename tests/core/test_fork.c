@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 /* It cannot follow the threads of a child whose parent had threads. */
-#define SKIP_UNDER_THREAD_SANITIZER \
-    if (THREAD_SANITIZER)           \
+#define SKIP_UNDER_THREAD_SANITIZER                                                                                    \
+    if (THREAD_SANITIZER)                                                                                              \
     skip()
 
 static void use_everything(void) {
@@ -371,14 +371,46 @@ static void *hammer(void *unused) {
     return NULL;
 }
 
+/* All in one list, so that a lock that is given back by the wrong thread does harm. */
+static wg_waitgroup observed;
+
+static void *hammer_locks(void *unused) {
+    wg_observer observer;
+    while (!atomic_load(&stop)) {
+        wg_context *ctx;
+        for (int i = 0; i < 100; i++) {
+            REQUIRE(wg_observe(&observed, &observer, tell, unused) == WG_OK);
+            REQUIRE(wg_unobserve(&observed, &observer));
+            wg_pool_workers(NULL);
+        }
+        REQUIRE(wg_context_new(&ctx, NULL, wg_after(HANG)) == WG_OK);
+        wg_context_release(ctx);
+    }
+    return NULL;
+}
+
+/* Wait groups enough for all locks that their addresses may fall to. */
+static void use_every_lock(void) {
+    static wg_waitgroup many[4096];
+    for (int i = 0; i < 4096; i++) {
+        wg_observer observer;
+        REQUIRE(wg_add(&many[i], 1) == WG_OK);
+        REQUIRE(wg_observe(&many[i], &observer, tell, NULL) == WG_OK);
+        REQUIRE(wg_unobserve(&many[i], &observer));
+        REQUIRE(wg_done(&many[i]) == WG_OK);
+    }
+    use_everything();
+}
+
 static void forks_in_the_middle_of_everything(void **state) {
     (void)state;
     SKIP_UNDER_THREAD_SANITIZER;
     struct thread t[3];
+    assert_status(wg_add(&observed, 1), WG_OK);
     for (int i = 0; i < 3; i++)
-        thread_start(&t[i], hammer, NULL);
+        thread_start(&t[i], i == 0 ? hammer : hammer_locks, NULL);
     for (int i = 0; i < effort(100); i++)
-        assert_true(in_child(use_everything));
+        assert_true(in_child(use_every_lock));
     atomic_store(&stop, true);
     for (int i = 0; i < 3; i++)
         thread_join(&t[i]);
