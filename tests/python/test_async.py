@@ -190,6 +190,22 @@ def test_a_cancelled_await_leaves_nothing_registered(in_loop):
     in_loop(main)
 
 
+def test_the_event_and_the_cancellation_at_once(in_loop):
+    async def main():
+        for cancel_first in (True, False):
+            wg = WaitGroup(1)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait_for, wg)
+                await anyio.sleep(0.01)
+                if cancel_first:
+                    tasks.cancel_scope.cancel()
+                wg.done()
+                tasks.cancel_scope.cancel()
+            await anyio.sleep(0.01)
+
+    in_loop(main)
+
+
 def test_context(in_loop):
     async def main():
         with anyio.fail_after(HANG):
