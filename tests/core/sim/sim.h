@@ -39,7 +39,7 @@ unsigned sim_pick(unsigned n);
 enum sim_starts { SIM_ALWAYS, SIM_PERHAPS, SIM_NEVER };
 void sim_threads_start(enum sim_starts starts);
 
-/* Wait until all threads that the library started have ended; time passes only if nothing else can happen. */
+/* Wait until all threads that the library started have ended. */
 void sim_join_library(void);
 
 /* The number of this thread, below 64. */
