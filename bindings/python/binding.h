@@ -41,7 +41,8 @@ typedef struct state {
     wg_pool *pool;
     wg_context *base;       /* the ancestor of all contexts of this interpreter; ends when it exits */
     wg_waitgroup loose;     /* tasks of plain wait groups */
-    wg_waitgroup returning; /* detached threads that will attach by themselves: idle workers, callers from outside */
+    wg_waitgroup returning; /* detached threads that will attach by themselves: idle workers, callers from outside; and
+                               those that start a thread */
     atomic_bool closing;    /* the interpreter exits: threads from outside may no longer attach */
     atomic_uint workers;    /* how many workers were ever made, for their names */
     unsigned long main_thread;

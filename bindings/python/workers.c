@@ -121,6 +121,13 @@ static bool host_start(void *data, wg_pool *pool) {
     attachment a;
     if (!attach(st, &a))
         return false;
+    /* At exit, who starts a thread is waited for: until a new thread is under way, the interpreter must not go. */
+    wg_add(&st->returning, 1);
+    if (atomic_load(&st->closing)) {
+        wg_done(&st->returning);
+        detach(st, &a);
+        return false;
+    }
     PyObject *raised = PyErr_GetRaisedException();
     Worker *worker = worker_new(st, pool);
     PyObject *started = NULL;
@@ -136,6 +143,7 @@ static bool host_start(void *data, wg_pool *pool) {
     Py_XDECREF((PyObject *)worker);
     if (raised)
         PyErr_SetRaisedException(raised);
+    wg_done(&st->returning);
     detach(st, &a);
     return works;
 }
