@@ -4,14 +4,12 @@ import subprocess
 import sys
 
 
-def test_the_environment_can_import_what_is_built_in_the_tree(run_tool, tmp_path):
+def test_makes_an_environment(run_tool, tmp_path):
     ran = run_tool("make-venv", "an environment", WAITGROUP_PYTHON=sys.executable)
     assert ran.returncode == 0, ran.stderr
-    where = "import sys, cwaitgroup; print(sys.prefix); print(cwaitgroup.__file__)"
     python = tmp_path / "an environment" / "bin" / "python"
-    prefix, package = subprocess.check_output([python, "-c", where], text=True, cwd=tmp_path).splitlines()
-    assert prefix == str(tmp_path / "an environment")
-    assert package.endswith("/python/cwaitgroup/__init__.py")
+    prefix = subprocess.check_output([python, "-c", "import pip, sys; print(sys.prefix)"], text=True)
+    assert prefix == f"{tmp_path}/an environment\n"
 
 
 def test_without_a_suitable_python_it_says_so(run_tool, script, tmp_path):
