@@ -82,6 +82,31 @@ static void run(lua_State *L, const char *code) {
 
 static void sleep_ms(int ms) { nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL); }
 
+/* --- threads --- */
+
+static int threads_at_start;
+
+static int count_threads(void) {
+    int threads = 0;
+    char line[256];
+    FILE *status = fopen("/proc/self/status", "r");
+    CHECK(status);
+    while (fgets(line, sizeof line, status))
+        sscanf(line, "Threads: %d", &threads);
+    fclose(status);
+    return threads;
+}
+
+/* Idle threads end by themselves, and close their states: then nothing may be left. */
+static void wait_until_alone(void) {
+    for (int i = 0; i < 600; i++) {
+        if (count_threads() <= threads_at_start)
+            return;
+        sleep_ms(100);
+    }
+    fail(__LINE__, "threads did not end");
+}
+
 /* --- two states in two threads share a group and a wait group --- */
 
 static lua_Integer group_id, wg_id;
@@ -131,8 +156,8 @@ static void closing(void) {
         run(L, "local w = require 'waitgroup'\n"
                "g = w.errgroup{ limit = 4 }\n"
                "local started = w.new(2)\n"
-               "for _ = 1, 2 do\n"
-               "  g:thread(function(wg)\n"
+               "for _, group in ipairs { g, w.errgroup() } do\n" /* with and without a coroutine that fails by the end */
+               "  group:thread(function(wg)\n"
                "    local w = require 'waitgroup'\n"
                "    wg:done()\n"
                "    local context = w.current_context()\n"
@@ -146,7 +171,7 @@ static void closing(void) {
                "started:wait()\n");
         close_state(L, &h);
     }
-    sleep_ms(200); /* the tasks end, in a library that was unloaded if it could be */
+    wait_until_alone(); /* the tasks are told to end, in a library that was unloaded if it could be */
 }
 
 /* --- memory runs out at every possible place --- */
@@ -275,24 +300,8 @@ static const struct {
 #endif
                  {NULL, NULL}};
 
-/* Idle threads end by themselves, and close their states: then nothing may be left. */
-static void wait_until_alone(void) {
-    for (int i = 0; i < 300; i++) {
-        int threads = 0;
-        char line[256];
-        FILE *status = fopen("/proc/self/status", "r");
-        CHECK(status);
-        while (fgets(line, sizeof line, status))
-            sscanf(line, "Threads: %d", &threads);
-        fclose(status);
-        if (threads == 1)
-            return;
-        sleep_ms(100);
-    }
-    fail(__LINE__, "threads did not end");
-}
-
 int main(int argc, char **argv) {
+    threads_at_start = count_threads();
     for (int i = 0; scenarios[i].name; i++)
         if (argc == 2 && strcmp(argv[1], scenarios[i].name) == 0) {
             scenarios[i].run();
