@@ -13,8 +13,8 @@ A benchmark set writes build/bench/SET.json, a list of measurements:
      "target": "at most 13 ns"}  what this library should reach here, in words, or null
 
 Written are docs/benchmarks.json (the measurements and the machine), docs/benchmarks.svg (the ratio of each peer to this
-library) and the part of docs/benchmarks.md between its two marks. The ratio is how many times better this library is:
-below 1 the peer wins. Where its spread is more than half of it, it is called noisy, and hollow in the chart.
+library) and the parts of docs/benchmarks.md and README.md between two marks. The ratio is how many times better this library is: below 1
+the peer wins. Where its spread is more than half of it, it is called noisy, and hollow in the chart.
 """
 
 import json
@@ -123,17 +123,23 @@ def table(comparisons: list[Comparison]) -> list[str]:
     return lines
 
 
-def write_markdown(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:
-    path = TOP / "docs" / "benchmarks.md"
+def write_between_marks(path: Path, lines: list[str]) -> None:
     text = path.read_text()
     before, found, rest = text.partition(MARKS[0])
     _, found_end, after = rest.partition(MARKS[1])
     if not found or not found_end:
         raise SystemExit(f"{path}: the marks {MARKS} are missing")
-    lines = [MARKS[0], "", *(f"- {key}: {value}" for key, value in about.items())]
+    path.write_text(before + "\n".join([MARKS[0], "", *lines, "", MARKS[1]]) + after)
+
+
+def write_markdown(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:
+    picture = "![the ratio of each peer to this library, for each kind of work]({})"
+    lines = [picture.format("benchmarks.svg"), "", *(f"- {key}: {value}" for key, value in about.items())]
     for name, comparisons in sets.items():
         lines += ["", f"### {TITLES.get(name, name)}", "", *table(comparisons)]
-    path.write_text(before + "\n".join([*lines, "", MARKS[1]]) + after)
+    write_between_marks(TOP / "docs" / "benchmarks.md", lines)
+    legend = "Right of 1 this library is better than the peer, left of it the peer wins."
+    write_between_marks(TOP / "README.md", [picture.format("docs/benchmarks.svg"), "", legend])
 
 
 def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:

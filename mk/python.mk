@@ -23,7 +23,7 @@ verify-python: $(PY_READY) ## the Python suite under sanitizers and PYTHONMALLOC
 	CWAITGROUP_DEBUG=1 $(PYTHON) setup.py --quiet build_ext --build-temp $(PY_SANITIZED)/temp \
 	    --build-lib $(PY_SANITIZED)/lib
 	cp python/cwaitgroup/*.py* $(PY_SANITIZED)/lib/cwaitgroup/
-	PYTHONPATH=$(CURDIR)/$(PY_SANITIZED)/lib PYTHONMALLOC=debug \
+	PYTHONPATH="$(CURDIR)/$(PY_SANITIZED)/lib" PYTHONMALLOC=debug \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    $(PYTHON) -m pytest tests/python --timeout 300 -p no:cacheprovider \
