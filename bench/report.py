@@ -12,9 +12,10 @@ A benchmark set writes build/bench/SET.json, a list of measurements:
      "samples": 9,               how many independent repetitions
      "target": "at most 13 ns"}  what this library should reach here, in words, or null
 
-Written are docs/benchmarks.json (the measurements and the machine), docs/benchmarks.svg (the ratio of each peer to this
-library) and the parts of docs/benchmarks.md and README.md between two marks. The ratio is how many times better this library is: below 1
-the peer wins. Where its spread is more than half of it, it is called noisy, and hollow in the chart.
+Written are docs/benchmarks.json (the measurements and the machine), docs/benchmarks.svg (the ratio of each peer to
+this library) and the parts of docs/benchmarks.md and README.md between two marks. The ratio is how many times better
+this library is: below 1 the peer wins. Where its spread is more than half of it, it is called noisy, and hollow in
+the chart.
 """
 
 import json
