@@ -164,18 +164,13 @@ static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)context_wrap(st, core, (Context *)parent);
 }
 
+/* There is no clear: the core points into `held`, and may into the parent's. The exceptions, tasks and callbacks on the
+ * way round a cycle can be cleared. */
 static int context_traverse(Context *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->parent);
     Py_VISIT(self->held);
     return callbacks_visit(self, visit, arg);
-}
-
-/* `held` stays, since the core points into it, and `parent`, since the core's parent may: the exceptions and tasks on
- * the way round a cycle can be cleared. */
-static int context_clear(Context *self) {
-    callbacks_drop(self);
-    return 0;
 }
 
 static void context_dealloc(Context *self) {
@@ -433,7 +428,6 @@ static PyType_Slot context_slots[] = {
     {Py_tp_new, context_new},
     {Py_tp_dealloc, context_dealloc},
     {Py_tp_traverse, context_traverse},
-    {Py_tp_clear, context_clear},
     {Py_tp_repr, context_repr},
     {Py_tp_doc, (void *)context_doc},
     {Py_tp_methods, context_methods},
