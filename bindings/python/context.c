@@ -425,16 +425,11 @@ static PyMemberDef context_members[] = {
 };
 
 static PyType_Slot context_slots[] = {
-    {Py_tp_new, context_new},
-    {Py_tp_dealloc, context_dealloc},
-    {Py_tp_traverse, context_traverse},
-    {Py_tp_repr, context_repr},
-    {Py_tp_doc, (void *)context_doc},
-    {Py_tp_methods, context_methods},
-    {Py_tp_getset, context_getset},
-    {Py_tp_members, context_members},
-    {Py_am_await, context_await},
-    {0, NULL},
+    {Py_tp_new, context_new},           {Py_tp_dealloc, context_dealloc},
+    {Py_tp_traverse, context_traverse}, {Py_tp_repr, context_repr},
+    {Py_tp_doc, (void *)context_doc},   {Py_tp_methods, context_methods},
+    {Py_tp_getset, context_getset},     {Py_tp_members, context_members},
+    {Py_am_await, context_await},       {0, NULL},
 };
 
 PyType_Spec context_spec = {
