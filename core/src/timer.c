@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "context.h"
+#include "deadline.h"
 #include "lock.h"
 #include "os.h"
 
@@ -95,7 +96,8 @@ static void thread_main(void *unused) {
         end_due();
         uint32_t seen = wg_load_relaxed32(&changes);
         bool idle = first == NULL;
-        int64_t until = idle ? wg_after(IDLE_TIME) : first->deadline;
+        /* Not beyond the idle time: who removes the first deadline does not wake the thread. */
+        int64_t until = wg_earlier(idle ? WG_FOREVER : first->deadline, wg_after(IDLE_TIME));
         wg_lock_give(&lock);
         wg_parked parked = wg_park(&changes, seen, until, false);
         wg_lock_take(&lock);
