@@ -31,7 +31,7 @@ function Context:wait(timeout)
   if mine == self then
     mine = nil
   end
-  if scheduler.alone() then
+  if scheduler.may_block(self, deadline) then
     repeat
       status = core.context_wait(self, deadline, mine)
     until status ~= core.INTERRUPTED

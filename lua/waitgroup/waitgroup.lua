@@ -11,7 +11,7 @@ local WaitGroup = metatable.__index
 
 -- Wait on when the count has been seen not to be zero: the new status.
 local function wait_on(wg, deadline, context, no_yield)
-  if scheduler.alone() then
+  if scheduler.may_block(wg, deadline) then
     local status
     repeat -- after a signal, Lua gets to see what its handler did
       status = core.waitgroup_wait(wg, deadline, context)

@@ -43,6 +43,16 @@ describe("a deadlock is an error:", function()
     assert.is_true(g:wait())
   end)
 
+  it("a wait outside of tasks that nobody is there to end", function()
+    local wg, ctx = waitgroup.new(1), waitgroup.context()
+    local message = message_of(function() wg:wait() end)
+    assert.matches("deadlock: nothing can ever run again", message)
+    assert.matches("the caller waits for waitgroup.WaitGroup %(count 1%)", message)
+    assert.matches("the caller waits for waitgroup.Context", message_of(function() ctx:wait() end))
+    assert.same({ nil, "timeout" }, { wg:wait(0.001) })
+    assert.same({ nil, "timeout" }, { ctx:wait(0.001) })
+  end)
+
   it("two tasks wait for each other's result", function()
     local g, b = waitgroup.errgroup(), nil
     local a = g:go(function() b:result() end)
