@@ -115,15 +115,19 @@ def test_tasks_in_c_let_other_threads_run(run):
     out = run("""
         import sys, threading
         from cwaitgroup import ErrGroup
-        beats, end = [0], threading.Event()
+        beats, begin, end = [0], threading.Event(), threading.Event()
         def beat():
+            begin.wait()
             while not end.is_set():
                 beats[0] += 1
         with ErrGroup() as g:
             g.go(int).result()
             thread = threading.Thread(target=beat)
             thread.start()
-            sys.setswitchinterval(1000)  # nobody but us runs before we wait
+            # Nobody but us should run before we wait. Who asked for the interpreter earlier may still get it, and then
+            # keeps it for as long: a second, so that this ends all the same.
+            sys.setswitchinterval(1)
+            begin.set()
             before = g.go(beats.copy)
             for _ in range(300_000):
                 g.go(int)
