@@ -500,8 +500,8 @@ function scheduler.alone()
   return core.alive() == 0 and timers_count == 0 and not next(watches) and not in_loop()
 end
 
---- The same, for a wait on `object`, which then has to end by itself or from outside: else it would hang for certain, and
---- scheduler.wait says so.
+--- The same, for a wait on `object`, which then has to end by itself or from outside: else it would hang for certain,
+--- and scheduler.wait says so.
 function scheduler.may_block(object, deadline)
   return scheduler.alone() and (deadline ~= FOREVER or core.outside(object, 0))
 end
