@@ -120,22 +120,28 @@ def test_tasks_in_c_let_other_threads_run(run):
             begin.wait()
             while not end.is_set():
                 beats[0] += 1
+        def all_queued_first():
+            with ErrGroup() as g:
+                # Nobody but us should run before we wait. Who asked for the interpreter earlier may still get it, and
+                # then keeps it for as long: a second, so that this ends all the same.
+                sys.setswitchinterval(1)
+                begin.set()
+                before = g.go(beats.copy)
+                for _ in range(300_000):
+                    g.go(int)
+                after = g.go(beats.copy)
+                queued = not before.done()
+                sys.setswitchinterval(0.005)
+            return (before.result(), after.result()) if queued else None
         with ErrGroup() as g:
             g.go(int).result()
-            thread = threading.Thread(target=beat)
-            thread.start()
-            # Nobody but us should run before we wait. Who asked for the interpreter earlier may still get it, and then
-            # keeps it for as long: a second, so that this ends all the same.
-            sys.setswitchinterval(1)
-            begin.set()
-            before = g.go(beats.copy)
-            for _ in range(300_000):
-                g.go(int)
-            after = g.go(beats.copy)
-            sys.setswitchinterval(0.005)
+        thread = threading.Thread(target=beat)
+        thread.start()
+        while not (results := all_queued_first()):
+            pass
         end.set()
         thread.join()
-        print(after.result() > before.result())
+        print(results[1] > results[0])
     """)
     assert out == "True"
 
