@@ -120,7 +120,7 @@ def test_tasks_in_c_let_other_threads_run(run):
             begin.wait()
             while not end.is_set():
                 beats[0] += 1
-        def all_queued_first():
+        def others_ran():
             with ErrGroup() as g:
                 # Nobody but us should run before we wait. Who asked for the interpreter earlier may still get it, and
                 # then keeps it for as long: a second, so that this ends all the same.
@@ -132,16 +132,17 @@ def test_tasks_in_c_let_other_threads_run(run):
                 after = g.go(beats.copy)
                 queued = not before.done()
                 sys.setswitchinterval(0.005)
-            return (before.result(), after.result()) if queued else None
+            return queued and after.result() > before.result()
         with ErrGroup() as g:
             g.go(int).result()
         thread = threading.Thread(target=beat)
         thread.start()
-        while not (results := all_queued_first()):
-            pass
+        # More than once: a run does not count if tasks ran before all were queued; and the worker may have the
+        # interpreter back before the beating thread has woken, who asks for it only after that second.
+        ran = any(others_ran() for _ in range(20))
         end.set()
         thread.join()
-        print(results[1] > results[0])
+        print(ran)
     """)
     assert out == "True"
 
