@@ -15,6 +15,7 @@
  *   finished          set last, under the same lock, with release: whoever reads it may read outcome
  *   started, ended    anybody, atomically; they are for people to look at
  *   lane              see pool.h
+ *   looks             anybody, a guess
  *   context, pool, grace   never after its making
  *
  * At the end of a task, in this order: record the error, cancel the context, destroy the argument, and then the one
@@ -30,8 +31,9 @@
 #include "pool.h"
 #include "wait.h"
 
-/* How often to look for a slot before a sleep: small tasks give theirs back within a microsecond. */
-#define SPINS 100
+/* How often to look for a slot before a sleep, at most. That takes about as long as to sleep and be woken on another
+ * core, so it costs at most as much again; a sleep would also let the workers fall asleep, who then have to be woken. */
+#define MOST_LOOKS 2000
 
 struct task {
     struct wg_work work;
@@ -64,6 +66,7 @@ struct wg_errgroup {
     wg_pool *pool;
     int64_t grace;
     wg_a64 grace_end;    /* set once, by the first wait that finds the group cancelled; 0 before */
+    wg_a32 looks;        /* how often the next goer looks for a slot: halved when that was in vain */
     struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
     wg_a64 started, ended;
     struct task *failed, **last_failed;
@@ -102,6 +105,7 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
         .refs = 1,
         .limit = (uint32_t)(options->limit ? options->limit : WG_NO_LIMIT),
         .grace = options->grace,
+        .looks = MOST_LOOKS,
         .pool = wg_pool_retain(wg_pool_or_default(options->pool)),
     };
     g->last_failed = &g->failed;
@@ -272,16 +276,25 @@ static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until) {
     return status != WG_OK ? status : WG_TIMEOUT;
 }
 
+/* Look for a slot for a while. Small tasks give theirs back within microseconds. If looking has been in vain so often that
+ * no patience is left, it begins afresh: tasks may have become small. */
+static wg_status look_for_slot(wg_errgroup *g) {
+    uint32_t looks = wg_load_relaxed32(&g->looks);
+    wg_status status = WG_LIMIT;
+    for (uint32_t i = 0; i < looks && status == WG_LIMIT && wg_worth_spinning(); i++) {
+        wg_pause();
+        status = try_take_slot(g);
+    }
+    wg_store_relaxed32(&g->looks, status != WG_LIMIT || looks == 0 ? MOST_LOOKS : looks / 2);
+    return status;
+}
+
 /* Take a slot, sleeping for it if need be. */
 static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until) {
     for (;;) {
         if (wg_passed(until->deadline) || wg_context_status(until->context) != WG_OK)
             return WG_TIMEOUT;
-        wg_status status = WG_LIMIT;
-        for (int i = 0; i < SPINS && status == WG_LIMIT && wg_worth_spinning(); i++) {
-            wg_pause();
-            status = try_take_slot(g);
-        }
+        wg_status status = look_for_slot(g);
         if (status == WG_LIMIT)
             status = sleep_for_slot(g, until);
         if (status == WG_LIMIT)
