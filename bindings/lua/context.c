@@ -14,6 +14,12 @@ int wgl_push_ended(lua_State *L, const wg_context *ctx) {
     return 3;
 }
 
+int wgl_push_timeout(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "timeout");
+    return 2;
+}
+
 static wg_context *check(lua_State *L, int level) { return ((wgl_context *)wgl_check(L, 1, WGL_CONTEXT, level))->ctx; }
 
 wg_context *wgl_opt_context(lua_State *L, int arg, int level) {
@@ -46,6 +52,30 @@ static int check_ended(lua_State *L) {
         return 0;
     lua_pushstring(L, wgl_end_word(wg_context_status(ctx)));
     return lua_error(L);
+}
+
+/* The context of the running task is at 2. */
+static int finish_wait(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    wgl_reason reason = wgl_woken(L, how);
+    if (reason == WGL_READY || wg_context_status(((wgl_context *)wgl_test(L, 1))->ctx) != WG_OK) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_opt_context(L, 2, 1));
+}
+
+/* ctx:wait([timeout]) -> true; nil, "timeout"; or nil and why, if the context of the running task ends first. */
+static int wait(lua_State *L) {
+    wg_context *ctx = check(L, 1);
+    int64_t deadline = wgl_deadline(L, 2, 2, 1);
+    lua_settop(L, 1);
+    wgl_push_context(L);
+    bool has_other = !lua_isnil(L, 2) && wgl_opt_context(L, 2, 1) != ctx;
+    if (wg_context_status(ctx) == WG_OK)
+        return wgl_wait(L, 1, "end", has_other ? 2 : 0, deadline, false, finish_wait);
+    lua_pushboolean(L, true);
+    return 1;
 }
 
 static int remaining(lua_State *L) {
@@ -148,12 +178,10 @@ static int cancel(lua_State *L) {
     return 1;
 }
 
-/* context_wait(ctx, deadline, other) -> status: blocks the thread until it or the other ends. */
-static int wait(lua_State *L) {
-    wg_context *ctx = check(L, 2);
-    wg_until until = {.deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
-    lua_pushinteger(L, wg_context_wait(ctx, &until));
-    return 1;
+/* context_open(ctx): raises unless it is an open context. */
+static int is_open(lua_State *L) {
+    check(L, 2);
+    return 0;
 }
 
 /* context_ended(ctx) -> nil, word, cause; nothing while it lives. */
@@ -167,12 +195,15 @@ static int is_root(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {
-    {"cancelled", cancelled}, {"err", err}, {"check", check_ended}, {"remaining", remaining}, {"pollfd", pollfd},
-    {"getfd", pollfd},        {NULL, NULL}};
+static const luaL_Reg methods[] = {{"cancelled", cancelled}, {"err", err},       {"check", check_ended}, {"wait", wait},
+                                   {"remaining", remaining}, {"pollfd", pollfd}, {"getfd", pollfd},      {NULL, NULL}};
 
 void wgl_open_context(lua_State *L) { wgl_new_type(L, WGL_CONTEXT, methods, tostring); }
 
-const luaL_Reg wgl_context_functions[] = {
-    {"context", new},     {"root", root}, {"context_cancel", cancel}, {"context_wait", wait}, {"context_ended", ended},
-    {"is_root", is_root}, {NULL, NULL}};
+const luaL_Reg wgl_context_functions[] = {{"context", new},
+                                          {"root", root},
+                                          {"context_cancel", cancel},
+                                          {"context_open", is_open},
+                                          {"context_ended", ended},
+                                          {"is_root", is_root},
+                                          {NULL, NULL}};

@@ -1,5 +1,5 @@
-/* coroutine.c - tasks that are coroutines of this state: they are made, run and ended here. How they wait is written in
- * Lua, in scheduler.lua.
+/* coroutine.c - tasks that are coroutines of this state: they are made, run, suspended and ended here. Who wakes them is
+ * written in Lua, in scheduler.lua.
  *
  * A task is a userdata with user values:
  *   FN     the function, also for its name
@@ -29,13 +29,15 @@ struct wgl_coroutine {
     bool scoped;       /* in a scope, as the tasks will be that it starts */
     bool kept;         /* its coroutine is in VALUE */
     int count;         /* of arguments; then of results */
-    int reason;        /* what woke it; 0: it only let others run */
+    wgl_reason reason; /* what woke it; 0: it only let others run */
     wgl_handle *owner; /* NULL for none */
     lua_State *co;     /* NULL until it starts */
     int64_t started;   /* when, if the group has a grace period */
 };
 
 static const char parked;     /* what a wait yields */
+static const char enlist_key; /* registry: the Lua half's function that sees to it that a waiting task is woken */
+static const char wait_key;   /* registry: its function for waits in which no task can be suspended */
 static const char end_key;    /* registry: the Lua half's function for ends that it wants to hear of */
 static const char start_key;  /* registry: the same for new tasks */
 static const char go_key;     /* registry: its function for a `go` that found no room */
@@ -142,7 +144,6 @@ static int go_room(lua_State *L) {
     return 1;
 }
 
-static void push_context(lua_State *L, wgl_home *home);
 static void push_extra(lua_State *L, int self);
 
 /* wg:go(fn, ...): its task has the context of whoever starts it. */
@@ -151,7 +152,7 @@ static int waitgroup_go(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
     check_callable(L, 2);
     prepare(L, home, OF_WAITGROUP, 1, 2);
-    push_context(L, home);
+    wgl_push_context(L);
     if (!lua_isnil(L, -1)) {
         push_extra(L, lua_gettop(L) - 1);
         lua_insert(L, -2);
@@ -242,8 +243,10 @@ static void push_extra(lua_State *L, int self) {
 static void close_failed(lua_State *L, lua_State *co) {
     luaL_checkstack(L, 8, NULL);
     luaL_traceback(L, co, NULL, 0);
-    lua_resetthread(co);
-    lua_xmove(co, L, 1);
+    if (lua_resetthread(co) == LUA_OK)
+        lua_pushliteral(L, "somebody else closed the coroutine of this task");
+    else
+        lua_xmove(co, L, 1);
 }
 
 /* The task failed; its traceback and error are on top, and popped. */
@@ -367,7 +370,7 @@ static int run_ready(lua_State *L) {
 
 /* wake(task, reason): puts it in the queue. */
 static int wake(lua_State *L) {
-    task_of(L)->reason = (int)lua_tointeger(L, 2);
+    task_of(L)->reason = (wgl_reason)lua_tointeger(L, 2);
     enqueue(L, home_of(L), 1);
     return 0;
 }
@@ -384,6 +387,130 @@ static int kill(lua_State *L) {
     }
     fail(L, home_of(L), task, 1);
     return 0;
+}
+
+/* --- waiting --- */
+
+/* Whether L is the coroutine of the running task, and may be suspended here. */
+static bool can_suspend(lua_State *L, const wgl_home *home) {
+    return home->current && home->current->co == L && lua_isyieldable(L);
+}
+
+/* Push what a wait is for. */
+static void push_wait(lua_State *L, int object, const char *moment, int context, int64_t deadline) {
+    if (object)
+        lua_pushvalue(L, object);
+    else
+        lua_pushnil(L);
+    lua_pushstring(L, moment);
+    if (context)
+        lua_pushvalue(L, context);
+    else
+        lua_pushnil(L);
+    lua_pushinteger(L, deadline);
+}
+
+/* Lua code that runs on the stack of a task makes it grow, and it stays so while the task sleeps: so this runs on a stack
+ * of its own. */
+static void enlist(lua_State *L, wgl_home *home, int object, const char *moment, int context, int64_t deadline) {
+    lua_State *clerk = home->clerk;
+    if (!lua_checkstack(clerk, 8))
+        luaL_error(L, "not enough memory");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &enlist_key);
+    lua_pushvalue(home->current_L, home->current_index);
+    lua_xmove(home->current_L, L, 1);
+    push_wait(L, object, moment, context, deadline);
+    lua_xmove(L, clerk, 6);
+    if (lua_pcall(clerk, 5, 0, 0) != LUA_OK) {
+        lua_xmove(clerk, L, 1);
+        lua_error(L);
+    }
+}
+
+int wgl_wait(lua_State *L, int object, const char *moment, int context, int64_t deadline, bool no_yield,
+             lua_KFunction k) {
+    wgl_home *home = wgl_home_of(L);
+    if (object && deadline == WG_POLL && home->current) { /* a task that looks does not let others run */
+        lua_pushinteger(L, WGL_TIMED_OUT);
+        return k(L, LUA_OK, 0);
+    }
+    if (!no_yield && can_suspend(L, home)) {
+        enlist(L, home, object, moment, context, deadline);
+        lua_pushlightuserdata(L, (void *)&parked);
+        return lua_yieldk(L, 1, WGL_SUSPENDED, k);
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &wait_key);
+    push_wait(L, object, moment, context, deadline);
+    lua_pushboolean(L, no_yield);
+    lua_callk(L, 5, 1, 0, k);
+    return k(L, LUA_OK, 0);
+}
+
+/* Others may hold the coroutine of a task, and resume it. */
+static void check_resumed(lua_State *L, lua_KContext how) {
+    if (how == WGL_SUSPENDED && !can_suspend(L, wgl_home_of(L)))
+        luaL_error(L, "this coroutine is that of a suspended waitgroup task: only what the task waits for resumes it");
+}
+
+wgl_reason wgl_woken(lua_State *L, lua_KContext how) {
+    check_resumed(L, how);
+    wgl_reason reason = (wgl_reason)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return reason;
+}
+
+static int finish_wait(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    lua_pushinteger(L, wgl_woken(L, how));
+    return 1;
+}
+
+/* wait(object, moment, context, deadline) -> what woke it. The object and the context may be nil. */
+static int wait(lua_State *L) {
+    return wgl_wait(L, lua_isnil(L, 1) ? 0 : 1, lua_tostring(L, 2), lua_isnil(L, 3) ? 0 : 3, lua_tointeger(L, 4), false,
+                    finish_wait);
+}
+
+/* How a sleep ends; the context of the running task, or nil, is on top. */
+static int end_sleep(lua_State *L) {
+    wg_context *ctx = wgl_opt_context(L, -1, 1);
+    if (wg_context_status(ctx) != WG_OK)
+        return wgl_push_ended(L, ctx);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int finish_sleep(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    wgl_woken(L, how);
+    return end_sleep(L);
+}
+
+static int finish_yield(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    check_resumed(L, how);
+    lua_settop(L, 0);
+    wgl_push_context(L);
+    return end_sleep(L);
+}
+
+/* yield(): lets others run. True, or nil and why: the context of the running task has ended. */
+static int yield(lua_State *L) {
+    if (can_suspend(L, wgl_home_of(L)))
+        return lua_yieldk(L, 0, WGL_SUSPENDED, finish_yield);
+    return wgl_wait(L, 0, NULL, 0, WG_POLL, true, finish_yield);
+}
+
+/* sleep(seconds): true, or nil and why. */
+static int sleep_for(lua_State *L) {
+    int64_t deadline = wgl_deadline(L, 1, 1, 1);
+    lua_settop(L, 0);
+    wgl_push_context(L);
+    if (wg_context_status(wgl_opt_context(L, 1, 1)) != WG_OK)
+        return end_sleep(L);
+    if (deadline == WG_POLL)
+        return yield(L);
+    return wgl_wait(L, 0, NULL, lua_isnil(L, 1) ? 0 : 1, deadline, false, finish_sleep);
 }
 
 /* --- what the Lua half asks --- */
@@ -418,8 +545,8 @@ static int current_task(lua_State *L) {
     return 2;
 }
 
-/* Push the context of the running task, or of the thread's, or nil. */
-static void push_context(lua_State *L, wgl_home *home) {
+void wgl_push_context(lua_State *L) {
+    const wgl_home *home = wgl_home_of(L);
     if (!home->current) {
         wgl_task *task = wgl_worker_task();
         if (task)
@@ -440,15 +567,13 @@ static void push_context(lua_State *L, wgl_home *home) {
 }
 
 static int current_context(lua_State *L) {
-    push_context(L, home_of(L));
+    wgl_push_context(L);
     return 1;
 }
 
-/* in_task_of(g) -> whether the running task is one of the group `g` */
-static int in_task_of(lua_State *L) {
-    const wgl_coroutine *task = home_of(L)->current;
-    lua_pushboolean(L, task && task->kind == OF_GROUP && task->owner->object == wgl_test(L, 1));
-    return 1;
+bool wgl_in_task_of(lua_State *L, const wgl_object *group) {
+    const wgl_coroutine *task = wgl_home_of(L)->current;
+    return task && task->kind == OF_GROUP && task->owner->object == group;
 }
 
 /* extra(task, scoped) -> a table of the Lua half's own, after whose making it hears of the end */
@@ -519,7 +644,36 @@ static int running_for(lua_State *L) {
 
 /* --- the methods of users --- */
 
-static wgl_coroutine *check(lua_State *L) { return luaL_checkudata(L, 1, "waitgroup.CoroutineTask"); }
+static wgl_coroutine *check(lua_State *L) {
+    wgl_coroutine *task = luaL_testudata(L, 1, "waitgroup.CoroutineTask");
+    if (!task)
+        luaL_typeerror(L, 1, wgl_type_name(WGL_TASK));
+    return task;
+}
+
+static int finish_result(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    wgl_reason reason = wgl_woken(L, how);
+    if (task_of(L)->state > RUNNING)
+        return result(L);
+    if (reason == WGL_TIMED_OUT)
+        return wgl_push_timeout(L);
+    return wgl_push_ended(L, wgl_opt_context(L, 2, 1));
+}
+
+/* task:result([timeout]) -> true, results; or nil and why */
+static int wait_for_result(lua_State *L) {
+    const wgl_coroutine *task = check(L);
+    int64_t deadline = wgl_deadline(L, 2, 2, 1);
+    wgl_home *home = wgl_home_of(L);
+    if (home->current == task)
+        return luaL_error(L, WGL_OWN_RESULT);
+    if (task->state > RUNNING)
+        return result(L);
+    lua_settop(L, 1);
+    wgl_push_context(L);
+    return wgl_wait(L, 1, "result", lua_isnil(L, 2) ? 0 : 2, deadline, false, finish_result);
+}
 
 static void push_name(lua_State *L, int self) {
     lua_Debug ar;
@@ -558,11 +712,15 @@ static int tostring(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"name", name}, {"done", done}, {"cancelled", cancelled}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"result", wait_for_result}, {"name", name}, {"done", done}, {"cancelled", cancelled}, {NULL, NULL}};
 
 /* Those that need the home, the queue and the type as upvalues. */
 static const luaL_Reg functions[] = {{"spawn", spawn},
                                      {"go_room", go_room},
+                                     {"wait", wait},
+                                     {"sleep_for", sleep_for},
+                                     {"yield", yield},
                                      {"run_ready", run_ready},
                                      {"wake", wake},
                                      {"kill", kill},
@@ -571,7 +729,6 @@ static const luaL_Reg functions[] = {{"spawn", spawn},
                                      {"await_all", await_all},
                                      {"current_task", current_task},
                                      {"current_context", current_context},
-                                     {"in_task_of", in_task_of},
                                      {"extra", extra},
                                      {"task_ended", task_ended},
                                      {"task_owner", task_owner},
@@ -592,6 +749,14 @@ static int set_hooks(lua_State *L) {
     return 0;
 }
 
+/* set_waits(enlist, wait_here) */
+static int set_waits(lua_State *L) {
+    lua_settop(L, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &wait_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &enlist_key);
+    return 0;
+}
+
 static void push_upvalues(lua_State *L, int queue) {
     wgl_push_home(L);
     lua_pushvalue(L, queue);
@@ -599,7 +764,7 @@ static void push_upvalues(lua_State *L, int queue) {
 }
 
 void wgl_open_coroutines(lua_State *L) {
-    static const char queue_key;
+    static const char queue_key, clerk_key;
     int core = lua_gettop(L), queue = core + 1;
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &queue_key) != LUA_TTABLE) {
         lua_pop(L, 1);
@@ -614,6 +779,8 @@ void wgl_open_coroutines(lua_State *L) {
         luaL_newlib(L, methods);
         lua_setfield(L, -2, "__index");
         lua_pop(L, 1);
+        wgl_home_of(L)->clerk = lua_newthread(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &clerk_key);
     }
     lua_pushvalue(L, core);
     push_upvalues(L, queue);
@@ -630,7 +797,13 @@ void wgl_open_coroutines(lua_State *L) {
     lua_setfield(L, core, "CoroutineTask");
     lua_pushcfunction(L, set_hooks);
     lua_setfield(L, core, "set_hooks");
-    lua_pushlightuserdata(L, (void *)&parked);
-    lua_setfield(L, core, "PARKED");
+    lua_pushcfunction(L, set_waits);
+    lua_setfield(L, core, "set_waits");
+    lua_pushinteger(L, WGL_READY);
+    lua_setfield(L, core, "READY");
+    lua_pushinteger(L, WGL_TIMED_OUT);
+    lua_setfield(L, core, "TIMED_OUT");
+    lua_pushinteger(L, WGL_ENDED);
+    lua_setfield(L, core, "ENDED");
     lua_settop(L, core);
 }

@@ -64,6 +64,134 @@ static int name(lua_State *L) {
     return 1;
 }
 
+/* --- waiting --- */
+
+static const char left_behind_key; /* registry: the Lua half's function for the tasks that a grace period left behind */
+
+/* Push the tasks left behind in words, or nil. */
+static void push_left_behind(lua_State *L, const wgl_errgroup *g) {
+    if (g->grace == 0 || wg_count(wg_errgroup_tasks(g->group)) == 0) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &left_behind_key);
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+}
+
+static int misused(lua_State *L, wg_status status, int level) {
+    if (status == WG_DEADLOCK)
+        return wgl_error(L, level, "deadlock: a task waits for the error group that it belongs to");
+    if (status == WG_FORKED)
+        return wgl_error(L, level, "this error group was left behind in the parent process by a fork: make a new one");
+    return wgl_error(L, level, "%s", wg_strstatus(status));
+}
+
+/* The outcome as Lua has it: true; or nil, value, traceback; or nil, word, cause. What a grace period left behind comes
+ * last, and in a failure's traceback. */
+static int push_outcome(lua_State *L, const wgl_errgroup *g, wg_status status, const wg_error *first, int level) {
+    push_left_behind(L, g);
+    int note = lua_gettop(L);
+    bool has_note = !lua_isnil(L, note);
+    switch (status) {
+    case WG_OK:
+        lua_pushboolean(L, true);
+        if (!has_note)
+            return 1;
+        lua_pushnil(L);
+        break;
+    case WG_FAILED:
+        lua_pushnil(L);
+        wgl_push_error(L, first);
+        wgl_push_traceback(L, first);
+        if (has_note) {
+            lua_pushfstring(L, "%s\n%s", lua_isnil(L, -1) ? "" : lua_tostring(L, -1), lua_tostring(L, note));
+            lua_replace(L, -2);
+        }
+        return 3;
+    case WG_CANCELLED:
+    case WG_DEADLINE_EXCEEDED:
+        lua_pushnil(L);
+        lua_pushstring(L, wgl_end_word(status));
+        wgl_push_error(L, first);
+        break;
+    default: return misused(L, status, level);
+    }
+    if (has_note)
+        lua_pushvalue(L, note);
+    return lua_gettop(L) - note;
+}
+
+/* A wait in progress: what it has on the stack. */
+enum { GROUP = 1, DEADLINE, GRACE_END, CLOSES };
+
+static int wait_on(lua_State *L, wgl_reason reason);
+
+static int go_on_waiting(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    return wait_on(L, wgl_woken(L, how));
+}
+
+/* Look, and wait if there is no outcome yet; `reason` is what has just woken it, 0 at first. */
+static int wait_on(lua_State *L, wgl_reason reason) {
+    wgl_errgroup *g = (wgl_errgroup *)wgl_test(L, GROUP);
+    int64_t deadline = lua_tointeger(L, DEADLINE), grace_end = lua_tointeger(L, GRACE_END);
+    bool closes = lua_toboolean(L, CLOSES);
+    wg_error *first = NULL;
+    wg_status status = wg_errgroup_wait(g->group, &(wg_until){.deadline = WG_POLL}, &first);
+    if (status == WG_TIMEOUT && reason == WGL_TIMED_OUT && deadline != WG_FOREVER && deadline <= wg_now())
+        return wgl_push_timeout(L);
+    if (status != WG_TIMEOUT) {
+        int count = push_outcome(L, g, status, first, closes ? 2 : 1);
+        if (closes)
+            wgl_set_closed(L);
+        return count;
+    }
+    int context = 0;
+    if (g->grace > 0 && wg_context_status(g->context->ctx) != WG_OK) {
+        /* The core counts the grace from about now: look when it must be over, and then again and again. */
+        grace_end = wg_after(grace_end == 0 ? g->grace : WG_MILLISECOND);
+        lua_pushinteger(L, grace_end);
+        lua_replace(L, GRACE_END);
+        if (deadline == WG_FOREVER || (deadline != WG_POLL && grace_end < deadline))
+            deadline = grace_end;
+    } else if (g->grace > 0) {
+        wgl_push(L, &g->context->object);
+        context = lua_gettop(L);
+    }
+    return wgl_wait(L, GROUP, "zero", context, deadline, closes, go_on_waiting);
+}
+
+static int start_waiting(lua_State *L, int64_t deadline, bool closes) {
+    lua_settop(L, 1);
+    lua_pushinteger(L, deadline);
+    lua_pushinteger(L, 0);
+    lua_pushboolean(L, closes);
+    if (wgl_in_task_of(L, wgl_test(L, 1)))
+        return misused(L, WG_DEADLOCK, closes ? 2 : 1);
+    return wait_on(L, 0);
+}
+
+/* g:wait([timeout]) */
+static int wait(lua_State *L) {
+    check(L, 1);
+    return start_waiting(L, wgl_deadline(L, 2, 2, 1), false);
+}
+
+/* wait_and_close(g): for g:close, without yielding; errors are those of the Lua function that called. */
+static int wait_and_close(lua_State *L) {
+    check(L, 2);
+    return start_waiting(L, WG_FOREVER, true);
+}
+
+static int set_left_behind(lua_State *L) {
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &left_behind_key);
+    return 0;
+}
+
+/* --- other event loops, and people --- */
+
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
     if (!handle->watch &&
@@ -183,24 +311,6 @@ static int context_of_task(lua_State *L) {
     return 1;
 }
 
-/* errgroup_wait(g, deadline) -> status, value, traceback: blocks the thread. */
-static int wait(lua_State *L) {
-    wgl_errgroup *g = group_of_task(L);
-    wg_until until = {.deadline = luaL_checkinteger(L, 2), .interruptible = true};
-    wg_error *first = NULL;
-    wg_status status = wg_errgroup_wait(g->group, &until, &first);
-    lua_pushinteger(L, status);
-    wgl_push_error(L, first);
-    wgl_push_traceback(L, first);
-    return 3;
-}
-
-/* unfinished(g) -> how many tasks wait or run */
-static int unfinished(lua_State *L) {
-    lua_pushinteger(L, wg_count(wg_errgroup_tasks(group_of_task(L)->group)));
-    return 1;
-}
-
 /* errgroup_open(g): raises unless g is an open error group. errgroup_grace(g) -> nanoseconds */
 static int is_open(lua_State *L) {
     check(L, 2);
@@ -240,19 +350,19 @@ static int outside(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {
-    {"running", running}, {"pending", pending}, {"completed", completed}, {"errors", errors}, {"context", context},
-    {"limit", limit},     {"name", name},       {"set_limit", set_limit}, {"pollfd", pollfd}, {"getfd", pollfd},
-    {NULL, NULL}};
+static const luaL_Reg methods[] = {{"running", running}, {"pending", pending},     {"completed", completed},
+                                   {"errors", errors},   {"context", context},     {"limit", limit},
+                                   {"name", name},       {"set_limit", set_limit}, {"wait", wait},
+                                   {"pollfd", pollfd},   {"getfd", pollfd},        {NULL, NULL}};
 
 void wgl_open_errgroup(lua_State *L) { wgl_new_type(L, WGL_ERRGROUP, methods, tostring); }
 
 const luaL_Reg wgl_errgroup_functions[] = {{"errgroup", new},
                                            {"errgroup_open", is_open},
-                                           {"errgroup_wait", wait},
+                                           {"wait_and_close", wait_and_close},
+                                           {"set_left_behind", set_left_behind},
                                            {"errgroup_context", context_of_task},
                                            {"errgroup_grace", grace},
                                            {"cancelled", cancelled},
-                                           {"unfinished", unfinished},
                                            {"outside", outside},
                                            {NULL, NULL}};

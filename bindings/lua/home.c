@@ -174,10 +174,14 @@ static wgl_watch_node *take_fired(wgl_home *home) {
     return ordered;
 }
 
+static moment check_moment(lua_State *L, int arg) {
+    static const char *const names[] = {"zero", "end", "room", "task", NULL};
+    return (moment)luaL_checkoption(L, arg, NULL, names);
+}
+
 /* watch(handle, what, id) -> node: `id` will be among what drain gives when the moment has come. */
 static int watch(lua_State *L) {
-    static const char *const names[] = {"zero", "end", "room", "task", NULL};
-    moment what = (moment)luaL_checkoption(L, 2, NULL, names);
+    moment what = check_moment(L, 2);
     wgl_object *subject = wgl_test(L, 1);
     luaL_argexpected(L, subject, 1, "a waitgroup object");
     wgl_watch_node *node = malloc(sizeof *node);
@@ -224,6 +228,32 @@ static int fired(lua_State *L) {
 }
 
 /* --- sleeping --- */
+
+/* Block the thread. WG_TIMEOUT also if the context ends. */
+static wg_status block_until(wgl_object *subject, moment what, const wg_until *until) {
+    switch (what) {
+    case AT_ZERO:
+        if (subject->kind == WGL_WAITGROUP)
+            return wg_wait(&((wgl_waitgroup *)subject)->wg, until);
+        return wg_errgroup_wait(((wgl_errgroup *)subject)->group, until, NULL);
+    case AT_END: return wg_context_wait(((wgl_context *)subject)->ctx, until);
+    case AT_TASK_END: return wg_wait(&((wgl_task *)subject)->done, until);
+    case AT_ROOM: break; /* nobody blocks a thread for it but to take it: see submit in task.c */
+    }
+    return WG_TIMEOUT;
+}
+
+/* block(handle, what, context, deadline) -> what woke it, or nil: a signal has come. */
+static int block(lua_State *L) {
+    wg_until until = {.deadline = lua_tointeger(L, 4), .context = wgl_opt_context(L, 3, 1), .interruptible = true};
+    wg_status status = block_until(wgl_test(L, 1), check_moment(L, 2), &until);
+    if (status == WG_INTERRUPTED)
+        return 0;
+    bool ended = until.context && wg_context_status(until.context) != WG_OK;
+    bool in_time = status != WG_TIMEOUT && status != WG_CANCELLED && status != WG_DEADLINE_EXCEEDED;
+    lua_pushinteger(L, in_time ? WGL_READY : ended ? WGL_ENDED : WGL_TIMED_OUT);
+    return 1;
+}
 
 /* sleep(deadline): until a node fires, the deadline passes, or a signal comes. */
 static int home_sleep(lua_State *L) {
@@ -288,20 +318,20 @@ static int now(lua_State *L) {
     return 1;
 }
 
-/* deadline(seconds, argument, [instant]) -> nanoseconds: seconds from now; nil and infinity are for ever, and 0 looks
- * once. An error is one of `argument` of the Lua function that called. */
-static int deadline(lua_State *L) {
-    int arg = (int)luaL_checkinteger(L, 2);
-    if (lua_isnoneornil(L, 1)) {
-        lua_pushinteger(L, WG_FOREVER);
-        return 1;
-    }
-    if (lua_type(L, 1) != LUA_TNUMBER)
-        return wgl_argerror(L, 2, arg, lua_pushfstring(L, "seconds expected, got %s", luaL_typename(L, 1)));
-    lua_Number seconds = lua_tonumber(L, 1);
+int64_t wgl_deadline(lua_State *L, int index, int arg, int level) {
+    if (lua_isnoneornil(L, index))
+        return WG_FOREVER;
+    if (lua_type(L, index) != LUA_TNUMBER)
+        return wgl_argerror(L, level, arg, lua_pushfstring(L, "seconds expected, got %s", luaL_typename(L, index)));
+    lua_Number seconds = lua_tonumber(L, index);
     if (isnan(seconds) || seconds < 0)
-        return wgl_argerror(L, 2, arg, lua_pushfstring(L, "seconds must not be negative or NaN, got %f", seconds));
-    lua_pushinteger(L, seconds >= 9e9 ? WG_FOREVER : wg_after((int64_t)(seconds * (lua_Number)WG_SECOND)));
+        return wgl_argerror(L, level, arg, lua_pushfstring(L, "seconds must not be negative or NaN, got %f", seconds));
+    return seconds >= 9e9 ? WG_FOREVER : wg_after((int64_t)(seconds * (lua_Number)WG_SECOND));
+}
+
+/* deadline(seconds, argument) -> nanoseconds: an error is one of `argument` of the Lua function that called. */
+static int deadline(lua_State *L) {
+    lua_pushinteger(L, wgl_deadline(L, 1, (int)luaL_checkinteger(L, 2), 2));
     return 1;
 }
 
@@ -344,8 +374,14 @@ void wgl_open_home(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &home_key);
 }
 
-const luaL_Reg wgl_home_functions[] = {{"watch", watch},        {"unwatch", unwatch},
-                                       {"fired", fired},        {"sleep", home_sleep},
-                                       {"listen", home_listen}, {"unlisten", home_unlisten},
-                                       {"readable", readable},  {"now", now},
-                                       {"deadline", deadline},  {NULL, NULL}};
+const luaL_Reg wgl_home_functions[] = {{"watch", watch},
+                                       {"unwatch", unwatch},
+                                       {"fired", fired},
+                                       {"sleep", home_sleep},
+                                       {"block", block},
+                                       {"listen", home_listen},
+                                       {"unlisten", home_unlisten},
+                                       {"readable", readable},
+                                       {"now", now},
+                                       {"deadline", deadline},
+                                       {NULL, NULL}};

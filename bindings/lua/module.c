@@ -8,7 +8,7 @@
 #include "waitgroup_lua.h"
 
 static const char opened_key; /* registry: true once the types are there */
-static const char module_key; /* registry: what require "waitgroup" gives */
+static const char halves_key; /* registry: what the files of the Lua half give that are loaded once in a state, by name */
 
 /* Threads of ours may outlive the state that loaded this library: it is never unloaded. */
 static void stay_loaded(void) {
@@ -18,8 +18,9 @@ static void stay_loaded(void) {
 }
 
 void wgl_need_module(lua_State *L) {
-    bool missing = lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TNIL;
-    lua_pop(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &halves_key);
+    bool missing = lua_getfield(L, -1, "waitgroup") == LUA_TNIL;
+    lua_pop(L, 2);
     if (!missing)
         return;
     lua_getglobal(L, "require");
@@ -27,14 +28,15 @@ void wgl_need_module(lua_State *L) {
     lua_call(L, 1, 0);
 }
 
-/* module() -> what an earlier load of the Lua half made in this state, or nil; module(value) sets it. */
+/* module(name) -> what an earlier load of that file made in this state, or nil; module(name, value) sets it. */
 static int module(lua_State *L) {
-    if (lua_gettop(L) == 0) {
-        lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &halves_key);
+    lua_insert(L, 1);
+    if (lua_gettop(L) == 2) {
+        lua_rawget(L, 1);
         return 1;
     }
-    lua_settop(L, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+    lua_rawset(L, 1);
     return 0;
 }
 
@@ -112,6 +114,8 @@ int luaopen_waitgroup_core(lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &opened_key) == LUA_TNIL) {
         wgl_open_home(L);
         wgl_open_failures(L);
+        lua_newtable(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &halves_key);
         lua_pushboolean(L, true);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &opened_key);
     }
@@ -127,6 +131,10 @@ int luaopen_waitgroup_core(lua_State *L) {
         lua_pushinteger(L, statuses[i].status);
         lua_setfield(L, -2, statuses[i].name);
     }
+    lua_pushinteger(L, WG_POLL);
+    lua_setfield(L, -2, "POLL");
+    lua_pushinteger(L, WG_FOREVER);
+    lua_setfield(L, -2, "FOREVER");
     lua_pushstring(L, wg_version());
     lua_setfield(L, -2, "version");
     open_type(L, WGL_WAITGROUP, wgl_open_waitgroup);

@@ -169,10 +169,15 @@ static wgl_handle *check_any(lua_State *L, int arg, const char *expected, int le
     return handle;
 }
 
-wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level) {
+wgl_handle *wgl_check_closable(lua_State *L, int arg, wgl_kind kind, int level) {
     wgl_handle *handle = check_any(L, arg, type_names[kind], level);
     if (handle->object->kind != kind)
         type_error(L, level, arg, type_names[kind]);
+    return handle;
+}
+
+wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level) {
+    wgl_handle *handle = wgl_check_closable(L, arg, kind, level);
     if (handle->closed)
         wgl_argerror(L, level, arg, lua_pushfstring(L, "this %s is closed", type_names[kind]));
     return handle;

@@ -212,19 +212,10 @@ static int submit(lua_State *L) {
 
 /* --- looking at one --- */
 
-/* task_wait(task, deadline, context) -> status: blocks the thread. */
-static int wait(lua_State *L) {
-    wgl_task *task = (wgl_task *)wgl_check(L, 1, WGL_TASK, 2);
-    wg_until until = {.deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
-    lua_pushinteger(L, task == wgl_worker_task() ? WG_DEADLOCK : wg_wait(&task->done, &until));
-    return 1;
-}
-
 static bool has_ended(wgl_task *task) { return wg_wait(&task->done, &(wg_until){.deadline = WG_POLL}) == WG_OK; }
 
-/* task_result(task): of one that has ended: true, results; or nil, value, traceback */
-static int result(lua_State *L) {
-    wgl_task *task = task_of(L);
+/* Push the result of a task that has ended: true, results; or nil, value, traceback. */
+static int push_result(lua_State *L, const wgl_task *task) {
     if (task->results) {
         lua_settop(L, 0);
         lua_pushboolean(L, true);
@@ -236,6 +227,32 @@ static int result(lua_State *L) {
     wgl_push_error(L, task->error ? task->error : wg_error_cancelled());
     wgl_push_traceback(L, task->error);
     return 3;
+}
+
+/* The context of the running task is at 2. */
+static int finish_result(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    wgl_reason reason = wgl_woken(L, how);
+    wgl_task *task = task_of(L);
+    if (has_ended(task))
+        return push_result(L, task);
+    return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_opt_context(L, 2, 1));
+}
+
+/* task:result([timeout]) */
+static int result(lua_State *L) {
+    wgl_task *task = (wgl_task *)wgl_check(L, 1, WGL_TASK, 1);
+    int64_t deadline = wgl_deadline(L, 2, 2, 1);
+    wg_status status = wg_wait(&task->done, &(wg_until){.deadline = WG_POLL});
+    if (task == wgl_worker_task())
+        return luaL_error(L, WGL_OWN_RESULT);
+    if (status == WG_FORKED)
+        return luaL_error(L, "this task was left behind in the parent process by a fork");
+    if (status == WG_OK)
+        return push_result(L, task);
+    lua_settop(L, 1);
+    wgl_push_context(L);
+    return wgl_wait(L, 1, "task", lua_isnil(L, 2) ? 0 : 2, deadline, false, finish_result);
 }
 
 static int done(lua_State *L) {
@@ -279,10 +296,10 @@ static int started(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"done", done}, {"cancelled", cancelled}, {"name", name}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"result", result}, {"done", done}, {"cancelled", cancelled}, {"name", name}, {NULL, NULL}};
 
 void wgl_open_task(lua_State *L) { wgl_new_type(L, WGL_TASK, methods, tostring); }
 
 const luaL_Reg wgl_task_functions[] = {
-    {"new_task", new}, {"submit", submit}, {"task_wait", wait}, {"task_result", result}, {"task_running_for", started},
-    {NULL, NULL}};
+    {"new_task", new}, {"submit", submit}, {"task_running_for", started}, {NULL, NULL}};

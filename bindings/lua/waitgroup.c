@@ -72,17 +72,72 @@ static int new (lua_State *L) {
     return 1;
 }
 
-/* waitgroup_wait(wg, deadline, context) -> status: blocks the thread. */
-static int wait(lua_State *L) {
-    wgl_waitgroup *object = (wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 2);
-    wg_until until = {.deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
-    lua_pushinteger(L, wg_wait(&object->wg, &until));
-    return 1;
+/* How a wait ends: at 2 is the context that may end it, or nil. */
+static int push_outcome(lua_State *L, wg_status status) {
+    if (status == WG_OK) {
+        lua_pushboolean(L, true);
+        return 1;
+    } else if (status == WG_TIMEOUT)
+        return wgl_push_timeout(L);
+    else if (status == WG_FORKED)
+        return luaL_error(L, "what this wait group counts was left behind in the parent process by a fork");
+    return wgl_push_ended(L, wgl_opt_context(L, 2, 1));
 }
 
-static const luaL_Reg methods[] = {{"add", add},       {"done", done},    {"count", count},
-                                   {"pollfd", pollfd}, {"getfd", pollfd}, {NULL, NULL}};
+static wg_status look(lua_State *L) {
+    return wg_wait(&((wgl_waitgroup *)wgl_test(L, 1))->wg,
+                   &(wg_until){.deadline = WG_POLL, .context = wgl_opt_context(L, 2, 1)});
+}
 
-void wgl_open_waitgroup(lua_State *L) { wgl_new_type(L, WGL_WAITGROUP, methods, tostring); }
+static int finish_wait(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    return push_outcome(L, wgl_woken(L, how) == WGL_READY ? WG_OK : look(L));
+}
 
-const luaL_Reg wgl_waitgroup_functions[] = {{"waitgroup", new}, {"waitgroup_wait", wait}, {NULL, NULL}};
+/* wg:wait([timeout[, context]]) */
+static int wait(lua_State *L) {
+    check(L);
+    int64_t deadline = wgl_deadline(L, 2, 2, 1);
+    wgl_opt_context(L, 3, 1);
+    lua_settop(L, 3);
+    if (lua_isnil(L, 3)) {
+        wgl_push_context(L);
+        lua_replace(L, 3);
+    }
+    lua_remove(L, 2);
+    wg_status status = look(L);
+    if (status != WG_TIMEOUT)
+        return push_outcome(L, status);
+    return wgl_wait(L, 1, "zero", lua_isnil(L, 2) ? 0 : 2, deadline, false, finish_wait);
+}
+
+static int finish_close(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    wgl_woken(L, how);
+    lua_settop(L, 1);
+    return wgl_set_closed(L);
+}
+
+/* wg:close(): waits for the count without yielding; then the handle is closed. */
+static int close(lua_State *L) {
+    if (wgl_check_closable(L, 1, WGL_WAITGROUP, 1)->closed)
+        return 0;
+    lua_settop(L, 1);
+    lua_pushnil(L);
+    if (look(L) != WG_TIMEOUT)
+        return wgl_set_closed(L);
+    return wgl_wait(L, 1, "zero", 0, WG_FOREVER, true, finish_close);
+}
+
+static const luaL_Reg methods[] = {{"add", add},     {"done", done},     {"count", count},  {"wait", wait},
+                                   {"close", close}, {"pollfd", pollfd}, {"getfd", pollfd}, {NULL, NULL}};
+
+void wgl_open_waitgroup(lua_State *L) {
+    wgl_new_type(L, WGL_WAITGROUP, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_WAITGROUP));
+    lua_pushcfunction(L, close);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
+}
+
+const luaL_Reg wgl_waitgroup_functions[] = {{"waitgroup", new}, {NULL, NULL}};

@@ -82,6 +82,7 @@ wgl_object *wgl_test(lua_State *L, int index);
  * caller of the Lua function that called it). */
 wgl_object *wgl_check(lua_State *L, int arg, wgl_kind kind, int level);
 wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level);
+wgl_handle *wgl_check_closable(lua_State *L, int arg, wgl_kind kind, int level); /* the same, also if it is closed */
 
 /* Like luaL_argerror and luaL_error, at `level`. */
 int wgl_argerror(lua_State *L, int level, int arg, const char *message);
@@ -110,6 +111,7 @@ typedef struct wgl_home {
     wgl_coroutine *current; /* the one that runs, or NULL */
     lua_State *current_L;   /* where it is, on the stack of who resumed it */
     int current_index;
+    lua_State *clerk; /* a coroutine for what has to run while a task's stack must not grow */
     bool touched;     /* of a worker: its task may have changed what the next one would see; see sandbox.c */
     wgl_paths *paths; /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     /* What other threads may touch. */
@@ -135,6 +137,10 @@ void wgl_home_release(wgl_home *home);
 void wgl_home_wake(wgl_home *home); /* make the descriptor readable that other loops listen on */
 void wgl_open_home(lua_State *L);
 extern const luaL_Reg wgl_home_functions[];
+
+/* The deadline that `index` asks for: seconds from now; nil and infinity are for ever, and 0 looks once. An error is one
+ * of the argument `arg`, at `level`. */
+int64_t wgl_deadline(lua_State *L, int index, int arg, int level);
 
 /* --- copies between states: copy.c --- */
 
@@ -189,6 +195,8 @@ extern const luaL_Reg wgl_errgroup_functions[];
 wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent);
 /* The context at argument `arg` that ends a wait, NULL for none. A closed one will do, for it has ended. */
 wg_context *wgl_opt_context(lua_State *L, int arg, int level);
+/* Push the context of the running task, or of the thread's, or nil. */
+void wgl_push_context(lua_State *L);
 /* Push the outcome of waiting for `ctx`: nil, "cancelled" or "deadline exceeded", cause. */
 int wgl_push_ended(lua_State *L, const wg_context *ctx);
 /* The words of the two ways to end. */
@@ -201,10 +209,28 @@ int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *wg, lua_Integer n, int level
 wg_status wgl_enter(wgl_handle *group);
 void wgl_leave(wgl_handle *group, wg_error *error);
 bool wgl_has_ended(const wgl_handle *group);
+/* Whether the running task of this state is one of `group`. */
+bool wgl_in_task_of(lua_State *L, const wgl_object *group);
 /* The task ends with the error at `value`. True if it merely stopped because the group was cancelled. Never raises. */
 bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback);
 
 /* --- tasks that are coroutines: coroutine.c --- */
+
+/* What woke a waiter: what it waited for, its deadline, or its context's end. */
+typedef enum wgl_reason { WGL_READY = 1, WGL_TIMED_OUT, WGL_ENDED } wgl_reason;
+
+/* Wait until `moment` of the object at `object` (an absolute index, 0 for none) has come, the context at `context` (0 for
+ * none) has ended, or the deadline has passed; then go on with `k`, which calls wgl_woken(L, its context) before it
+ * touches the stack, and finds it then as it was. A task of this state is suspended, unless `no_yield`: nothing of its
+ * stack but what is there already is in use meanwhile. Anybody else runs the tasks, or blocks the thread. With WG_POLL
+ * others get their turn, and what woke it is the deadline. To be returned: `return wgl_wait(...)`. */
+int wgl_wait(lua_State *L, int object, const char *moment, int context, int64_t deadline, bool no_yield,
+             lua_KFunction k);
+wgl_reason wgl_woken(lua_State *L, lua_KContext how);
+enum { WGL_SUSPENDED = 1 }; /* `how`, after a task was suspended */
+
+int wgl_push_timeout(lua_State *L); /* nil, "timeout" */
+#define WGL_OWN_RESULT "deadlock: a task waits for its own result"
 
 /* With the table of core functions on top. */
 void wgl_open_coroutines(lua_State *L);

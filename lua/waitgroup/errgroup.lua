@@ -5,7 +5,7 @@ local scheduler = require "waitgroup.scheduler"
 local error, pairs, setmetatable, getmetatable = error, pairs, setmetatable, getmetatable
 local math_type = math.type
 local OK <const>, OUT_OF_TIME <const>, NO_ROOM <const> = core.OK, core.TIMEOUT, core.LIMIT
-local POLL <const>, FOREVER <const> = scheduler.POLL, scheduler.FOREVER
+local FOREVER <const> = core.FOREVER
 
 local metatable = core.ErrGroup
 local ErrGroup = metatable.__index
@@ -56,7 +56,7 @@ local function wait_for_room(group, take, ...)
     if taken ~= NO_ROOM then
       return taken
     end
-    if scheduler.wait(group, "room", context, FOREVER) == scheduler.CANCELLED and not core.cancelled(group) then
+    if core.wait(group, "room", context, FOREVER) == core.ENDED and not core.cancelled(group) then
       return nil, context
     end
   end
@@ -137,11 +137,8 @@ local function is_coroutine(task)
   return getmetatable(task) == core.CoroutineTask
 end
 
--- The tasks that a wait left behind when the grace period was over, in words; nil if there are none.
-local function left_behind(group)
-  if not timed[group] or core.unfinished(group) == 0 then
-    return nil
-  end
+-- The tasks that a wait left behind when the grace period was over, in words.
+core.set_left_behind(function(group)
   local names = {}
   for task in pairs(timed[group]) do
     local running_for = (is_coroutine(task) and core.coroutine_running_for or core.task_running_for)(task)
@@ -152,75 +149,7 @@ local function left_behind(group)
   table.sort(names)
   return ("left behind after the grace period of %g s: %s"):format(
     core.errgroup_grace(group) / 1e9, table.concat(names, ", "))
-end
-
--- Wait until the core has an outcome, or the deadline passes.
-local function wait_on(group, deadline, no_yield)
-  local context = core.errgroup_grace(group) > 0 and core.errgroup_context(group) or nil
-  local grace_end
-  while true do
-    local status, value, traceback = core.errgroup_wait(group, POLL)
-    if status ~= OUT_OF_TIME then
-      return status, value, traceback
-    end
-    local until_when = deadline
-    if context and core.cancelled(group) then -- the core counts the grace from about now: look when it must be over
-      grace_end = grace_end and core.now() + 1000000 or core.now() + core.errgroup_grace(group)
-      until_when = deadline == FOREVER and grace_end or deadline < grace_end and deadline or grace_end
-    end
-    local reason = scheduler.wait(group, "zero", not grace_end and context or nil, until_when, no_yield)
-    if reason == scheduler.TIMEOUT and until_when == deadline then
-      return core.errgroup_wait(group, POLL)
-    end
-  end
-end
-
--- The outcome of a wait as Lua has it.
-local function outcome(group, status, value, traceback)
-  if status == OUT_OF_TIME then
-    return nil, "timeout"
-  end
-  local note = left_behind(group)
-  if status == core.FAILED then
-    return nil, value, note and (traceback or "") .. "\n" .. note or traceback
-  elseif status == OK and not note then
-    return true
-  elseif status == OK then
-    return true, nil, note
-  end
-  local why = status == core.CANCELLED and "cancelled" or "deadline exceeded"
-  if note then
-    return nil, why, value, note
-  end
-  return nil, why, value
-end
-
-local OWN_GROUP <const> = "a task waits for the error group that it belongs to"
-
-function ErrGroup:wait(timeout)
-  core.errgroup_open(self)
-  local deadline = core.deadline(timeout, 2)
-  local status, value, traceback
-  if core.in_task_of(self) then
-    status = core.DEADLOCK
-  else
-    status, value, traceback = core.errgroup_wait(self, POLL)
-  end
-  if status == OUT_OF_TIME then
-    if scheduler.alone() then
-      repeat -- after a signal, Lua gets to see what its handler did
-        status, value, traceback = core.errgroup_wait(self, deadline)
-      until status ~= core.INTERRUPTED
-    elseif deadline == POLL then
-      scheduler.poll()
-      status, value, traceback = core.errgroup_wait(self, POLL)
-    else
-      status, value, traceback = wait_on(self, deadline)
-    end
-  end
-  check(status, OWN_GROUP)
-  return outcome(self, status, value, traceback)
-end
+end)
 
 --- Cancel the group. True if this call did it. Callbacks of this state run before it returns.
 function ErrGroup:cancel(cause)
@@ -238,11 +167,7 @@ function ErrGroup:close(err)
   if err ~= nil then
     self:cancel(err)
   end
-  check(core.in_task_of(self) and core.DEADLOCK or OK, OWN_GROUP)
-  local status, value, traceback = wait_on(self, FOREVER, true)
-  check(status, OWN_GROUP)
-  core.set_closed(self)
-  return outcome(self, status, value, traceback)
+  return core.wait_and_close(self)
 end
 
 function metatable.__close(self, err)

@@ -1,20 +1,17 @@
 --- Wait groups, error groups and contexts, for coroutines and for threads.
 local core = require "waitgroup.core"
 
-if core.module() then -- package.loaded was cleared: there is one scheduler in a state
-  return core.module()
+if core.module("waitgroup") then -- package.loaded was cleared
+  return core.module("waitgroup")
 end
 
 local scheduler = require "waitgroup.scheduler"
-require "waitgroup.waitgroup"
 require "waitgroup.context"
-require "waitgroup.task"
 local errgroup = require "waitgroup.errgroup"
 
 local error, type, pairs, tostring = error, type, pairs, tostring
 local math_type, max_integer = math.type, math.maxinteger
 local require, pcall = require, pcall
-local POLL <const> = scheduler.POLL
 
 local waitgroup = { _VERSION = core.version }
 
@@ -46,7 +43,7 @@ local function text(name, value)
 end
 
 local function context_option(name, value)
-  local ok = pcall(core.context_wait, value, POLL)
+  local ok = pcall(core.context_open, value)
   if not ok then
     bad_option(name, "an open waitgroup.Context expected", value)
   end
@@ -134,37 +131,11 @@ function waitgroup.attach(id, kind)
   return object
 end
 
---- Sleep. True, or nil and why: the context of the running task has ended.
-function waitgroup.sleep(time)
-  local deadline = core.deadline(time, 1)
-  local context = core.current_context()
-  if context then
-    local _, why, cause = core.context_ended(context)
-    if why then
-      return nil, why, cause
-    end
-  end
-  if deadline == POLL then
-    scheduler.yield()
-    return true
-  elseif scheduler.wait(nil, nil, context, deadline) == scheduler.TIMEOUT then
-    return true
-  end
-  return core.context_ended(context)
-end
+--- Sleep for so many seconds. True, or nil and why: the context of the running task has ended.
+waitgroup.sleep = core.sleep_for
 
 --- Let others run. True, or nil and why: the context of the running task has ended.
-function waitgroup.yield()
-  scheduler.yield()
-  local context = core.current_context()
-  if context then
-    local _, why, cause = core.context_ended(context)
-    if why then
-      return nil, why, cause
-    end
-  end
-  return true
-end
+waitgroup.yield = core.yield
 
 --- The context of the running task; nil outside of any.
 function waitgroup.current_context()
@@ -200,5 +171,5 @@ function waitgroup.use(loop)
   scheduler.use(loop)
 end
 
-core.module(waitgroup)
+core.module("waitgroup", waitgroup)
 return waitgroup

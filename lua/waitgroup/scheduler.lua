@@ -3,11 +3,15 @@
 -- A *waiter* is who sleeps: a task in its coroutine, a coroutine of another event loop, or a *driver*, who runs the
 -- tasks of this state until it is woken. It sleeps on up to two *watches*, one for what it waits for and one for its
 -- context, and on a timer; the first of them wakes it. A watch stands for one moment of one object, and all its
--- waiters; behind it is a node of the core, which any thread may fire. How tasks are made, run and ended is in
--- coroutine.c.
+-- waiters; behind it is a node of the core, which any thread may fire. How tasks are made, run, suspended and ended is in
+-- coroutine.c; the methods that wait are in C too, so that a suspended task has none of our frames on its stack.
 local core = require "waitgroup.core"
 
-local yield, running, isyieldable = coroutine.yield, coroutine.running, coroutine.isyieldable
+if core.module("scheduler") then -- there is one in a state, also after package.loaded was cleared
+  return core.module("scheduler")
+end
+
+local running, isyieldable = coroutine.running, coroutine.isyieldable
 local setmetatable, error, pcall = setmetatable, error, pcall
 local ipairs, pairs, next, tostring = ipairs, pairs, next, tostring
 local concat, sort = table.concat, table.sort
@@ -27,9 +31,8 @@ local CONTEXT_INDEX <const> = 6
 local TIMER <const> = 7 -- its index in the heap, or false
 local DEADLINE <const> = 8
 
-local READY <const>, TIMEOUT <const>, CANCELLED <const> = 1, 2, 3
-local POLL <const>, FOREVER <const> = -1, 0
-local PARKED <const> = core.PARKED
+local READY <const>, TIMEOUT <const>, CANCELLED <const> = core.READY, core.TIMED_OUT, core.ENDED
+local POLL <const>, FOREVER <const> = core.POLL, core.FOREVER
 
 local loop -- the adapter of another event loop, or nil
 local outsiders, outsiders_woken = 0, 0 -- waiters in coroutines of that loop; those of them that are awake
@@ -265,13 +268,6 @@ local function step()
   collect()
 end
 
---- What a wait with timeout 0 does before it looks again: outside of tasks, let them run.
-function scheduler.poll()
-  if not current_task() then
-    step()
-  end
-end
-
 -- Ends of tasks that somebody waits for, and scopes: a scope is what `run` waits for, with a `count` of tasks.
 
 local all_ended -- the watch of who waits for all tasks to end, or nil
@@ -467,10 +463,21 @@ local function in_loop()
   return not is_main and not current_task() and loop.here()
 end
 
-local function sleep_on(watch, context, deadline, no_yield)
-  local task, may_yield = current_task()
-  may_yield = may_yield and not no_yield
-  local waiter = { may_yield and task or false, false, false, false, false, false, false, false }
+-- What a waiter sleeps on that waits for `moment` of `object`.
+local function watch_of(object, moment)
+  if moment == "result" then -- of a coroutine task
+    local extra = core.extra(object)
+    extra.watch = extra.watch or new_watch(object, "result")
+    return extra.watch
+  elseif moment == "run" then -- of a scope
+    return object.watch
+  end
+  return watch_for(object, moment)
+end
+
+-- A new waiter for `moment` of `object` (nil for none), the end of `context` (nil for none), and the deadline.
+local function new_waiter(watch, context, deadline)
+  local waiter = { false, false, false, false, false, false, false, false }
   if watch then
     waiter[WATCH], waiter[INDEX] = watch, join(watch, waiter)
   end
@@ -481,40 +488,44 @@ local function sleep_on(watch, context, deadline, no_yield)
   if deadline ~= FOREVER then
     start_timer(waiter, deadline)
   end
-  if may_yield then
-    return yield(PARKED)
-  elseif not no_yield and in_loop() then
+  return waiter
+end
+
+-- The running task will be suspended, and wants to be woken. It comes last: without memory nobody is woken for nothing.
+local function enlist(task, object, moment, context, deadline)
+  local waiter = new_waiter(object and watch_of(object, moment), context, deadline)
+  waiter[TASK] = task
+end
+
+-- Whether there is nobody else to run.
+local function alone()
+  return core.alive() == 0 and timers_count == 0 and not next(watches) and not in_loop()
+end
+
+-- Wait where no task can be suspended: what woke it. With deadline POLL, it has let others run.
+local function wait_here(object, moment, context, deadline, no_yield)
+  if deadline == POLL then
+    if not object or not current_task() then
+      step()
+    end
+    return TIMEOUT
+  end
+  -- The whole thread may block in the core, unless that would hang for certain.
+  if object and alone() and (deadline ~= FOREVER or core.outside(object, 0)) then
+    local reason
+    repeat -- after a signal, Lua gets to see what its handler did
+      reason = core.block(object, moment, context, deadline)
+    until reason
+    return reason
+  end
+  local waiter = new_waiter(object and watch_of(object, moment), context, deadline)
+  if not no_yield and in_loop() then
     return wait_in_loop(waiter)
   end
   return drive(waiter)
 end
 
---- Sleep until `moment` of `object` (which may be nil) has come: READY; the deadline has passed: TIMEOUT; or the
---- context (which may be nil) has ended: CANCELLED. With `no_yield` it drives the tasks even in a coroutine.
-function scheduler.wait(object, moment, context, deadline, no_yield)
-  return sleep_on(object and watch_for(object, moment), context, deadline, no_yield)
-end
-
---- Whether a wait may block the whole thread in the core: there is nobody else to run.
-function scheduler.alone()
-  return core.alive() == 0 and timers_count == 0 and not next(watches) and not in_loop()
-end
-
---- The same, for a wait on `object`, which then has to end by itself or from outside: else it would hang for certain,
---- and scheduler.wait says so.
-function scheduler.may_block(object, deadline)
-  return scheduler.alone() and (deadline ~= FOREVER or core.outside(object, 0))
-end
-
---- Let other tasks run.
-function scheduler.yield()
-  local _, may_yield = current_task()
-  if may_yield then
-    yield()
-  else
-    step()
-  end
-end
+core.set_waits(enlist, wait_here)
 
 --- Run `fn` as a task and wait until it and all that it started have ended.
 function scheduler.run(fn, ...)
@@ -526,24 +537,15 @@ function scheduler.run(fn, ...)
   local scope = { count = 1, watch = new_watch(nil, "run") }
   scope.watch.what = "all that `run` started"
   extra.scope = scope
-  sleep_on(scope.watch, nil, FOREVER)
+  core.wait(scope, "run", nil, FOREVER)
   return core.coroutine_result(task)
-end
-
---- Wait for the end of a coroutine task: READY, TIMEOUT or CANCELLED.
-function scheduler.wait_for_task(task, context, deadline)
-  local extra = core.extra(task)
-  if not extra.watch then
-    extra.watch = new_watch(task, "run")
-  end
-  return sleep_on(extra.watch, context, deadline)
 end
 
 local function wait_for_all()
   all_ended = new_watch(nil, "run")
   all_ended.what = "all tasks of this thread"
   core.await_all(true)
-  sleep_on(all_ended, nil, FOREVER)
+  drive(new_waiter(all_ended, nil, FOREVER))
 end
 
 -- At the end of a task that this state ran for a thread: nothing of it may stay behind.
@@ -572,8 +574,7 @@ function scheduler.use(adapter)
   loop = adapter
 end
 
-scheduler.report, scheduler.ended = report, ended
-scheduler.READY, scheduler.TIMEOUT, scheduler.CANCELLED = READY, TIMEOUT, CANCELLED
-scheduler.POLL, scheduler.FOREVER = POLL, FOREVER
+scheduler.report, scheduler.ended, scheduler.alone = report, ended, alone
 
+core.module("scheduler", scheduler)
 return scheduler

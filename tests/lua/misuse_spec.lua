@@ -26,7 +26,7 @@ describe("misuse names the argument:", function()
     { "wg:add('x')", "bad argument #1 to 'add' (number expected, got string)" },
     { "wg:done(wg:done())", "the count of this wait group would become negative: it is 0, and -1 was to be added" },
     { "wg.add(g)", "bad argument #1 to 'add' (waitgroup.WaitGroup expected, got waitgroup.ErrGroup)" },
-    { "wg.wait()", "bad argument #1 to 'wait' (waitgroup.WaitGroup expected, got nil)" },
+    { "wg.wait()", "bad argument #1 to 'wait' (waitgroup.WaitGroup expected, got no value)" },
     { "wg:wait(-1)", "bad argument #1 to 'wait' (seconds must not be negative or NaN, got -1.0)" },
     { "wg:wait(nan)", "bad argument #1 to 'wait' (seconds must not be negative or NaN, got -nan)" },
     { "wg:wait('1')", "bad argument #1 to 'wait' (seconds expected, got string)" },
@@ -75,7 +75,7 @@ describe("misuse names the argument:", function()
     { "w.attach('x')", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got string)" },
     { "w.attach(1)", "no object has the id 1: it never existed, or nobody holds it any more (an id does not)" },
     { "g:go(f):result(-1)", "bad argument #1 to 'result' (seconds must not be negative or NaN, got -1.0)" },
-    { "g:go(f).result(5)", "bad argument #1 to 'result' (waitgroup.Task expected)" },
+    { "g:go(f).result(5)", "bad argument #1 to 'result' (waitgroup.Task expected, got number)" },
   }
   for _, case in ipairs(cases) do
     it(case[1], function()
@@ -83,6 +83,38 @@ describe("misuse names the argument:", function()
       assert.equal(case[2], message)
     end)
   end
+end)
+
+describe("the coroutine of a suspended task", function()
+  -- A group with one task that suspends itself in `wait`, and its coroutine.
+  local function suspended(wait)
+    local g, co = waitgroup.errgroup(), nil
+    g:go(function()
+      co = coroutine.running()
+      wait()
+    end)
+    assert.is_nil(g:wait(0))
+    return g, co
+  end
+
+  for name, wait in pairs { wait = function() waitgroup.new(1):wait(10) end, sleep = function() waitgroup.sleep(0.01) end,
+                            yield = waitgroup.yield } do
+    it("is not to be resumed by others: " .. name, function()
+      local g, co = suspended(wait)
+      local resumed, message = coroutine.resume(co, 1)
+      assert.is_false(resumed)
+      assert.matches("misuse_spec.lua:%d+: this coroutine is that of a suspended waitgroup task: only what the task "
+        .. "waits for resumes it$", message)
+      g:cancel()
+      assert.same({ nil, "cannot resume dead coroutine" }, { table.unpack({ g:wait(10) }, 1, 2) })
+    end)
+  end
+
+  it("is not to be closed by others", function()
+    local g, co = suspended(function() waitgroup.sleep(0.01) end)
+    assert.is_true(coroutine.close(co))
+    assert.same({ nil, "somebody else closed the coroutine of this task" }, { table.unpack({ g:wait(10) }, 1, 2) })
+  end)
 end)
 
 describe("the module", function()
