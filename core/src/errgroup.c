@@ -281,7 +281,7 @@ static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until) {
 static wg_status look_for_slot(wg_errgroup *g) {
     uint32_t looks = wg_load_relaxed32(&g->looks);
     wg_status status = WG_LIMIT;
-    for (uint32_t i = 0; i < looks && status == WG_LIMIT && wg_worth_spinning(); i++) {
+    for (uint32_t i = 0; i < looks && status == WG_LIMIT && wg_worth_spinning(g->pool); i++) {
         wg_pause();
         status = try_take_slot(g);
     }

@@ -110,7 +110,7 @@ static unsigned cores_of(const wg_pool *pool) {
     return cores;
 }
 
-bool wg_worth_spinning(void) { return cores_of(&process_pool) > 1; }
+bool wg_worth_spinning(const wg_pool *pool) { return cores_of(pool ? pool : &process_pool) > 1; }
 
 static bool work_waits(const wg_pool *pool) { return wg_load_relaxed32(&pool->lanes) > 0; }
 

@@ -48,8 +48,9 @@ bool wg_pool_help(wg_pool *pool, struct wg_lane *lane);
 void wg_pool_block(void);
 void wg_pool_unblock(void);
 
-/* Is it any use to look again and again for what another thread does? Not on one core. */
-bool wg_worth_spinning(void);
+/* Is it any use to look again and again for what another thread does, of this pool if it is not NULL? Not on one core, nor
+ * under an interpreter lock. */
+bool wg_worth_spinning(const wg_pool *pool);
 
 /* For fork.c. */
 void wg_pools_take(void);

@@ -72,7 +72,7 @@ void wg_waiter_leave(struct wg_waiter *w) {
 /* Look a few times before sleeping. */
 static wg_status spin(const wg_waitgroup *wg) {
     wg_status status = wg_wait_look(wg);
-    for (int i = 0; i < SPINS && status == WG_TIMEOUT && wg_worth_spinning(); i++) {
+    for (int i = 0; i < SPINS && status == WG_TIMEOUT && wg_worth_spinning(NULL); i++) {
         wg_pause();
         status = wg_wait_look(wg);
     }

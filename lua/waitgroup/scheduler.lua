@@ -3,8 +3,8 @@
 -- A *waiter* is who sleeps: a task in its coroutine, a coroutine of another event loop, or a *driver*, who runs the
 -- tasks of this state until it is woken. It sleeps on up to two *watches*, one for what it waits for and one for its
 -- context, and on a timer; the first of them wakes it. A watch stands for one moment of one object, and all its
--- waiters; behind it is a node of the core, which any thread may fire. How tasks are made, run, suspended and ended is in
--- coroutine.c; the methods that wait are in C too, so that a suspended task has none of our frames on its stack.
+-- waiters; behind it is a node of the core, which any thread may fire. How tasks are made, run, suspended and ended
+-- is in coroutine.c; the methods that wait are in C too, so that a suspended task has no frames of ours on its stack.
 local core = require "waitgroup.core"
 
 if core.module("scheduler") then -- there is one in a state, also after package.loaded was cleared
