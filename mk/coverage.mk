@@ -18,5 +18,5 @@ coverage-python: setup | system-coverage
 
 coverage-lua: | system-coverage
 	@rm -rf build/coverage/lua build/coverage/lua.o
-	-@$(MAKE) --no-print-directory --silent test-lua LUA_BUILD=build/coverage/lua $(COVERAGE_FLAGS)
+	-@$(MAKE) --no-print-directory --silent test-lua LUA_BUILD=build/coverage/lua LUA_REPORT=build/coverage/lua.xml $(COVERAGE_FLAGS)
 	@gcovr --root . --filter bindings/lua/ build/coverage/lua.o

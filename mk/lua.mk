@@ -5,6 +5,7 @@ LUA_CFLAGS = -DWG_API= $(shell pkg-config --cflags lua5.4 2>/dev/null)
 LUA_LMOD ?= $(PREFIX)/share/lua/5.4
 LUA_CMOD ?= $(PREFIX)/lib/lua/5.4
 LUA_BUILD ?= build/lua
+LUA_REPORT ?= build/reports/lua.xml
 LUA_SOURCES := $(wildcard bindings/lua/*.c)
 LUA_OBJECTS = $(LUA_SOURCES:bindings/lua/%.c=$(LUA_BUILD).o/%.o) $(CORE_SOURCES:core/src/%.c=$(LUA_BUILD).o/core/%.o)
 LUA_FILES_IN := $(shell find lua -name '*.lua')
@@ -36,25 +37,26 @@ install-lua: lua ## install the Lua module (PREFIX=, DESTDIR=, LUA_LMOD=, LUA_CM
 	install -m 755 $(LUA_BUILD)/waitgroup/core.so "$(DESTDIR)$(LUA_CMOD)/waitgroup"
 	install -m 644 bindings/lua/waitgroup_lua.h "$(DESTDIR)$(PREFIX)/include"
 
-# A C program that embeds the module: linked in, and loaded.
+# A C program that embeds the module: linked in, with memory and threads that can be made to fail; and loaded.
 LUA_LIBS = $(shell pkg-config --libs lua5.4 2>/dev/null)
 
-$(LUA_BUILD).o/host-linked: tests/lua/host.c $(LUA_OBJECTS)
-	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread -DLINKED -Ibindings/lua $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LUA_LIBS) -ldl
+$(LUA_BUILD).o/host-linked: tests/lua/host.c tests/core/faults.c $(LUA_OBJECTS)
+	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread -DLINKED -Ibindings/lua -Itests/core $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) \
+	    $(WITH_FAULTS) -o $@ $^ $(LUA_LIBS) -ldl
 
 $(LUA_BUILD).o/host-loading: tests/lua/host.c $(LUA_BUILD)/waitgroup/core.so
 	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LUA_LIBS)
 
 test-lua: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-test ## the Lua module, with busted
 	@mkdir -p build/reports
-	$(LUA) /usr/bin/busted -Xoutput build/reports/lua.xml
+	LUA_BUILD=$(LUA_BUILD) $(LUA) /usr/bin/busted -Xoutput $(LUA_REPORT)
 
 .PHONY: bench-lua
 bench-lua: lua | system-test system-bench-lua ## measure the Lua module beside luv, cqueues, copas and bare coroutines
 	@mkdir -p build/bench
 	UV_THREADPOOL_SIZE=2 tools/in-tree-lua bench/lua/bench.lua build/bench/lua.json
 
-HOST_SCENARIOS := two_states closing out_of_memory forking hosting
+HOST_SCENARIOS := two_states closing out_of_memory no_descriptors forking hosting faults
 LUA_IN_TREE := LUA_PATH="$(CURDIR)/build/lua/?.lua;$(CURDIR)/build/lua/?/init.lua;;" LUA_CPATH="$(CURDIR)/build/lua/?.so;;"
 RUN_HOST = for s in $(HOST_SCENARIOS); do $(LUA_IN_TREE) timeout 600 $(1) $$s || exit 1; done
 VALGRIND := env HOST_WAITS=1 valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes

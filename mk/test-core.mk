@@ -14,8 +14,9 @@ test-core-programs: $(CORE_TESTS)
 
 CORE_FAULT_TESTS = $(filter $(CORE_TEST_DIR)/test_faults_%,$(CORE_TESTS))
 $(CORE_FAULT_TESTS): tests/core/faults.c tests/core/faults.h
-$(CORE_FAULT_TESTS): CORE_TEST_LIBS = $(addprefix -Wl$(comma)--wrap=,malloc calloc free pthread_create)
+$(CORE_FAULT_TESTS): CORE_TEST_LIBS = $(WITH_FAULTS)
 comma := ,
+WITH_FAULTS := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free pthread_create)
 
 $(CORE_TEST_DIR)/test_install: tests/core/consumer.c
 $(CORE_TEST_DIR)/test_install: CORE_TEST_LIBS = $(foreach v,CC CXX CORE_DIR PARK SIGNAL,-D$v='"$($v)"') \

@@ -194,11 +194,8 @@ static int set_left_behind(lua_State *L) {
 
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
-    if (!handle->watch &&
-        wg_watch_new(&handle->watch, wg_errgroup_tasks(((wgl_errgroup *)handle->object)->group)) != WG_OK)
-        return luaL_error(L, "no file descriptor is left for an error group");
-    lua_pushinteger(L, wg_watch_fd(handle->watch));
-    return 1;
+    wg_waitgroup *tasks = wg_errgroup_tasks(((wgl_errgroup *)handle->object)->group);
+    return wgl_push_watch_fd(L, handle, tasks, "error group");
 }
 
 static int tostring(lua_State *L) {

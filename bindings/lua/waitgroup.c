@@ -30,12 +30,27 @@ static int count(lua_State *L) {
     return 1;
 }
 
+int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const char *what) {
+    if (wg_wait(wg, &(wg_until){.deadline = WG_POLL}) == WG_FORKED)
+        return luaL_error(L, "what this %s counts was left behind in the parent process by a fork: make a new one", what);
+    int fd = wg_watch_fd(handle->watch);
+    if (fd < 0) { /* the first call, here or in the child of a fork */
+        wg_watch_free(handle->watch);
+        handle->watch = NULL;
+        wg_status status = wg_watch_new(&handle->watch, wg);
+        if (status == WG_NO_FD)
+            return luaL_error(L, "no file descriptor is left for this %s: close some, or raise their limit", what);
+        if (status != WG_OK)
+            return luaL_error(L, "not enough memory");
+        fd = wg_watch_fd(handle->watch);
+    }
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
-    if (!handle->watch && wg_watch_new(&handle->watch, &((wgl_waitgroup *)handle->object)->wg) != WG_OK)
-        return luaL_error(L, "no file descriptor is left for a wait group");
-    lua_pushinteger(L, wg_watch_fd(handle->watch));
-    return 1;
+    return wgl_push_watch_fd(L, handle, &((wgl_waitgroup *)handle->object)->wg, "wait group");
 }
 
 static int tostring(lua_State *L) {

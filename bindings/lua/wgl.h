@@ -58,7 +58,7 @@ typedef struct wgl_errgroup {
 
 typedef struct wgl_handle {
     wgl_object *object;
-    wg_watch *watch;  /* made by the first pollfd of a wait group or an error group */
+    wg_watch *watch;  /* made by the first pollfd of a wait group or an error group in a process */
     unsigned entered; /* coroutine tasks of this state in the error group */
     bool closed;      /* no more calls by the user; the scheduler may still end its tasks */
 } wgl_handle;
@@ -204,6 +204,9 @@ const char *wgl_end_word(wg_status status);
 
 /* Count `n` more; an error at `level` if the count would leave its range. */
 int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *wg, lua_Integer n, int level);
+
+/* Push the descriptor that tells when `wg`, of the object behind the handle, is at zero. `what` names it in errors. */
+int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const char *what);
 
 /* Coroutine tasks of an error group. They may leave after the user closed the handle. */
 wg_status wgl_enter(wgl_handle *group);

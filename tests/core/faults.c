@@ -2,17 +2,21 @@
 #include "faults.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
 
 struct fault malloc_fault, thread_fault;
 static atomic_int alive;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
 void __real_free(void *p);
 int __real_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
 
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
 void __wrap_free(void *p);
 int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
 
@@ -44,6 +48,12 @@ static void *counted(void *p) {
 void *__wrap_malloc(size_t size) { return strikes(&malloc_fault) ? NULL : counted(__real_malloc(size)); }
 
 void *__wrap_calloc(size_t n, size_t size) { return strikes(&malloc_fault) ? NULL : counted(__real_calloc(n, size)); }
+
+void *__wrap_realloc(void *p, size_t size) {
+    if (strikes(&malloc_fault))
+        return NULL;
+    return p ? __real_realloc(p, size) : counted(__real_realloc(p, size));
+}
 
 void __wrap_free(void *p) {
     if (p)

@@ -1,9 +1,11 @@
 /* faults.h - malloc and pthread_create that fail on demand. The program is linked with --wrap=malloc --wrap=calloc
- * --wrap=free --wrap=pthread_create, which redirects the calls of the test and of the core, but not those inside libc. */
+ * --wrap=realloc --wrap=free --wrap=pthread_create, which redirects its own calls, but not those inside libc and other
+ * shared libraries. */
 #ifndef FAULTS_H
 #define FAULTS_H
 
-#include "support.h"
+#include <stdatomic.h>
+#include <stdbool.h>
 
 /* Of the calls from now on, the one of this number fails, counted from 1; 0: none. With `and_all_after`, so do those
  * that follow. */

@@ -1,5 +1,6 @@
 /* Every allocation fails in turn: a status, no leak, no lost task. */
 #include "faults.h"
+#include "support.h"
 
 /* Each story makes objects and uses them. It copes with every WG_NO_MEMORY and WG_NO_THREADS, checks what must hold all
  * the same, and gives everything back. It returns false if something was refused. */

@@ -1,6 +1,7 @@
 /* Threads that cannot be started, at every point in turn and for real: work goes on with those there are, or the call
  * says that there are none. No task that was taken is lost. */
 #include "faults.h"
+#include "support.h"
 
 #include <sys/resource.h>
 #include <unistd.h>

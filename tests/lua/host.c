@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifdef LINKED
+#include "faults.h"
 #include "waitgroup_lua.h"
 #endif
 
@@ -53,7 +55,7 @@ static void *allocate(void *data, void *block, size_t old_size, size_t new_size)
         free(block);
         return NULL;
     }
-    return realloc(block, new_size);
+    return reallocarray(block, 1, new_size); /* which is not among what faults.h lets fail: that is the module's */
 }
 
 static lua_State *open_state(heap *h) {
@@ -188,6 +190,8 @@ static const char *const hungry = /* a little of everything */
     "local task = assert(g:thread(function(t) return t, #t end, { 1, 2, { x = 'y' } }))\n"
     "local context = w.context{ timeout = 5 }\n"
     "context:on_cancel(function() end)\n"
+    "w.context{ parent = w.root() }:pollfd()\n"
+    "assert(wg:pollfd() and g:pollfd() and w.attach(wg:id()) == wg)\n"
     "assert(g:wait(60))\n"
     "assert(select(3, assert(task:result())) == 3)\n"
     "context:cancel { 'cause' }\n"
@@ -195,6 +199,9 @@ static const char *const hungry = /* a little of everything */
     "f:go(function() error { 'thrown' } end)\n"
     "assert(not f:wait(60))\n"
     "assert(f:errors()[1][1] == 'thrown')\n"
+    "f = w.errgroup()\n"
+    "f:thread(function() error(('long'):rep(100)) end)\n"
+    "assert(not f:wait(60))\n"
     "w.run(function() return w.yield() end)\n";
 
 static int run_hungry(lua_State *L) {
@@ -226,15 +233,60 @@ static void out_of_memory(void) {
     CHECK(failures > 20);
 }
 
+/* --- no file descriptor is left --- */
+
+/* Of those from `first` on, so many can be opened. */
+static void leave_descriptors(int first, int count) {
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = (rlim_t)(first + count);
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+static void no_descriptors(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    run(L, "w = require 'waitgroup'\n"
+           "function refused(what, f, ...)\n"
+           "  local ok, message = pcall(f, ...)\n"
+           "  assert(not ok and message:find(what, 1, true), message)\n"
+           "end\n"
+           "function in_loop()\n" /* the end of a wait in a coroutine of an event loop that is always ready */
+           "  w.use { here = function() return true end, wait = function() end }\n"
+           "  local ok, err = coroutine.resume(coroutine.create(function() assert(w.new(1):wait(0.01)) end))\n"
+           "  w.use(nil)\n"
+           "  return ok, err\n"
+           "end\n"
+           "wg, g, ctx = w.new(1), w.errgroup(), w.context()\n");
+    int first = dup(2);
+    CHECK(first >= 0 && close(first) == 0);
+    leave_descriptors(first, 0);
+    run(L, "refused('no file descriptor is left for this wait group: close some', wg.pollfd, wg)\n"
+           "refused('no file descriptor is left for this error group: close some', g.pollfd, g)\n"
+           "refused('no file descriptor is left for this context: close some', ctx.pollfd, ctx)\n"
+           "refused('cannot sleep: no file descriptor is left', w.run, w.sleep, 0.01)\n"
+           "refused('cannot wait in an event loop: no file descriptor is left', function() assert(in_loop()) end)\n");
+    for (int more = 1; more <= 2; more++) { /* it takes three */
+        leave_descriptors(first, more);
+        run(L, "refused('cannot wait in an event loop: no file descriptor is left', function() assert(in_loop()) end)\n");
+    }
+    leave_descriptors(first, 20);
+    run(L, "local ok, why = in_loop()\n"
+           "assert(not ok and why:find 'timeout')\n"
+           "assert(w.sleep(0.001) and wg:pollfd() ~= g:pollfd())\n");
+    close_state(L, &h);
+}
+
 /* --- the child of a fork --- */
 
 static void forking(void) {
     heap h;
     lua_State *L = open_state(&h);
-    run(L, "w = require 'waitgroup'\n"
+    run(L, "w, core = require 'waitgroup', require 'waitgroup.core'\n"
            "idle, wg, go_on = w.errgroup(), w.new(), w.new(1)\n"
            "busy, context = w.errgroup(), w.context()\n"
            "task = busy:thread(function(go_on) go_on:wait() return 5 end, go_on)\n"
+           "fd, ctx_fd = wg:pollfd(), context:pollfd()\n"
            "w.sleep(0.01)\n");
     fflush(NULL);
     pid_t child = fork();
@@ -245,8 +297,16 @@ static void forking(void) {
                "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
                "ok, err = pcall(task.result, task)\n"
                "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
+               "ok, err = pcall(busy.pollfd, busy)\n"
+               "assert(not ok and err:find 'what this error group counts was left behind in the parent process', err)\n"
+               "ok, err = pcall(context.pollfd, context)\n"
+               "assert(not ok and err:find 'belongs to the parent process: make a context below it', err)\n"
+               "assert(w.context({ parent = context }):pollfd() ~= ctx_fd)\n"
+               "local own = wg:pollfd()\n"
+               "assert(own == wg:pollfd() and core.readable(own) and core.readable(idle:pollfd()))\n"
                "wg:go(function() w.sleep(0.01) end)\n"
-               "assert(wg:wait(20))\n"
+               "assert(not core.readable(wg:pollfd()))\n"
+               "assert(wg:wait(20) and core.readable(own))\n"
                "local t = idle:thread(function(a) return a + 1 end, 1)\n"
                "assert(idle:wait(20))\n"
                "assert(select(2, t:result()) == 2)\n"
@@ -258,7 +318,8 @@ static void forking(void) {
     int status;
     waitpid(child, &status, 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    run(L, "go_on:done() assert(busy:wait(20)) assert(select(2, task:result()) == 5)");
+    run(L, "assert(fd == wg:pollfd() and core.readable(fd) and not core.readable(ctx_fd))\n"
+           "go_on:done() assert(busy:wait(20)) assert(select(2, task:result()) == 5)");
     close_state(L, &h);
 }
 
@@ -291,14 +352,48 @@ static void hosting(void) {
     wg_lua_set_host(NULL);
     close_state(L, &h);
 }
+
+/* No thread can be had, at first; then each allocation of the module fails in turn. Both are errors, and all that comes
+ * after works. */
+static void faults(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    fault_set(&thread_fault, 1, true);
+    run(L, "w = require 'waitgroup'\n"
+           "g = w.errgroup()\n"
+           "local ok, err = pcall(g.thread, g, function() end)\n"
+           "assert(not ok and err:find 'no thread', err)\n"
+           "ok, err = pcall(w.context, { timeout = 5 })\n"
+           "assert(not ok and err:find 'no thread', err)\n"
+           "assert(g:go(function() w.sleep(0.001) end))\n");
+    CHECK(fault_clear(&thread_fault));
+    run(L, "assert(g:thread(function() end) and g:wait(60) and g:completed() == 2)");
+    close_state(L, &h);
+    bool struck = true;
+    int failures = 0;
+    for (int n = 1; struck; n++) {
+        L = open_state(&h);
+        run(L, "require('waitgroup').on_error(function() end)");
+        fault_set(&malloc_fault, n, false);
+        lua_pushcfunction(L, run_hungry);
+        int status = lua_pcall(L, 0, 0, 0);
+        struck = fault_clear(&malloc_fault);
+        CHECK(status == LUA_OK || struck);
+        failures += status != LUA_OK;
+        run(L, hungry);
+        close_state(L, &h);
+    }
+    CHECK(failures > 20);
+}
 #endif
 
 static const struct {
     const char *name;
     void (*run)(void);
-} scenarios[] = {{"two_states", two_states}, {"closing", closing}, {"out_of_memory", out_of_memory}, {"forking", forking},
+} scenarios[] = {{"two_states", two_states}, {"closing", closing}, {"out_of_memory", out_of_memory}, {"no_descriptors", no_descriptors},
+                 {"forking", forking},
 #ifdef LINKED
-                 {"hosting", hosting},
+                 {"hosting", hosting},         {"faults", faults},
 #endif
                  {NULL, NULL}};
 

@@ -1,9 +1,10 @@
 -- What a C program that embeds the module sees: see host.c.
 local function host(name, scenario)
-  local file = assert(io.open(("build/lua.o/host-%s"):format(name)), "make test-lua builds it")
+  local program = ("%s.o/host-%s"):format(os.getenv("LUA_BUILD") or "build/lua", name)
+  local file = assert(io.open(program), "make test-lua builds it")
   file:close()
-  local pipe = assert(io.popen(("LUA_PATH=%q LUA_CPATH=%q timeout -k 1 120 build/lua.o/host-%s %s 2>&1"):format(
-    package.path, package.cpath, name, scenario)))
+  local pipe = assert(io.popen(("LUA_PATH=%q LUA_CPATH=%q timeout -k 1 120 %s %s 2>&1"):format(
+    package.path, package.cpath, program, scenario)))
   local text = pipe:read("a")
   pipe:close()
   assert.equal(scenario .. ": passed\n", text)
@@ -14,8 +15,10 @@ for _, name in ipairs { "linked", "loading" } do
     it("shares objects between states in two threads, each with its own allocator", function() host(name, "two_states") end)
     it("closes states while their tasks run", function() host(name, "closing") end)
     it("survives running out of memory at every place", function() host(name, "out_of_memory") end)
+    it("is told that no file descriptor is left", function() host(name, "no_descriptors") end)
     it("forks", function() host(name, "forking") end)
   end)
 end
 
 it("a C program makes and prepares the states of workers", function() host("linked", "hosting") end)
+it("a C program sees every allocation of the module fail in turn, and every thread", function() host("linked", "faults") end)
