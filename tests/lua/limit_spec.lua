@@ -18,12 +18,20 @@ describe("the limit", function()
   end)
 
   it("holds for threads", function()
-    local g = waitgroup.errgroup { limit = 2 }
-    for _ = 1, 40 do
-      g:thread(function() end)
-      assert.is_true(g:running() + g:pending() <= 2)
+    local g, inside, tasks = waitgroup.errgroup { limit = 2 }, waitgroup.new(), {}
+    for i = 1, 40 do
+      tasks[i] = g:thread(function()
+        inside:add()
+        require("waitgroup").sleep(0.001)
+        local now = inside:count()
+        inside:done()
+        return now
+      end)
     end
     assert.is_true(g:wait(20))
+    for i = 1, 40 do
+      assert.is_true(select(2, tasks[i]:result()) <= 2)
+    end
     assert.equal(40, g:completed())
   end)
 
