@@ -1,20 +1,6 @@
 -- The end of a process or of a state: no crash, no hang, whatever runs.
 local waitgroup = require "waitgroup"
-
--- Run `code` in a process of its own: what it printed on both streams, then its status. It has 20 seconds.
-local function process(code)
-  local file = os.tmpname()
-  local out = assert(io.open(file, "w"))
-  out:write(code)
-  out:close()
-  local command = ("LUA_PATH=%q LUA_CPATH=%q timeout -k 1 20 %s %s 2>&1; echo \"status $?\""):format(
-    package.path, package.cpath, arg[-1] or "lua5.4", file)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read("a")
-  pipe:close()
-  os.remove(file)
-  return text
-end
+local process = require "process"
 
 local busy = [[
 local w = require "waitgroup"
@@ -54,24 +40,18 @@ describe("a process ends promptly with tasks running", function()
   end)
 
   it("and a signal that Lua handles interrupts a wait", function()
-    assert.matches("interrupted!.*status 1\n$", process([[
-      local w = require "waitgroup"
-      local uv = require "luv"
-      local pid = math.tointeger(uv.os_getpid())
-      os.execute("(sleep 0.3; kill -INT " .. pid .. ") &")
-      local g = w.errgroup()
-      g:thread(function() require("waitgroup").sleep(60) end)
-      g:wait()
-    ]]))
-    assert.matches("interrupted!.*status 1\n$", process([[
-      local w = require "waitgroup"
-      local uv = require "luv"
-      local pid = math.tointeger(uv.os_getpid())
-      os.execute("(sleep 0.3; kill -INT " .. pid .. ") &")
-      local g = w.errgroup()
-      g:go(function() w.sleep(60) end)
-      g:wait()
-    ]]))
+    local function interrupt(start)
+      return process(([[
+        local w = require "waitgroup"
+        local pid = math.tointeger(require("luv").os_getpid())
+        os.execute("(sleep 0.3; kill -INT " .. pid .. ") &")
+        local g = w.errgroup()
+        %s
+        g:wait()
+      ]]):format(start))
+    end
+    assert.matches("interrupted!.*status 1\n$", interrupt('g:thread(function() require("waitgroup").sleep(60) end)'))
+    assert.matches("interrupted!.*status 1\n$", interrupt("g:go(function() w.sleep(60) end)"))
   end)
 end)
 

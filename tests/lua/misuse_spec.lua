@@ -118,29 +118,6 @@ describe("the coroutine of a suspended task", function()
 end)
 
 describe("the module", function()
-  it("writes no globals, and survives the loss of its place in package.loaded", function()
-    local names = {}
-    for name in pairs(_G) do
-      names[name] = true
-    end
-    local loaded = {}
-    for name, module in pairs(package.loaded) do
-      if name:match("^waitgroup") then
-        loaded[name] = module
-        package.loaded[name] = nil
-      end
-    end
-    local again = require "waitgroup"
-    for name, module in pairs(loaded) do
-      package.loaded[name] = module
-    end
-    assert.equal(waitgroup, again)
-    assert.is_true(again.new():wait(0))
-    for name in pairs(_G) do
-      assert.is_true(names[name], name)
-    end
-  end)
-
   it("has the version of the core", function()
     local header = assert(io.open("core/include/waitgroup/status.h")):read("a")
     assert.equal(header:match('#define WG_VERSION "(.-)"'), waitgroup._VERSION)
