@@ -331,8 +331,18 @@ static bool ended_from_outside(const wgl_context *context) {
     return false;
 }
 
-/* outside(handle, own) -> whether the moment waited for may be brought about by anything but this state's coroutines, of
- * which `own` are unfinished tasks of the group. */
+/* Whether another thread may end one of the group's tasks, or has just done so: then the moment is on its way. */
+static bool task_ended_from_outside(const wgl_errgroup *g, bool for_room, lua_Integer own) {
+    int unfinished = wg_count(wg_errgroup_tasks(g->group));
+    if (unfinished > own)
+        return true;
+    if (for_room)
+        return unfinished < wg_errgroup_limit(g->group) || wg_context_status(g->context->ctx) != WG_OK;
+    return unfinished == 0;
+}
+
+/* outside(handle, moment, own) -> whether the moment waited for may be brought about by anything but this state's
+ * coroutines, of which `own` are unfinished tasks of the group. */
 static int outside(lua_State *L) {
     wgl_object *object = wgl_test(L, 1);
     bool may = true;
@@ -340,7 +350,8 @@ static int outside(lua_State *L) {
         may = atomic_load(&object->shared);
     else if (object->kind == WGL_ERRGROUP)
         may = atomic_load(&object->shared) ||
-              wg_count(wg_errgroup_tasks(((wgl_errgroup *)object)->group)) > luaL_checkinteger(L, 2);
+              task_ended_from_outside((wgl_errgroup *)object, strcmp(luaL_checkstring(L, 2), "room") == 0,
+                                      luaL_checkinteger(L, 3));
     else if (object->kind == WGL_CONTEXT)
         may = ended_from_outside((wgl_context *)object);
     lua_pushboolean(L, may);

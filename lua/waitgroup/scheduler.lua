@@ -359,7 +359,7 @@ local function woken_from_outside(list)
     count(driver.task)
   end
   for _, watch in pairs(watches) do
-    if watch.node and core.outside(watch.object, own[watch.object] or 0) then
+    if watch.node and core.outside(watch.object, watch.moment, own[watch.object] or 0) then
       return true
     end
   end
@@ -390,13 +390,8 @@ local function deadlock_message(list)
   return concat(lines, "\n")
 end
 
-local function check_deadlock()
-  if timers_count == 0 and outsiders == 0 then
-    local list = sleepers()
-    if not woken_from_outside(list) then
-      error(deadlock_message(list), 0)
-    end
-  end
+local function nothing_outside()
+  return timers_count == 0 and outsiders == 0 and not woken_from_outside(sleepers())
 end
 
 local Driver = {}
@@ -418,9 +413,14 @@ local function drive(driver)
     run_ready()
     collect()
     if not driver[REASON] and not ready() then
-      check_deadlock()
-      sleep(next_deadline())
-      collect()
+      local stuck = nothing_outside()
+      if not stuck then
+        sleep(next_deadline())
+      end
+      collect() -- also if stuck: another thread may have woken somebody just before it was gone
+      if stuck and not driver[REASON] and not ready() then
+        error(deadlock_message(sleepers()), 0)
+      end
     end
   end
   return driver[REASON]
@@ -511,7 +511,7 @@ local function wait_here(object, moment, context, deadline, no_yield)
     return TIMEOUT
   end
   -- The whole thread may block in the core, unless that would hang for certain.
-  if object and alone() and (deadline ~= FOREVER or core.outside(object, 0)) then
+  if object and alone() and (deadline ~= FOREVER or core.outside(object, moment, 0)) then
     local reason
     repeat -- after a signal, Lua gets to see what its handler did
       reason = core.block(object, moment, context, deadline)

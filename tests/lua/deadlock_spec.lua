@@ -149,6 +149,43 @@ describe("no deadlock is", function()
   end)
 end)
 
+-- The thread may end at any moment: also just before we look whether anybody is left who could end the wait.
+describe("no deadlock is a wait that a thread ends just now:", function()
+  local function often(fn)
+    for _ = 1, 3000 do
+      local g = waitgroup.errgroup { limit = 2 }
+      g:go(function() end)
+      fn(g)
+    end
+  end
+
+  it("for a group", function()
+    often(function(g)
+      g:thread(function() end)
+      assert.is_true(g:wait())
+    end)
+  end)
+
+  it("for room in a group", function()
+    often(function(g)
+      waitgroup.run(function()
+        for _ = 1, 3 do
+          g:thread(function() end)
+        end
+      end)
+      assert.is_true(g:wait())
+    end)
+  end)
+
+  it("for a context", function()
+    often(function(g)
+      g:thread(function() error("failed", 0) end)
+      waitgroup.run(function() assert.is_true(g:context():wait()) end)
+      assert.equal("failed", select(2, g:wait()))
+    end)
+  end)
+end)
+
 describe("groups inside of tasks of groups", function()
   it("of coroutines, to any depth", function()
     local function nest(depth)

@@ -115,12 +115,10 @@ describe("a function whose _ENV is a private table", function()
   it("may be made on a thread", function()
     local g = waitgroup.errgroup()
     local task = g:thread(function()
-      local globals, w = _G, require "waitgroup"
-      local _ENV = { sleep = w.sleep }
-      local inner = w.new()
-      inner:go(function() sleep(0.001) found = 1 end)
-      inner:wait()
-      return found, globals.found
+      local env, wg = { sleep = require("waitgroup").sleep }, require("waitgroup").new()
+      wg:go(load("sleep(0.001) found = 1", "=private", "t", env))
+      wg:wait()
+      return env.found, rawget(_G, "found")
     end)
     assert.is_true(g:wait(10))
     assert.same({ true, 1, nil, n = 3 }, table.pack(task:result()))
