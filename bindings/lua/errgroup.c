@@ -220,6 +220,7 @@ static void destroy(wgl_object *object) {
     wgl_errgroup *g = (wgl_errgroup *)object;
     wgl_release(&g->context->object);
     wg_errgroup_release(g->group);
+    wgl_home_release(g->home);
     free(g);
 }
 
@@ -233,6 +234,7 @@ static int new (lua_State *L) {
     if (parent)
         options.parent = parent->ctx;
     const char *text = luaL_optstring(L, 5, "");
+    wgl_home *home = wgl_home_of(L);
     wgl_handle *handle = wgl_push_empty(L, WGL_ERRGROUP);
     wgl_errgroup *g = malloc(sizeof *g + strlen(text) + 1);
     if (!g || !options.pool) {
@@ -250,6 +252,7 @@ static int new (lua_State *L) {
         free(g);
         return luaL_error(L, "not enough memory");
     }
+    g->home = wgl_home_retain(home);
     atomic_init(&g->handles, 0);
     g->grace = options.grace;
     g->interrupt = (int)luaL_optinteger(L, 6, 0);
@@ -323,7 +326,7 @@ static int grace(lua_State *L) {
 static bool ended_from_outside(const wgl_context *context) {
     if (context->ctx == wg_context_root())
         return false;
-    if (wgl_unfinished_tasks() > 0 || wg_context_deadline(context->ctx) != WG_FOREVER)
+    if (wgl_tasks_unfinished() || wg_context_deadline(context->ctx) != WG_FOREVER)
         return true;
     for (; context; context = context->parent)
         if (atomic_load(&context->object.shared))

@@ -225,7 +225,8 @@ static int handle_gc(lua_State *L) {
         wgl_errgroup *group = (wgl_errgroup *)object;
         for (; handle->entered > 0; handle->entered--) /* only when the state is closed */
             wg_errgroup_leave(group->group, wgl_failure_text("the Lua state of this coroutine task was closed"));
-        atomic_fetch_sub(&group->handles, 1);
+        if (atomic_fetch_sub(&group->handles, 1) == 1)
+            wgl_home_adopt(L, group);
     }
     wgl_release(object);
     return 0;

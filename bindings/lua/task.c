@@ -6,9 +6,16 @@
 
 #include <lualib.h>
 
-static atomic_int unfinished;
+/* How many tasks were given to their groups, and how many of them have come back. The first is written by who starts
+ * tasks, the other by who runs them, so they are apart. Relaxed will do: a task is counted before its group gets it, and
+ * before it is done, and both hand on what came before. */
+static _Alignas(64) atomic_uint given;
+static _Alignas(64) atomic_uint returned;
 
-int wgl_unfinished_tasks(void) { return atomic_load(&unfinished); }
+bool wgl_tasks_unfinished(void) {
+    unsigned ends = atomic_load_explicit(&returned, memory_order_relaxed);
+    return atomic_load_explicit(&given, memory_order_relaxed) != ends;
+}
 
 /* --- life --- */
 
@@ -20,32 +27,16 @@ static void destroy(wgl_object *object) {
     wg_error_release(task->error);
     wgl_paths_release(task->paths);
     wgl_release(&task->group->object);
-    if (task->home)
-        wgl_home_release(task->home);
     free(task);
 }
 
 static void begin(wgl_task *task) {
-    wgl_home *home = task->home;
-    atomic_fetch_add(&unfinished, 1);
+    atomic_fetch_add_explicit(&given, 1, memory_order_relaxed);
     wg_add(&task->done, 1);
-    pthread_mutex_lock(&home->lock);
-    task->next = home->tasks;
-    task->link = &home->tasks;
-    if (task->next)
-        task->next->link = &task->next;
-    home->tasks = task;
-    pthread_mutex_unlock(&home->lock);
 }
 
 static void end(wgl_task *task) {
-    wgl_home *home = task->home;
-    pthread_mutex_lock(&home->lock);
-    *task->link = task->next;
-    if (task->next)
-        task->next->link = task->link;
-    pthread_mutex_unlock(&home->lock);
-    atomic_fetch_sub(&unfinished, 1);
+    atomic_fetch_add_explicit(&returned, 1, memory_order_relaxed);
     wg_done(&task->done);
 }
 
@@ -58,23 +49,6 @@ static void ended(void *arg) {
     task->call = NULL;
     end(task);
     wgl_release(&task->object);
-}
-
-void wgl_tasks_abandon(wgl_home *home) {
-    for (;;) {
-        wgl_errgroup *group = NULL;
-        pthread_mutex_lock(&home->lock);
-        for (wgl_task *task = home->tasks; task && !group; task = task->next)
-            if (atomic_load(&task->group->handles) == 0 && wg_context_status(task->group->context->ctx) == WG_OK)
-                group = task->group;
-        if (group)
-            wgl_retain(&group->object);
-        pthread_mutex_unlock(&home->lock);
-        if (!group)
-            return;
-        wg_errgroup_cancel(group->group, NULL);
-        wgl_release(&group->object);
-    }
 }
 
 /* --- making one --- */
@@ -177,8 +151,7 @@ static int new (lua_State *L) {
     wgl_retain(&group->object);
     wgl_object_init(&task->object, WGL_TASK, destroy);
     wgl_fill(L, handle, &task->object);
-    task->home = wgl_home_retain(wgl_home_of(L));
-    take_paths(L, task->home, task);
+    take_paths(L, wgl_home_of(L), task);
     take_preload(L, task);
     task->call = wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal);
     if (!task->call)

@@ -23,6 +23,8 @@
 #error "the waitgroup module is written for Lua 5.4"
 #endif
 
+typedef struct wgl_home wgl_home;
+
 /* --- objects and handles: object.c --- */
 
 typedef enum wgl_kind { WGL_WAITGROUP, WGL_ERRGROUP, WGL_CONTEXT, WGL_TASK, WGL_KINDS } wgl_kind;
@@ -50,6 +52,7 @@ typedef struct wgl_errgroup {
     wgl_object object;
     wg_errgroup *group;
     wgl_context *context; /* its context as an object, with a reference */
+    wgl_home *home;       /* of the state that made it, with a reference */
     atomic_int handles;   /* in all states */
     int64_t grace;        /* nanoseconds, 0 for none */
     int interrupt;        /* thread tasks look for cancellation every so many instructions; 0: never */
@@ -102,8 +105,9 @@ typedef struct wgl_failure wgl_failure;
 typedef struct wgl_paths wgl_paths;
 typedef struct wgl_watch_node wgl_watch_node;
 typedef struct wgl_coroutine wgl_coroutine;
+typedef struct wgl_orphan wgl_orphan;
 
-typedef struct wgl_home {
+struct wgl_home {
     /* The state's coroutine tasks; its own thread only. */
     lua_Integer head, tail; /* of the queue of those that can run: empty if head > tail */
     lua_Integer alive;      /* how many have not ended */
@@ -125,12 +129,14 @@ typedef struct wgl_home {
     pthread_mutex_t lock;             /* guards the rest */
     bool closed;                      /* the state is gone */
     _Atomic(wgl_failure *) dead;      /* failures whose values in the state can be let go */
-    wgl_task *tasks;                  /* thread tasks that the state started and that have not ended */
-} wgl_home;
+    wgl_orphan *orphans;              /* groups without handles whose tasks end with the state at the latest */
+    size_t orphans_count, orphans_kept; /* how many are listed; how many were left at the last look for those that ended */
+};
 
 /* The home is in a box, a userdata, so that who comes after its end, in a finalizer, finds it empty: that raises. */
 wgl_home *wgl_home_of(lua_State *L);
 wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box);
+void wgl_home_adopt(lua_State *L, wgl_errgroup *group); /* it has lost its last handle, in `L` */
 void wgl_push_home(lua_State *L); /* the box */
 wgl_home *wgl_home_retain(wgl_home *home);
 void wgl_home_release(wgl_home *home);
@@ -244,8 +250,6 @@ struct wgl_task {
     wgl_object object;
     wg_waitgroup done;   /* one until the task has ended */
     wgl_errgroup *group; /* with a reference */
-    wgl_home *home;      /* of the state that started it, with a reference; listed there until the end */
-    wgl_task *next, **link;
     wgl_message *call;    /* the function and its arguments; or module, function name and arguments */
     wgl_message *preload; /* names and loaders of package.preload; may be NULL */
     wgl_paths *paths;
@@ -266,8 +270,7 @@ void wgl_paths_release(wgl_paths *paths);
 
 void wgl_open_task(lua_State *L);
 extern const luaL_Reg wgl_task_functions[];
-int wgl_unfinished_tasks(void);
-void wgl_tasks_abandon(wgl_home *home);
+bool wgl_tasks_unfinished(void); /* of the whole process */
 
 /* worker.c: the pool, its threads and their states. */
 wg_pool *wgl_pool(void);
