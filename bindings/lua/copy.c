@@ -338,8 +338,8 @@ static bool put_if_module(encoder *e, int index, bool *done) {
     return ok;
 }
 
-/* The key of the C function at `index` in the table on top of the stack, or what that stands for (a library of a
- * worker is an empty table in front of the real one): then the key is pushed. */
+/* The key of the C function at `index` in the table on top of the stack, or in what that stands for (a library of a
+ * worker is an empty table in front of the real one, with some fields hidden behind that): then the key is pushed. */
 static bool find_field(lua_State *L, int index) {
     lua_pushnil(L);
     while (lua_next(L, -2)) {
@@ -353,6 +353,10 @@ static bool find_field(lua_State *L, int index) {
         return false;
     lua_pushstring(L, "__index");
     bool found = lua_rawget(L, -2) == LUA_TTABLE && !lua_rawequal(L, -1, -3) && find_field(L, index);
+    if (!found) {
+        lua_pop(L, 1);
+        found = lua_rawgetp(L, -1, &wgl_hidden) == LUA_TTABLE && find_field(L, index);
+    }
     if (found)
         lua_insert(L, -3);
     lua_pop(L, 2);
@@ -676,6 +680,7 @@ static void get_function(decoder *d, uint32_t offset, bool shared, bool blob) {
 }
 
 static void get_module(lua_State *L) {
+    wgl_home_of(L)->left |= wgl_module_traces(lua_tostring(L, -1));
     push_loaded(L);
     lua_pushvalue(L, -2);
     if (lua_rawget(L, -2) == LUA_TNIL) {
@@ -742,6 +747,7 @@ static void get_value(decoder *d) {
     }
     case OBJECT:
         wgl_need_module(L);
+        wgl_home_of(L)->left |= WGL_LEFT_TASKS;
         wgl_push(L, d->message->objects[get_u32(d)]);
         break;
     case SAME: lua_rawgeti(L, d->same, get_u32(d)); break;

@@ -53,6 +53,11 @@ static void ended(void *arg) {
 
 /* --- making one --- */
 
+wgl_paths *wgl_paths_retain(wgl_paths *paths) {
+    atomic_fetch_add(&paths->refs, 1);
+    return paths;
+}
+
 void wgl_paths_release(wgl_paths *paths) {
     if (paths && atomic_fetch_sub(&paths->refs, 1) == 1)
         free(paths);
@@ -82,8 +87,7 @@ static void take_paths(lua_State *L, wgl_home *home, wgl_task *task) {
             wgl_paths_release(home->paths);
             home->paths = paths;
         }
-        atomic_fetch_add(&paths->refs, 1);
-        task->paths = paths;
+        task->paths = wgl_paths_retain(paths);
     }
     lua_settop(L, top);
 }

@@ -107,6 +107,13 @@ typedef struct wgl_watch_node wgl_watch_node;
 typedef struct wgl_coroutine wgl_coroutine;
 typedef struct wgl_orphan wgl_orphan;
 
+/* What a task may leave behind that the next one in its state would see. */
+typedef enum wgl_trace {
+    WGL_LEFT_FIELDS = 1, /* in its globals or in libraries */
+    WGL_LEFT_MORE = 2,   /* elsewhere: package and its parts, metatables, default files */
+    WGL_LEFT_TASKS = 4   /* coroutine tasks, and what they wait for */
+} wgl_trace;
+
 struct wgl_home {
     /* The state's coroutine tasks; its own thread only. */
     lua_Integer head, tail; /* of the queue of those that can run: empty if head > tail */
@@ -116,7 +123,7 @@ struct wgl_home {
     lua_State *current_L;   /* where it is, on the stack of who resumed it */
     int current_index;
     lua_State *clerk; /* a coroutine for what has to run while a task's stack must not grow */
-    bool touched;     /* of a worker: its task may have changed what the next one would see; see sandbox.c */
+    unsigned left;    /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
     wgl_paths *paths; /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     /* What other threads may touch. */
     atomic_int refs;
@@ -254,7 +261,7 @@ struct wgl_task {
     wgl_message *preload; /* names and loaders of package.preload; may be NULL */
     wgl_paths *paths;
     bool by_name;
-    _Atomic int64_t started; /* wg_now() when it began to run; 0: it has not */
+    _Atomic int64_t started; /* wg_now() when it began to run, just 1 in a group without grace; 0: it has not */
     bool stopped;            /* it never started, or it stopped because its group was cancelled */
     wgl_message *results;
     wg_error *error;
@@ -266,6 +273,7 @@ struct wgl_paths {
     const char *cpath; /* behind path */
     char path[];
 };
+wgl_paths *wgl_paths_retain(wgl_paths *paths);
 void wgl_paths_release(wgl_paths *paths);
 
 void wgl_open_task(lua_State *L);
@@ -280,8 +288,9 @@ extern const char wgl_drain; /* registry key of the function that lets a state's
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */
 void wgl_sandbox_open(lua_State *L);
-void wgl_sandbox_enter(lua_State *L);
-void wgl_sandbox_leave(lua_State *L);
+void wgl_sandbox_leave(lua_State *L, bool hosted);
+unsigned wgl_module_traces(const char *module); /* what a task may leave behind that has it without asking for it */
+extern const char wgl_hidden; /* key in the metatable of a table: of the table of its fields that are hidden behind it */
 int wgl_load_self(lua_State *L);   /* the loader of this module in a worker */
 extern const char wgl_self_loader; /* registry key of the parent's loader for it, if it was preloaded there */
 

@@ -14,8 +14,10 @@
 
 typedef struct level {
     struct level *outer, *inner;
-    lua_State *L;   /* NULL until needed */
-    wgl_task *task; /* that runs here */
+    lua_State *L;     /* NULL until needed */
+    bool hosted;      /* the host prepared the state */
+    wgl_paths *paths; /* that package has, with a reference; NULL: others */
+    wgl_task *task;   /* that runs here */
     int interrupts; /* how often it has been interrupted */
 } level;
 
@@ -50,13 +52,14 @@ static int open_state(lua_State *L) {
     return 0;
 }
 
-static lua_State *new_state(void) {
+static lua_State *new_state(bool *hosted) {
     pthread_mutex_lock(&hosting.lock);
     wg_lua_host host = hosting.host;
     pthread_mutex_unlock(&hosting.lock);
     lua_State *L = host.new_state ? host.new_state(host.data) : luaL_newstate();
     if (!L)
         return NULL;
+    *hosted = host.prepare != NULL;
     lua_pushcfunction(L, open_state);
     lua_pushlightuserdata(L, &host);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK)
@@ -70,9 +73,17 @@ static level *push_level(void) {
     level **slot = current ? &current->inner : &outermost;
     if (!*slot && (*slot = calloc(1, sizeof **slot)))
         (*slot)->outer = current;
-    if (!*slot || !((*slot)->L || ((*slot)->L = new_state())))
+    if (!*slot || !((*slot)->L || ((*slot)->L = new_state(&(*slot)->hosted))))
         return NULL;
     return current = *slot;
+}
+
+static void close_state(level *at) {
+    if (at->L)
+        lua_close(at->L);
+    at->L = NULL;
+    wgl_paths_release(at->paths);
+    at->paths = NULL;
 }
 
 static void close_levels(void) {
@@ -80,8 +91,7 @@ static void close_levels(void) {
     outermost = NULL;
     while (at) {
         level *inner = at->inner;
-        if (at->L)
-            lua_close(at->L);
+        close_state(at);
         free(at);
         at = inner;
     }
@@ -127,6 +137,7 @@ wg_pool *wgl_pool(void) {
 typedef struct run {
     wgl_task *task;
     wg_error *error;
+    int status; /* of the Lua code */
 } run;
 
 static int on_error(lua_State *L) {
@@ -162,21 +173,21 @@ static void set_text(lua_State *L, const char *field, const char *text) {
     lua_pop(L, 1);
 }
 
-/* package.path, package.cpath and package.preload as they were where the task was started. */
-static void set_packages(lua_State *L, const wgl_task *task) {
-    if (!task->paths)
-        return;
+static void set_paths(lua_State *L, wgl_paths *paths) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) {
-        set_text(L, "path", task->paths->path);
-        set_text(L, "cpath", task->paths->cpath);
+        set_text(L, "path", paths->path);
+        set_text(L, "cpath", paths->cpath);
     }
     lua_pop(L, 2);
-    if (!task->preload)
-        return;
+    wgl_paths_release(current->paths);
+    current->paths = wgl_paths_retain(paths);
+}
+
+static void set_preload(lua_State *L, const wgl_message *preloaded) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    int preload = lua_gettop(L), count = wgl_decode(L, task->preload);
-    wgl_home_of(L)->touched = true;
+    int preload = lua_gettop(L), count = wgl_decode(L, preloaded);
+    wgl_home_of(L)->left |= WGL_LEFT_MORE;
     for (int i = preload + 1; i < preload + count; i += 2) {
         lua_pushvalue(L, i + 1);
         if (lua_isstring(L, -1))
@@ -210,9 +221,32 @@ static void find_function(lua_State *L) {
     lua_remove(L, 1);
 }
 
-static int call(lua_State *L) {
-    const wgl_task *task = lua_touserdata(L, 1);
-    set_packages(L, task);
+/* What the task started in this state has to end: a function, or nothing is pushed. True if it was. */
+static bool push_drain(lua_State *L) {
+    if (!(wgl_home_of(L)->left & (WGL_LEFT_MORE | WGL_LEFT_TASKS)))
+        return false;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+/* Take back what the task changed. */
+static void clean_up(lua_State *L) {
+    if (wgl_home_of(L)->left & WGL_LEFT_MORE) {
+        wgl_paths_release(current->paths);
+        current->paths = NULL;
+    }
+    wgl_sandbox_leave(L, current->hosted);
+}
+
+static int execute(lua_State *L) {
+    run *r = lua_touserdata(L, 1);
+    wgl_task *task = r->task;
+    if (task->paths && task->paths != current->paths)
+        set_paths(L, task->paths);
+    if (task->preload)
+        set_preload(L, task->preload);
     lua_settop(L, 0);
     int count = wgl_decode(L, task->call);
     if (task->by_name) {
@@ -222,75 +256,70 @@ static int call(lua_State *L) {
     if (task->group->interrupt > 0)
         lua_sethook(L, on_count, LUA_MASKCOUNT, task->group->interrupt);
     lua_call(L, count - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    lua_sethook(L, NULL, 0, 0);
+    wgl_refusal refusal;
+    task->results = wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal);
+    if (!task->results)
+        r->error = wgl_failure_text(refusal.text);
+    lua_settop(L, 0);
+    if (push_drain(L))
+        lua_call(L, 0, 0);
+    clean_up(L);
+    return 0;
 }
 
-/* Calls the function below `arguments` values, keeps its results; its error goes to `r`, unless there is one. */
-static bool protected(lua_State *L, int arguments, run *r) {
-    int function = lua_gettop(L) - arguments;
-    lua_pushcfunction(L, on_error);
-    lua_insert(L, function);
-    int status = lua_pcall(L, arguments, LUA_MULTRET, function);
-    lua_sethook(L, NULL, 0, 0);
-    lua_remove(L, function);
-    if (status == LUA_OK)
-        return true;
+/* execute has failed with the error at 2. */
+static int recover(lua_State *L) {
+    run *r = lua_touserdata(L, 1);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
     if (!r->error)
-        r->error = wgl_failure_new(L, -2, status == LUA_ERRRUN ? lua_gettop(L) : 0, false);
-    lua_settop(L, function - 1);
-    return false;
+        r->error = wgl_failure_new(L, 2, r->status == LUA_ERRRUN ? 3 : 0, false);
+    if (push_drain(L))
+        lua_pcall(L, 0, 0, 0);
+    clean_up(L);
+    return 0;
 }
 
 static void run_task(lua_State *L, run *r) {
-    int top = lua_gettop(L);
-    lua_pushcfunction(L, call);
-    lua_pushlightuserdata(L, r->task);
-    if (protected(L, 1, r)) {
-        wgl_refusal refusal;
-        r->task->results = wgl_encode(L, top + 1, lua_gettop(L) - top, "result", 1, NULL, &refusal);
-        if (!r->task->results)
-            r->error = wgl_failure_text(refusal.text);
+    lua_pushcfunction(L, on_error);
+    lua_pushcfunction(L, execute);
+    lua_pushlightuserdata(L, r);
+    r->status = lua_pcall(L, 1, 0, 1);
+    if (r->status != LUA_OK) {
+        lua_sethook(L, NULL, 0, 0);
+        lua_pushcfunction(L, recover);
+        lua_pushlightuserdata(L, r);
+        lua_rotate(L, 2, 2);
+        r->status = lua_pcall(L, 2, 0, 0);
     }
-    lua_settop(L, top);
-}
-
-static int execute(lua_State *L) {
-    run *r = lua_touserdata(L, 1);
-    wgl_sandbox_enter(L);
-    run_task(L, r);
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
-    protected(L, 0, r);
-    wgl_sandbox_leave(L);
-    return 0;
+    if (r->status == LUA_OK) {
+        lua_settop(L, 0);
+        return;
+    }
+    if (!r->error)
+        r->error = wgl_failure_text(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "a task was lost");
+    close_state(current); /* it may be half way between two tasks */
 }
 
 wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     (void)ctx;
-    run r = {.task = arg};
-    atomic_store(&r.task->started, wg_now());
+    wgl_task *task = arg;
+    run r = {.task = task};
+    atomic_store_explicit(&task->started, task->group->grace > 0 ? wg_now() : 1, memory_order_relaxed);
     level *here = push_level();
     if (here) {
-        lua_State *L = here->L;
-        here->task = r.task;
+        here->task = task;
         here->interrupts = 0;
-        lua_pushcfunction(L, execute);
-        lua_pushlightuserdata(L, &r);
-        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-            if (!r.error)
-                r.error = wgl_failure_text(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "a task was lost");
-            lua_close(L); /* it may be half way between two tasks */
-            here->L = NULL;
-        }
+        run_task(here->L, &r);
         here->task = NULL;
         current = here->outer;
     } else
         r.error = wgl_failure_text("cannot open a Lua state for a thread: not enough memory");
     if (r.error) {
-        wgl_message_free(r.task->results);
-        r.task->results = NULL;
-        r.task->error = wg_error_retain(r.error);
-        r.task->stopped = wg_errgroup_is_echo(r.task->group->group, r.error);
+        wgl_message_free(task->results);
+        task->results = NULL;
+        task->error = wg_error_retain(r.error);
+        task->stopped = wg_errgroup_is_echo(task->group->group, r.error);
     }
     return r.error;
 }

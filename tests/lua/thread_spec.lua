@@ -134,6 +134,19 @@ describe("a task on a thread", function()
       select(2, thread(function() return 1, coroutine.create(print) end)))
   end)
 
+  it("may start others, with functions that lead out of its own globals", function()
+    local require, setmetatable, rawset, input = require, setmetatable, rawset, io.input
+    assert.same({ true, true, true, true, true, n = 5 }, results(function()
+      local g = require("waitgroup").errgroup()
+      local task = g:thread(function(...)
+        local same = { ... }
+        return same[1] == require, same[2] == setmetatable, same[3] == rawset, same[4] == input
+      end, require, setmetatable, rawset, input)
+      assert(g:wait(20))
+      return select(2, task:result())
+    end))
+  end)
+
   it("may start coroutines, which end before it does", function()
     local wg = waitgroup.new(3)
     assert.is_true(thread(function(counter)
@@ -233,6 +246,39 @@ describe("a task never sees what another did to", function()
       function() return leaked or _G.leaked or rawget(_G, "leaked") or load("return leaked")() end))
   end)
 
+  it("globals that replace those of the real ones, and _G itself", function()
+    assert.same({ "function", true, "nil" }, after(function() print, _G, mine = nil, 5, _G end,
+      function() return { type(print), _G == load("return _G")(), type(mine) } end))
+  end)
+
+  it("globals in a finalizer, which runs when the next task does", function()
+    assert.equal("nil", after(function()
+      setmetatable({}, { __gc = function() late = true end })
+    end, function()
+      collectgarbage()
+      return type(late)
+    end))
+  end)
+
+  it("libraries, by functions that do not look like it", function()
+    local rawset, insert = rawset, table.insert
+    for _, change in ipairs {
+      function() rawset(string, "one", 1) end,
+      function() _G.rawset(string, "one", 1) end,
+      function() for name, f in pairs(_G) do if name == "rawset" then f(string, "one", 1) end end end,
+      function() load("two = 2", "chunk", "t", string)() end,
+      function() math.three = 3 end,
+      function() for name in pairs(io) do io[name] = nil end io.four = 4 end,
+      function() insert(os, 1) table.move({ 1, 2 }, 1, 2, 1, os) end,
+      function() local _ENV = utf8 six = 6 end,
+    } do
+      assert.same({ "nil", "nil", "nil", "nil", 0, "nil", "function" }, after(change, function()
+        return { type(string.one), type(string.two), type(math.three), type(io.four), #os, type(utf8.six),
+          type(io.write) }
+      end))
+    end
+  end)
+
   it("library functions", function()
     assert.same({ false, false, true, true }, after(function()
       function string.shout(s) return s:upper() .. "!" end
@@ -263,11 +309,24 @@ describe("a task never sees what another did to", function()
     package.path = path
   end)
 
+  it("package.path, whatever way it took", function()
+    local path, here = package.path, package
+    for _, change in ipairs {
+      function() package.path = "mine" end,
+      function() here.path = "mine" end,
+      function() require("package").path = "mine" end,
+      function() for name, value in pairs(_G) do if name == "package" then value.path = "mine" end end end,
+    } do
+      assert.equal(path, after(change, function() return package.path end))
+    end
+  end)
+
   it("metatables of strings and other types", function()
+    local inspect = debug
     assert.same({ false, false, false }, after(function()
       getmetatable("").__call = function() return true end
       getmetatable("").__index = nil
-      debug.setmetatable(1, { __index = { x = 1 } })
+      inspect.setmetatable(1, { __index = { x = 1 } })
       debug.setmetatable(print, { __index = { x = 1 } })
     end, function()
       return { (pcall(function() return ("x")() end)), (pcall(function() return (1).x end)),
@@ -276,8 +335,9 @@ describe("a task never sees what another did to", function()
   end)
 
   it("default files, hooks and the collector", function()
+    local output = io.output
     assert.same({ true, true, true }, after(function()
-      io.output(io.stderr)
+      output(io.stderr)
       debug.sethook(function() error "hooked" end, "", 1000)
       collectgarbage("stop")
     end, function()
