@@ -7,7 +7,7 @@
  *   SMALL     1 byte: 0..255             STRING    u32 length, bytes
  *   TABLE     u32 n, u32 m, the values 1..n, then m pairs of key and value; without its metatable
  *   FUNCTION  u32 length, binary chunk, upvalues
- *   BLOB      upvalues: the function that a task runs, whose code is in the message's blob
+ *   BLOB      upvalues: the function that a task runs, whose code is in the blob that goes with the message
  *   MODULE    a name: what `require` gives for it     FIELD   a name of a module, a name in it: a C function
  *   LOADER    8 bytes: a pointer to a C function
  *   OBJECT    u32 index among the message's objects
@@ -54,30 +54,18 @@ struct wgl_blob {
 
 const char *wgl_blob_name(const wgl_blob *blob) { return blob->name; }
 
-struct wgl_message {
-    unsigned char *data;
-    size_t length;
-    int count;   /* of values */
-    bool shares; /* some tag has SHARED */
-    wgl_blob *blob;
-    wgl_object **objects;
-    size_t objects_count;
-};
-
-static void blob_release(wgl_blob *blob) {
+void wgl_blob_release(wgl_blob *blob) {
     if (blob && atomic_fetch_sub(&blob->refs, 1) == 1)
         free(blob);
 }
 
-void wgl_message_free(wgl_message *message) {
-    if (!message)
-        return;
-    for (size_t i = 0; i < message->objects_count; i++)
+void wgl_message_clear(wgl_message *message) {
+    for (uint32_t i = 0; i < message->objects_count; i++)
         wgl_release(message->objects[i]);
-    blob_release(message->blob);
     free(message->objects);
-    free(message->data);
-    free(message);
+    if (message->allocated)
+        free(message->data);
+    *message = (wgl_message){0};
 }
 
 /* --- encoding. Nothing here raises: what can fail returns false. --- */
@@ -106,9 +94,9 @@ typedef struct encoder {
     wgl_message *message;
     size_t capacity;
     size_t objects_capacity;
-    seen *memo; /* open addressing; capacity a power of two; at first it is `few` */
+    seen *memo; /* open addressing; capacity a power of two; at first it is `few`, and NULL until anything is met */
     size_t memo_capacity, memo_count;
-    seen few[MEMO_FEW];
+    seen *few;
     wgl_blob *blob;
     int blob_index; /* the stack index of the function whose code it is */
     bool loaders;
@@ -181,30 +169,32 @@ static bool refuse(encoder *e, const place *p, const char *article, const char *
     return false;
 }
 
-static bool reserve(encoder *e, size_t more) {
+static bool grow(encoder *e, size_t more) {
     wgl_message *m = e->message;
-    if (e->capacity - m->length >= more)
-        return true;
     size_t wanted = m->length + more, capacity = e->capacity ? e->capacity * 2 : 128;
     while (capacity < wanted)
         capacity *= 2;
-    unsigned char *data = capacity <= UINT32_MAX ? realloc(m->data, capacity) : NULL;
+    unsigned char *data = capacity <= UINT32_MAX ? realloc(m->allocated ? m->data : NULL, capacity) : NULL;
     if (!data)
         return no_memory(e);
+    if (!m->allocated)
+        memcpy(data, m->data, m->length);
     m->data = data;
+    m->allocated = true;
     e->capacity = capacity;
     return true;
 }
 
-static bool put(encoder *e, const void *bytes, size_t length) {
-    if (!reserve(e, length))
+static inline bool put(encoder *e, const void *bytes, size_t length) {
+    wgl_message *m = e->message;
+    if (e->capacity - m->length < length && !grow(e, length))
         return false;
-    memcpy(e->message->data + e->message->length, bytes, length);
-    e->message->length += length;
+    memcpy(m->data + m->length, bytes, length);
+    m->length += (uint32_t)length;
     return true;
 }
 
-static bool put_byte(encoder *e, unsigned byte) {
+static inline bool put_byte(encoder *e, unsigned byte) {
     unsigned char b = (unsigned char)byte;
     return put(e, &b, 1);
 }
@@ -214,7 +204,7 @@ static bool put_u32(encoder *e, size_t number) {
     return put(e, &n, sizeof n);
 }
 
-static bool put_tagged(encoder *e, enum tag tag, const void *bytes, size_t length) {
+static inline bool put_tagged(encoder *e, enum tag tag, const void *bytes, size_t length) {
     return put_byte(e, tag) && put(e, bytes, length);
 }
 
@@ -233,6 +223,10 @@ static seen *memo_slot(const encoder *e, const void *what) {
 
 /* The slot of `what`: a new one has no `what` in it yet. NULL without memory. */
 static seen *remember(encoder *e, const void *what) {
+    if (!e->memo) {
+        e->memo = memset(e->few, 0, MEMO_FEW * sizeof(seen));
+        e->memo_capacity = MEMO_FEW;
+    }
     if (e->memo_count * 2 >= e->memo_capacity) {
         size_t old_capacity = e->memo_capacity;
         seen *old = e->memo;
@@ -442,11 +436,8 @@ static bool put_function(encoder *e, int index, const place *p) {
         return false;
     if (seen_before)
         return true;
-    if (e->blob && index == e->blob_index) {
-        atomic_fetch_add(&e->blob->refs, 1);
-        e->message->blob = e->blob;
+    if (e->blob && index == e->blob_index)
         return put_byte(e, BLOB) && put_upvalues(e, index, offset, p);
-    }
     if (!put_byte(e, FUNCTION))
         return false;
     size_t header = e->message->length;
@@ -483,8 +474,33 @@ static bool put_object(encoder *e, int index, const place *p) {
     return put_byte(e, OBJECT) && put_u32(e, m->objects_count - 1);
 }
 
+/* Put a value that is neither a reference nor refused: true if it is one and there was memory. */
+static inline bool put_plain(encoder *e, int index, int type, bool *ok) {
+    lua_State *L = e->L;
+    switch (type) {
+    case LUA_TNIL: *ok = put_byte(e, NIL); return true;
+    case LUA_TBOOLEAN: *ok = put_byte(e, lua_toboolean(L, index) ? TRUE : FALSE); return true;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, index)) {
+            lua_Integer n = lua_tointeger(L, index);
+            *ok = n >= 0 && n <= 255 ? put_byte(e, SMALL) && put_byte(e, (unsigned)n)
+                                     : put_tagged(e, INTEGER, &n, sizeof n);
+        } else {
+            lua_Number n = lua_tonumber(L, index);
+            *ok = put_tagged(e, FLOAT, &n, sizeof n);
+        }
+        return true;
+    case LUA_TSTRING: *ok = put_string(e, index); return true;
+    default: return false;
+    }
+}
+
 static bool put_value(encoder *e, int index, const place *p) {
     lua_State *L = e->L;
+    int type = lua_type(L, index);
+    bool ok;
+    if (put_plain(e, index, type, &ok))
+        return ok;
     if (p->depth > DEPTH_MAX || !lua_checkstack(L, 12)) {
         e->refusal->text[0] = '\0';
         const place *outermost = p;
@@ -492,20 +508,7 @@ static bool put_value(encoder *e, int index, const place *p) {
             outermost = outermost->outer;
         return refuse(e, outermost, "", "it is nested too deep", " to cross threads (more than 200 levels)");
     }
-    switch (lua_type(L, index)) {
-    case LUA_TNIL: return put_byte(e, NIL);
-    case LUA_TBOOLEAN: return put_byte(e, lua_toboolean(L, index) ? TRUE : FALSE);
-    case LUA_TNUMBER:
-        if (lua_isinteger(L, index)) {
-            lua_Integer n = lua_tointeger(L, index);
-            if (n >= 0 && n <= 255)
-                return put_byte(e, SMALL) && put_byte(e, (unsigned)n);
-            return put_tagged(e, INTEGER, &n, sizeof n);
-        } else {
-            lua_Number n = lua_tonumber(L, index);
-            return put_tagged(e, FLOAT, &n, sizeof n);
-        }
-    case LUA_TSTRING: return put_string(e, index);
+    switch (type) {
     case LUA_TTABLE: return put_table(e, index, p);
     case LUA_TFUNCTION: return put_function(e, index, p);
     case LUA_TUSERDATA: return put_object(e, index, p);
@@ -514,54 +517,50 @@ static bool put_value(encoder *e, int index, const place *p) {
     }
 }
 
-static wgl_message *encode(encoder *e, int first, int count, const char *what, int number) {
+static bool encode(encoder *e, int first, int count, const char *what, int number) {
     lua_State *L = e->L;
+    seen few[MEMO_FEW];
     int top = lua_gettop(L);
+    e->few = few;
     e->refusal->text[0] = '\0';
-    e->memo = e->few;
-    e->memo_capacity = MEMO_FEW;
-    e->message = calloc(1, sizeof *e->message);
-    if (!e->message) {
-        no_memory(e);
-        return NULL;
-    }
     e->message->count = count;
     bool ok = true;
-    for (int i = 0; ok && i < count; i++) {
-        place p = {NULL, ARGUMENT, 0, number > 0 ? number + i : 0, what, 0};
-        ok = put_value(e, first + i, &p);
-    }
-    if (e->memo != e->few)
+    for (int i = 0; ok && i < count; i++)
+        if (!put_plain(e, first + i, lua_type(L, first + i), &ok)) {
+            place p = {NULL, ARGUMENT, 0, number > 0 ? number + i : 0, what, 0};
+            ok = put_value(e, first + i, &p);
+        }
+    if (e->memo != few)
         free(e->memo);
     lua_settop(L, top);
-    if (ok)
-        return e->message;
-    wgl_message_free(e->message);
-    return NULL;
+    if (!ok)
+        wgl_message_clear(e->message);
+    return ok;
 }
 
-wgl_message *wgl_encode(lua_State *L, int first, int count, const char *what, int number, wgl_blob *blob,
-                        wgl_refusal *refusal) {
-    encoder e = {.L = L, .blob = blob, .blob_index = first, .refusal = refusal};
+bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, wgl_blob *blob, wgl_refusal *refusal,
+                wgl_message *message, void *space, size_t size) {
+    *message = (wgl_message){.data = space};
+    encoder e = {
+        .L = L, .message = message, .capacity = size, .blob = blob, .blob_index = first, .refusal = refusal};
     return encode(&e, first, count, what, number);
 }
 
-wgl_message *wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal) {
-    encoder e = {.L = L, .loaders = true, .refusal = refusal};
+bool wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal, wgl_message *message) {
+    *message = (wgl_message){0};
+    encoder e = {.L = L, .message = message, .loaders = true, .refusal = refusal};
     return encode(&e, first, count, "loader", 0);
 }
 
-wgl_message *wgl_message_text(const char *text) {
+bool wgl_message_text(wgl_message *message, const char *text) {
     wgl_refusal refusal;
-    encoder e = {.refusal = &refusal, .message = calloc(1, sizeof(wgl_message))};
-    if (!e.message)
-        return NULL;
-    e.message->count = 1;
+    *message = (wgl_message){.count = 1};
+    encoder e = {.refusal = &refusal, .message = message};
     size_t length = strlen(text);
     if (put_byte(&e, STRING) && put_u32(&e, length) && put(&e, text, length))
-        return e.message;
-    wgl_message_free(e.message);
-    return NULL;
+        return true;
+    wgl_message_clear(message);
+    return false;
 }
 
 /* --- decoding. May raise: the message stays whole. --- */
@@ -569,6 +568,7 @@ wgl_message *wgl_message_text(const char *text) {
 typedef struct decoder {
     lua_State *L;
     const wgl_message *message;
+    const wgl_blob *blob;
     const unsigned char *at;
     int same; /* stack index of the table from offsets to tables and functions; 0 if nothing is shared */
 } decoder;
@@ -633,35 +633,36 @@ static void load_code(lua_State *L, const void *code, size_t length) {
 #define KEPT_FUNCTIONS 256
 static const char functions_key; /* registry key of the functions of earlier tasks, by the id of their code */
 
-/* The table of them; 0 holds how many they are. A full one gives way to a new one. */
-static void push_kept_functions(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key) == LUA_TTABLE) {
-        lua_rawgeti(L, -1, 0);
-        bool room = lua_tointeger(L, -1) < KEPT_FUNCTIONS;
-        lua_pop(L, 1);
-        if (room)
-            return;
-    }
+/* Keep the function on top, by `id` in the table at `kept`, where 0 holds how many there are. A full one gives way. */
+static void keep_function(lua_State *L, int kept, lua_Integer id) {
+    lua_rawgeti(L, kept, 0);
+    lua_Integer count = lua_tointeger(L, -1);
     lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushinteger(L, 0);
-    lua_rawseti(L, -2, 0);
+    if (count >= KEPT_FUNCTIONS) {
+        count = 0;
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);
+        lua_replace(L, kept);
+    }
+    lua_pushinteger(L, count + 1);
+    lua_rawseti(L, kept, 0);
     lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);
+    lua_rawseti(L, kept, id);
 }
 
 /* The function that a task runs is loaded once: its upvalues are set anew each time, and no task outlives the next. */
 static void push_task_function(lua_State *L, const wgl_blob *blob) {
-    push_kept_functions(L);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);
+    }
     if (lua_rawgeti(L, -1, (lua_Integer)blob->id) != LUA_TFUNCTION) {
         lua_pop(L, 1);
         load_code(L, blob->code, blob->length);
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, -3, (lua_Integer)blob->id);
-        lua_rawgeti(L, -2, 0);
-        lua_pushinteger(L, lua_tointeger(L, -1) + 1);
-        lua_rawseti(L, -4, 0);
-        lua_pop(L, 1);
+        keep_function(L, lua_gettop(L) - 1, (lua_Integer)blob->id);
     }
     lua_remove(L, -2);
 }
@@ -669,7 +670,7 @@ static void push_task_function(lua_State *L, const wgl_blob *blob) {
 static void get_function(decoder *d, uint32_t offset, bool shared, bool blob) {
     lua_State *L = d->L;
     if (blob)
-        push_task_function(L, d->message->blob);
+        push_task_function(L, d->blob);
     else {
         uint32_t length = get_u32(d);
         load_code(L, d->at, length);
@@ -695,10 +696,11 @@ static void get_module(lua_State *L) {
 
 static void get_value(decoder *d) {
     lua_State *L = d->L;
-    luaL_checkstack(L, 12, NULL);
     uint32_t offset = (uint32_t)(d->at - d->message->data);
     unsigned tag = *d->at++;
     bool shared = tag & SHARED;
+    if (tag >= TABLE) /* the caller has room for one value */
+        luaL_checkstack(L, 12, NULL);
     switch (tag & ~(unsigned)SHARED) {
     case NIL: lua_pushnil(L); break;
     case FALSE:
@@ -754,8 +756,8 @@ static void get_value(decoder *d) {
     }
 }
 
-int wgl_decode(lua_State *L, const wgl_message *message) {
-    decoder d = {.L = L, .message = message, .at = message->data};
+int wgl_decode(lua_State *L, const wgl_message *message, const wgl_blob *blob) {
+    decoder d = {.L = L, .message = message, .blob = blob, .at = message->data};
     luaL_checkstack(L, message->count + 12, "too many values");
     if (message->shares) {
         lua_newtable(L);
@@ -775,7 +777,7 @@ static const char blob_of_code;     /* registry key of a table with weak values:
 
 static int blob_gc(lua_State *L) {
     wgl_blob **box = lua_touserdata(L, 1);
-    blob_release(*box);
+    wgl_blob_release(*box);
     *box = NULL;
     return 0;
 }
@@ -841,6 +843,11 @@ static void blob_from_code(lua_State *L, int index) {
     snprintf(blob->name, sizeof blob->name, "%s:%d", ar.short_src, ar.linedefined);
     memcpy(blob->code, code, length);
     *box = blob;
+}
+
+wgl_blob *wgl_blob_retain(wgl_blob *blob) {
+    atomic_fetch_add(&blob->refs, 1);
+    return blob;
 }
 
 wgl_blob *wgl_push_blob(lua_State *L, int index) {

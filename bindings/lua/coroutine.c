@@ -76,13 +76,15 @@ static wgl_coroutine *prepare(lua_State *L, wgl_home *home, task_kind kind, int 
     return task;
 }
 
+bool wgl_in_scope(const wgl_home *home) { return home->current && home->current->scoped; }
+
 /* The task on top, whose place in its group is taken, will run. */
 static void launch(lua_State *L, wgl_home *home, bool tell) {
     home->tail++;
     home->alive++;
     if (atomic_load_explicit(&home->listening, memory_order_relaxed))
         wgl_home_wake(home);
-    if (tell || (home->current && home->current->scoped)) {
+    if (tell || wgl_in_scope(home)) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &start_key);
         lua_pushvalue(L, -2);
         lua_call(L, 1, 0);

@@ -11,7 +11,7 @@
 struct wgl_failure {
     wgl_home *home; /* with a reference; NULL: no value is kept */
     int ref;        /* in the table of values of that state */
-    wgl_message *copy;
+    wgl_message copy;
     wgl_failure *next; /* among the dead of the home */
     char *traceback;   /* may be NULL */
     size_t traceback_length;
@@ -20,7 +20,7 @@ struct wgl_failure {
 static const char values_key; /* registry key of the values that errors refer to */
 
 static void free_failure(wgl_failure *failure) {
-    wgl_message_free(failure->copy);
+    wgl_message_clear(&failure->copy);
     free(failure->traceback);
     free(failure);
 }
@@ -78,21 +78,20 @@ static int to_text(lua_State *L) {
     return 1;
 }
 
-/* A copy of the value at `index`; of its text, if the value itself cannot cross. NULL without memory. */
-static wgl_message *copy_of(lua_State *L, int index) {
+/* A copy of the value at `index`; of its text, if the value itself cannot cross. False without memory. */
+static bool copy_value(lua_State *L, int index, wgl_message *copy) {
     wgl_refusal refusal;
-    wgl_message *copy = wgl_encode(L, index, 1, "error value", 0, NULL, &refusal);
-    if (copy)
-        return copy;
+    if (wgl_encode(L, index, 1, "error value", 0, NULL, &refusal, copy, NULL, 0))
+        return true;
     lua_pushcfunction(L, to_text);
     lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
         lua_pop(L, 1);
         lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
     }
-    copy = wgl_encode(L, lua_gettop(L), 1, "error value", 0, NULL, &refusal);
+    bool copied = wgl_encode(L, lua_gettop(L), 1, "error value", 0, NULL, &refusal, copy, NULL, 0);
     lua_pop(L, 1);
-    return copy;
+    return copied;
 }
 
 /* Whether `text` is `word`, or ends with it after a place in the code, which `assert` and `error` put before it. */
@@ -137,11 +136,11 @@ wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
     if (failure) {
         failure->home = home ? wgl_home_retain(home) : NULL;
         failure->ref = ref;
-        failure->copy = copy_of(L, index);
+        bool copied = copy_value(L, index, &failure->copy);
         const char *text = traceback ? lua_tolstring(L, traceback, &failure->traceback_length) : NULL;
         if (text && (failure->traceback = malloc(failure->traceback_length + 1)))
             memcpy(failure->traceback, text, failure->traceback_length + 1);
-        if (failure->copy)
+        if (copied)
             return wg_error_new(kind_of(L, index), failure, let_go);
         let_go(failure);
     }
@@ -153,8 +152,7 @@ wg_error *wgl_failure_text(const char *text) {
     if (!failure)
         return wg_error_no_memory();
     failure->ref = LUA_NOREF;
-    failure->copy = wgl_message_text(text);
-    if (!failure->copy) {
+    if (!wgl_message_text(&failure->copy, text)) {
         free(failure);
         return wg_error_no_memory();
     }
@@ -168,7 +166,7 @@ void wgl_push_error(lua_State *L, const wg_error *error) {
         lua_rawgeti(L, -1, failure->ref);
         lua_remove(L, -2);
     } else if (failure)
-        wgl_decode(L, failure->copy);
+        wgl_decode(L, &failure->copy, NULL);
     else if (error == wg_error_cancelled())
         lua_pushstring(L, wgl_end_word(WG_CANCELLED));
     else if (error == wg_error_deadline())

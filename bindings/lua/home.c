@@ -446,7 +446,7 @@ static int home_gc(lua_State *L) {
 }
 
 void wgl_open_home(lua_State *L) {
-    wgl_home **box = lua_newuserdatauv(L, sizeof *box, 0);
+    wgl_home **box = lua_newuserdatauv(L, sizeof *box, 2);
     *box = NULL;
     lua_newtable(L);
     lua_pushcfunction(L, home_gc);

@@ -21,37 +21,56 @@ bool wgl_tasks_unfinished(void) {
 
 static void destroy(wgl_object *object) {
     wgl_task *task = (wgl_task *)object;
-    wgl_message_free(task->call);
-    wgl_message_free(task->preload);
-    wgl_message_free(task->results);
+    wgl_message_clear(&task->call);
+    wgl_message_clear(&task->results);
+    if (task->preload) {
+        wgl_message_clear(task->preload);
+        free(task->preload);
+    }
     wg_error_release(task->error);
     wgl_paths_release(task->paths);
+    wgl_blob_release(task->blob);
     wgl_release(&task->group->object);
     free(task);
-}
-
-static void begin(wgl_task *task) {
-    atomic_fetch_add_explicit(&given, 1, memory_order_relaxed);
-    wg_add(&task->done, 1);
-}
-
-static void end(wgl_task *task) {
-    atomic_fetch_add_explicit(&returned, 1, memory_order_relaxed);
-    wg_done(&task->done);
 }
 
 /* The group has no more use for the task: it ended, or never started. */
 static void ended(void *arg) {
     wgl_task *task = arg;
-    if (atomic_load(&task->started) == 0)
+    if (atomic_load_explicit(&task->started, memory_order_relaxed) == 0)
         task->stopped = true;
-    wgl_message_free(task->call);
-    task->call = NULL;
-    end(task);
+    wgl_message_clear(&task->call);
+    atomic_fetch_add_explicit(&returned, 1, memory_order_relaxed);
+    wg_done(&task->done);
     wgl_release(&task->object);
 }
 
+/* Give the task to its group, which nobody knows but its handle: with NULL it never blocks. */
+static wg_status give(wgl_task *task, const wg_until *until) {
+    wg_errgroup *group = task->group->group;
+    atomic_fetch_add_explicit(&given, 1, memory_order_relaxed);
+    atomic_store_explicit(&task->object.refs, 2, memory_order_relaxed);
+    wg_status status = until ? wg_errgroup_go(group, wgl_worker_run, task, ended, until)
+                             : wg_errgroup_try_go(group, wgl_worker_run, task, ended);
+    if (status != WG_OK) {
+        atomic_store_explicit(&task->object.refs, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&returned, 1, memory_order_relaxed);
+    }
+    return status;
+}
+
 /* --- making one --- */
+
+enum {
+    UP_HOME = lua_upvalueindex(1),
+    UP_TYPE = lua_upvalueindex(2),
+    UP_LOADED = lua_upvalueindex(3), /* the tables of loaded and of preloaded modules */
+    UP_PRELOAD = lua_upvalueindex(4),
+    UP_PACKAGE = lua_upvalueindex(5), /* names of fields */
+    UP_PATH = lua_upvalueindex(6),
+    UP_CPATH = lua_upvalueindex(7)
+};
+static const char rest_key; /* registry: the Lua half's function for what goes beyond giving the task to its group */
 
 wgl_paths *wgl_paths_retain(wgl_paths *paths) {
     atomic_fetch_add(&paths->refs, 1);
@@ -63,104 +82,160 @@ void wgl_paths_release(wgl_paths *paths) {
         free(paths);
 }
 
-/* The field of the table on top, as text; pushed. */
-static const char *text_field(lua_State *L, const char *name) {
-    return lua_getfield(L, -1, name) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+/* The texts at `path` and `cpath` become those of the home, which keeps them, so that they are known by address. */
+static void set_paths(lua_State *L, wgl_home *home, int path, const char *path_text, int cpath, const char *cpath_text) {
+    size_t length = strlen(path_text) + 1;
+    wgl_paths *paths = malloc(sizeof *paths + length + strlen(cpath_text) + 1);
+    if (!paths)
+        luaL_error(L, "not enough memory");
+    atomic_init(&paths->refs, 1);
+    paths->cpath = strcpy(paths->path + length, cpath_text);
+    strcpy(paths->path, path_text);
+    wgl_paths_release(home->paths);
+    home->paths = paths;
+    home->path = path_text;
+    home->cpath = cpath_text;
+    lua_pushvalue(L, path);
+    lua_setiuservalue(L, UP_HOME, 1);
+    lua_pushvalue(L, cpath);
+    lua_setiuservalue(L, UP_HOME, 2);
 }
 
-/* package.path and package.cpath now: mostly as they were the last time. */
-static void take_paths(lua_State *L, wgl_home *home, wgl_task *task) {
-    int top = lua_gettop(L);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) {
-        const char *path = text_field(L, "path");
-        lua_pushvalue(L, -2);
-        const char *cpath = text_field(L, "cpath");
-        wgl_paths *paths = home->paths;
-        if (!paths || strcmp(paths->path, path) != 0 || strcmp(paths->cpath, cpath) != 0) {
-            size_t length = strlen(path) + 1;
-            if (!(paths = malloc(sizeof *paths + length + strlen(cpath) + 1)))
-                luaL_error(L, "not enough memory");
-            atomic_init(&paths->refs, 1);
-            paths->cpath = strcpy(paths->path + length, cpath);
-            strcpy(paths->path, path);
-            wgl_paths_release(home->paths);
-            home->paths = paths;
-        }
-        task->paths = wgl_paths_retain(paths);
+static const char *text_at(lua_State *L, int index) {
+    return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+}
+
+/* package.path and package.cpath now: mostly the very strings that they were the last time. NULL: there is no package. */
+static wgl_paths *take_paths(lua_State *L, wgl_home *home) {
+    int package = lua_gettop(L) + 1;
+    bool found = (lua_pushvalue(L, UP_PACKAGE), lua_rawget(L, UP_LOADED)) == LUA_TTABLE;
+    if (found) {
+        lua_pushvalue(L, UP_PATH);
+        lua_rawget(L, package);
+        lua_pushvalue(L, UP_CPATH);
+        lua_rawget(L, package);
+        const char *path = text_at(L, package + 1), *cpath = text_at(L, package + 2);
+        if (!home->paths || path != home->path || cpath != home->cpath)
+            set_paths(L, home, package + 1, path, package + 2, cpath);
     }
-    lua_settop(L, top);
+    lua_settop(L, package - 1);
+    return found ? wgl_paths_retain(home->paths) : NULL;
 }
 
 /* Names and loaders of package.preload. A loader that cannot cross becomes the reason, which `require` will give. */
 static void take_preload(lua_State *L, wgl_task *task) {
     int top = lua_gettop(L);
     wgl_refusal refusal;
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushnil(L);
     int count = 0;
-    while (lua_next(L, top + 1)) {
+    while (lua_next(L, UP_PRELOAD)) {
         luaL_checkstack(L, 8, "too many preloaded modules");
         if (lua_type(L, -2) != LUA_TSTRING) {
             lua_pop(L, 1);
             continue;
         }
-        wgl_message *copy = wgl_encode_loaders(L, lua_gettop(L), 1, &refusal);
-        wgl_message_free(copy);
-        if (!copy) {
+        wgl_message copy;
+        if (wgl_encode_loaders(L, lua_gettop(L), 1, &refusal, &copy))
+            wgl_message_clear(&copy);
+        else {
             lua_pushstring(L, refusal.text);
             lua_replace(L, -2);
         }
         lua_pushvalue(L, -2); /* name, loader, name: the last goes on with the loop */
         count += 2;
     }
-    if (count > 0)
-        task->preload = wgl_encode_loaders(L, top + 2, count, &refusal);
+    if (count > 0) {
+        if (!(task->preload = calloc(1, sizeof *task->preload)) ||
+            !wgl_encode_loaders(L, top + 1, count, &refusal, task->preload))
+            luaL_error(L, "not enough memory");
+    }
     lua_settop(L, top);
 }
 
-/* new_task(g, function | module, ...) -> task: errors are those of the Lua function that called. */
-static int new (lua_State *L) {
-    wgl_errgroup *group = (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 2);
-    wgl_refusal refusal;
-    bool by_name = lua_type(L, 2) == LUA_TSTRING;
+/* The name of the function of a module. */
+static const char *push_name(lua_State *L) {
+    if (lua_isnil(L, 3))
+        return lua_tostring(L, 2);
+    if (lua_type(L, 3) != LUA_TSTRING)
+        wgl_argerror(L, 1, 3,
+                     lua_pushfstring(L, "the name of a function in module '%s', or nil, expected, got %s",
+                                     lua_tostring(L, 2), luaL_typename(L, 3)));
+    return lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
+}
+
+/* g, function | module, ...: push the handle of a new task. */
+static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     wgl_blob *blob = NULL;
-    const char *name;
-    int last;
-    if (by_name) {
-        if (lua_gettop(L) == 2)
-            lua_pushnil(L);
-        last = lua_gettop(L);
-        if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
-            return wgl_argerror(L, 2, 3,
-                                lua_pushfstring(L, "the name of a function in module '%s', or nil, expected, got %s",
-                                                lua_tostring(L, 2), luaL_typename(L, 3)));
-        name =
-            lua_isnil(L, 3) ? lua_tostring(L, 2) : lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
-    } else if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2)) {
-        last = lua_gettop(L);
+    const char *name = NULL;
+    int last = lua_gettop(L);
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        if (last == 2)
+            lua_settop(L, last = 3);
+        name = push_name(L);
+    } else if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2))
         blob = wgl_push_blob(L, 2);
-        name = wgl_blob_name(blob);
-    } else
-        return wgl_argerror(L, 2, 2,
-                            lua_pushfstring(L, "a Lua function or the name of a module expected, got %s",
-                                            lua_isfunction(L, 2) ? "a C function" : luaL_typename(L, 2)));
-    wgl_handle *handle = wgl_push_empty(L, WGL_TASK);
-    wgl_task *task = calloc(1, sizeof *task + strlen(name) + 1);
+    else
+        wgl_argerror(L, 1, 2,
+                     lua_pushfstring(L, "a Lua function or the name of a module expected, got %s",
+                                     lua_isfunction(L, 2) ? "a C function" : luaL_typename(L, 2)));
+    wgl_handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    *handle = (wgl_handle){0};
+    lua_pushvalue(L, UP_TYPE);
+    lua_setmetatable(L, -2);
+    wgl_task *task = calloc(1, sizeof *task + (name ? strlen(name) + 1 : 0));
     if (!task)
-        return luaL_error(L, "not enough memory");
-    strcpy(task->name, name);
-    task->by_name = by_name;
+        luaL_error(L, "not enough memory");
+    wgl_object_init(&task->object, WGL_TASK, destroy);
     task->group = group;
     wgl_retain(&group->object);
-    wgl_object_init(&task->object, WGL_TASK, destroy);
-    wgl_fill(L, handle, &task->object);
-    take_paths(L, wgl_home_of(L), task);
+    wg_add(&task->done, 1);
+    handle->object = &task->object; /* no other state gets a handle to it: this one need not be found again */
+    if (blob) {
+        task->blob = wgl_blob_retain(blob);
+        task->name = wgl_blob_name(blob);
+    } else
+        task->name = strcpy(task->text, name);
+    task->paths = take_paths(L, home);
     take_preload(L, task);
-    task->call = wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal);
-    if (!task->call)
-        return wgl_error(L, 2, "%s", refusal.text);
-    return 1;
+    wgl_refusal refusal;
+    if (!wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal, &task->call, task->space, sizeof task->space))
+        wgl_error(L, 1, "%s", refusal.text);
+    return task;
+}
+
+static int finish(lua_State *L, int status, lua_KContext base) {
+    (void)status;
+    return lua_gettop(L) - (int)base;
+}
+
+/* g:thread and g:try_thread. The Lua half waits for room, names what is wrong, and remembers tasks in a scope or with a
+ * grace period. */
+static int start(lua_State *L, bool wait) {
+    wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
+    wgl_errgroup *group = (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 1);
+    wgl_task *task = make(L, home, group);
+    wg_status status = give(task, NULL);
+    if (status == WG_OK && group->grace == 0 && !wgl_in_scope(home))
+        return 1;
+    int handle = lua_gettop(L);
+    luaL_checkstack(L, 5, NULL);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &rest_key);
+    lua_pushinteger(L, status);
+    lua_pushboolean(L, wait);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, handle);
+    lua_callk(L, 4, LUA_MULTRET, handle, finish);
+    return finish(L, LUA_OK, handle);
+}
+
+static int thread(lua_State *L) { return start(L, true); }
+static int try_thread(lua_State *L) { return start(L, false); }
+
+/* set_thread_hook(function(status, wait, g, task)): does the rest of the two */
+static int set_hook(lua_State *L) {
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &rest_key);
+    return 0;
 }
 
 static wgl_task *task_of(lua_State *L) { return (wgl_task *)wgl_test(L, 1); }
@@ -170,18 +245,12 @@ static wgl_task *task_of(lua_State *L) { return (wgl_task *)wgl_test(L, 1); }
 static int submit(lua_State *L) {
     wgl_task *task = task_of(L);
     wg_status status;
-    begin(task);
-    wgl_retain(&task->object);
     if (lua_isnoneornil(L, 2))
-        status = wg_errgroup_try_go(task->group->group, wgl_worker_run, task, ended);
+        status = give(task, NULL);
     else {
         wg_until until = {
             .deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
-        status = wg_errgroup_go(task->group->group, wgl_worker_run, task, ended, &until);
-    }
-    if (status != WG_OK) {
-        end(task);
-        wgl_release(&task->object);
+        status = give(task, &until);
     }
     lua_pushinteger(L, status);
     return 1;
@@ -193,10 +262,10 @@ static bool has_ended(wgl_task *task) { return wg_wait(&task->done, &(wg_until){
 
 /* Push the result of a task that has ended: true, results; or nil, value, traceback. */
 static int push_result(lua_State *L, const wgl_task *task) {
-    if (task->results) {
+    if (task->succeeded) {
         lua_settop(L, 0);
         lua_pushboolean(L, true);
-        return 1 + wgl_decode(L, task->results);
+        return 1 + wgl_decode(L, &task->results, NULL);
     }
     if (task->stopped && wg_context_status(task->group->context->ctx) != WG_OK)
         return wgl_push_ended(L, task->group->context->ctx);
@@ -251,7 +320,7 @@ static int name(lua_State *L) {
 static const char *state_of(wgl_task *task) {
     if (!has_ended(task))
         return atomic_load(&task->started) == 0 ? "waiting" : "running";
-    return task->results ? "ended" : task->stopped ? "cancelled" : "failed";
+    return task->succeeded ? "ended" : task->stopped ? "cancelled" : "failed";
 }
 
 static int tostring(lua_State *L) {
@@ -276,7 +345,21 @@ static int started(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"result", result}, {"done", done}, {"cancelled", cancelled}, {"name", name}, {NULL, NULL}};
 
-void wgl_open_task(lua_State *L) { wgl_new_type(L, WGL_TASK, methods, tostring); }
+void wgl_open_task(lua_State *L) {
+    static const luaL_Reg group_methods[] = {{"thread", thread}, {"try_thread", try_thread}, {NULL, NULL}};
+    wgl_new_type(L, WGL_TASK, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
+    lua_getfield(L, -1, "__index");
+    wgl_push_home(L);
+    luaL_getmetatable(L, wgl_type_name(WGL_TASK));
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushliteral(L, LUA_LOADLIBNAME);
+    lua_pushliteral(L, "path");
+    lua_pushliteral(L, "cpath");
+    luaL_setfuncs(L, group_methods, 7);
+    lua_pop(L, 2);
+}
 
 const luaL_Reg wgl_task_functions[] = {
-    {"new_task", new}, {"submit", submit}, {"task_running_for", started}, {NULL, NULL}};
+    {"set_thread_hook", set_hook}, {"submit", submit}, {"task_running_for", started}, {NULL, NULL}};

@@ -125,6 +125,7 @@ struct wgl_home {
     lua_State *clerk; /* a coroutine for what has to run while a task's stack must not grow */
     unsigned left;    /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
     wgl_paths *paths; /* package.path and package.cpath at the last thread task; with a reference, or NULL */
+    const char *path, *cpath; /* the very strings, which are user values of the box */
     /* What other threads may touch. */
     atomic_int refs;
     _Atomic(wgl_watch_node *) fired;  /* pushed by any thread, taken by the state */
@@ -157,8 +158,17 @@ int64_t wgl_deadline(lua_State *L, int index, int arg, int level);
 
 /* --- copies between states: copy.c --- */
 
-typedef struct wgl_message wgl_message;
-typedef struct wgl_blob wgl_blob; /* the code of a function, shared by all messages that carry it */
+typedef struct wgl_message {
+    unsigned char *data;
+    uint32_t length;
+    int count;      /* of values */
+    bool shares;    /* tables or functions in it are referred to twice */
+    bool allocated; /* `data` is its own */
+    uint32_t objects_count;
+    wgl_object **objects; /* with references */
+} wgl_message;
+
+typedef struct wgl_blob wgl_blob; /* the code of a function, shared by all tasks that run it */
 
 /* Why a value cannot cross. */
 typedef struct wgl_refusal {
@@ -166,18 +176,21 @@ typedef struct wgl_refusal {
 } wgl_refusal;
 
 /* Copy the `count` values from `first` on. `what` and `number` name the first in a refusal: "argument", 2. `blob`: the
- * code of the first value, or NULL. Never raises. NULL: refused, or no memory. */
-wgl_message *wgl_encode(lua_State *L, int first, int count, const char *what, int number, wgl_blob *blob,
-                        wgl_refusal *refusal);
+ * code of the first value, or NULL. The message is in `space`, whose `size` may be 0, as long as that is large enough.
+ * Never raises. False: refused, or no memory; then the message is empty. */
+bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, wgl_blob *blob, wgl_refusal *refusal,
+                wgl_message *message, void *space, size_t size);
 /* Functions in a preload table: C functions may cross too, which stay valid as long as their libraries do. */
-wgl_message *wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal);
-wgl_message *wgl_message_text(const char *text); /* one string; NULL without memory */
-/* Push the values; how many. May raise. */
-int wgl_decode(lua_State *L, const wgl_message *message);
-void wgl_message_free(wgl_message *message);
+bool wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal, wgl_message *message);
+bool wgl_message_text(wgl_message *message, const char *text); /* one string; false without memory */
+/* Push the values; how many. `blob`: as it was for encoding. May raise. */
+int wgl_decode(lua_State *L, const wgl_message *message, const wgl_blob *blob);
+void wgl_message_clear(wgl_message *message);
 
 /* Push the code of the Lua function at `index` as a userdata and return it. May raise. */
 wgl_blob *wgl_push_blob(lua_State *L, int index);
+wgl_blob *wgl_blob_retain(wgl_blob *blob);
+void wgl_blob_release(wgl_blob *blob);
 const char *wgl_blob_name(const wgl_blob *blob); /* file:line */
 
 /* --- errors as values: failure.c --- */
@@ -250,6 +263,7 @@ int wgl_push_timeout(lua_State *L); /* nil, "timeout" */
 
 /* With the table of core functions on top. */
 void wgl_open_coroutines(lua_State *L);
+bool wgl_in_scope(const wgl_home *home); /* of `run`: then the Lua half has to hear of new tasks */
 
 /* --- tasks on threads --- */
 
@@ -257,15 +271,18 @@ struct wgl_task {
     wgl_object object;
     wg_waitgroup done;   /* one until the task has ended */
     wgl_errgroup *group; /* with a reference */
-    wgl_message *call;    /* the function and its arguments; or module, function name and arguments */
-    wgl_message *preload; /* names and loaders of package.preload; may be NULL */
-    wgl_paths *paths;
-    bool by_name;
-    _Atomic int64_t started; /* wg_now() when it began to run, just 1 in a group without grace; 0: it has not */
-    bool stopped;            /* it never started, or it stopped because its group was cancelled */
-    wgl_message *results;
-    wg_error *error;
-    char name[];
+    wgl_blob *blob;      /* the code of its function, with a reference; NULL if it is found by name */
+    const char *name;
+    wgl_paths *paths;         /* with a reference, or NULL */
+    wgl_message *preload;     /* names and loaders of package.preload; may be NULL */
+    wg_error *error;          /* with a reference, or NULL */
+    _Atomic int64_t started;  /* wg_now() when it began to run, just 1 in a group without grace; 0: it has not */
+    bool stopped;             /* it never started, or it stopped because its group was cancelled */
+    bool succeeded;           /* there are results */
+    wgl_message call;         /* the function and its arguments; or module, function name and arguments */
+    wgl_message results;
+    unsigned char space[64];  /* of the call, and when that has been taken, of the results, if they are small */
+    char text[];              /* its name, if nothing else has it */
 };
 
 struct wgl_paths {

@@ -186,7 +186,7 @@ static void set_paths(lua_State *L, wgl_paths *paths) {
 
 static void set_preload(lua_State *L, const wgl_message *preloaded) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    int preload = lua_gettop(L), count = wgl_decode(L, preloaded);
+    int preload = lua_gettop(L), count = wgl_decode(L, preloaded, NULL);
     wgl_home_of(L)->left |= WGL_LEFT_MORE;
     for (int i = preload + 1; i < preload + count; i += 2) {
         lua_pushvalue(L, i + 1);
@@ -248,8 +248,8 @@ static int execute(lua_State *L) {
     if (task->preload)
         set_preload(L, task->preload);
     lua_settop(L, 0);
-    int count = wgl_decode(L, task->call);
-    if (task->by_name) {
+    int count = wgl_decode(L, &task->call, task->blob);
+    if (!task->blob) {
         find_function(L);
         count--;
     }
@@ -258,8 +258,9 @@ static int execute(lua_State *L) {
     lua_call(L, count - 1, LUA_MULTRET);
     lua_sethook(L, NULL, 0, 0);
     wgl_refusal refusal;
-    task->results = wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal);
-    if (!task->results)
+    task->succeeded = wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal, &task->results, task->space,
+                                 sizeof task->space);
+    if (!task->succeeded)
         r->error = wgl_failure_text(refusal.text);
     lua_settop(L, 0);
     if (push_drain(L))
@@ -316,8 +317,8 @@ wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     } else
         r.error = wgl_failure_text("cannot open a Lua state for a thread: not enough memory");
     if (r.error) {
-        wgl_message_free(task->results);
-        task->results = NULL;
+        wgl_message_clear(&task->results);
+        task->succeeded = false;
         task->error = wg_error_retain(r.error);
         task->stopped = wg_errgroup_is_echo(task->group->group, r.error);
     }

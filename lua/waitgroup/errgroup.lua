@@ -29,9 +29,9 @@ local outcomes = {
 }
 
 -- Raises, at the caller of the method that calls this, unless `status` is an outcome.
-local function check(status, deadlock)
+local function check(status, deadlock, level)
   if not outcomes[status] then
-    error((misuse[status] or core.strstatus(status)):format(deadlock), 3)
+    error((misuse[status] or core.strstatus(status)):format(deadlock), level or 3)
   end
 end
 
@@ -88,50 +88,33 @@ end
 
 core.set_hooks(started, scheduler.ended, go_on, scheduler.report)
 
-local function started_thread(group, task)
-  if timed[group] then
-    timed[group][task] = true
-  end
-  scheduler.enter_scope_from_thread(task)
-  return task
-end
-
-function ErrGroup:thread(...)
-  local task = core.new_task(self, ...)
-  local status = core.submit(task)
-  if status == NO_ROOM then
-    local context
-    if scheduler.alone() then
-      context = core.current_context()
-      repeat
-        status = core.submit(task, FOREVER, context)
-      until status ~= core.INTERRUPTED
-      if status == OUT_OF_TIME then
-        status = nil
-      end
-    else
-      status, context = wait_for_room(self, core.submit, task)
+-- The rest of g:thread and g:try_thread, when the core answered `status` for the task.
+core.set_thread_hook(function(status, wait, group, task)
+  local context
+  if status == NO_ROOM and wait and scheduler.alone() then
+    context = core.current_context()
+    repeat
+      status = core.submit(task, FOREVER, context)
+    until status ~= core.INTERRUPTED
+    if status == OUT_OF_TIME then
+      return core.context_ended(context)
     end
+  elseif status == NO_ROOM and wait then
+    status, context = wait_for_room(group, core.submit, task)
     if not status then
       return core.context_ended(context)
     end
   end
   if status ~= OK then
-    check(status, NO_SLOT)
-    return refused(self, status)
+    check(status, NO_SLOT, 4)
+    return refused(group, status)
   end
-  return started_thread(self, task)
-end
-
-function ErrGroup:try_thread(...)
-  local task = core.new_task(self, ...)
-  local status = core.submit(task)
-  if status ~= OK then
-    check(status, NO_SLOT)
-    return refused(self, status)
+  if timed[group] then
+    timed[group][task] = true
   end
-  return started_thread(self, task)
-end
+  scheduler.enter_scope_from_thread(task)
+  return task
+end)
 
 local function is_coroutine(task)
   return getmetatable(task) == core.CoroutineTask
