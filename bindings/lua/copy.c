@@ -177,7 +177,7 @@ static bool grow(encoder *e, size_t more) {
     unsigned char *data = capacity <= UINT32_MAX ? realloc(m->allocated ? m->data : NULL, capacity) : NULL;
     if (!data)
         return no_memory(e);
-    if (!m->allocated)
+    if (!m->allocated && m->length > 0)
         memcpy(data, m->data, m->length);
     m->data = data;
     m->allocated = true;
