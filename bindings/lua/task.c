@@ -7,13 +7,13 @@
 #include <lualib.h>
 
 /* How many tasks were given to their groups, and how many of them have come back. The first is written by who starts
- * tasks, the other by who runs them, so they are apart. Relaxed will do: a task is counted before its group gets it, and
- * before it is done, and both hand on what came before. */
+ * tasks, the other by who runs them, so they are apart. A task is counted before its group gets it, which hands that on;
+ * and when it has come back, all that it did is seen by who sees the count. */
 static _Alignas(64) atomic_uint given;
 static _Alignas(64) atomic_uint returned;
 
 bool wgl_tasks_unfinished(void) {
-    unsigned ends = atomic_load_explicit(&returned, memory_order_relaxed);
+    unsigned ends = atomic_load_explicit(&returned, memory_order_acquire);
     return atomic_load_explicit(&given, memory_order_relaxed) != ends;
 }
 
@@ -40,7 +40,7 @@ static void ended(void *arg) {
     if (atomic_load_explicit(&task->started, memory_order_relaxed) == 0)
         task->stopped = true;
     wgl_message_clear(&task->call);
-    atomic_fetch_add_explicit(&returned, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&returned, 1, memory_order_release);
     wg_done(&task->done);
     wgl_release(&task->object);
 }
