@@ -48,6 +48,7 @@ build = {
         "core/src/lock.c",
         "core/src/os_posix.c",
         "core/src/pool.c",
+        "core/src/slab.c",
         "core/src/signal_eventfd.c",
         "core/src/status.c",
         "core/src/stripe.c",

@@ -134,8 +134,9 @@ void wg_errgroup_release(wg_errgroup *g) {
         next = task->next_failed;
         wg_error_release(task->error);
         if (task != &g->last_resort)
-            free(task);
+            wg_work_free(&task->work);
     }
+    wg_lane_end(&g->lane);
     wg_context_release(g->context);
     wg_pool_release(g->pool);
     free(g);
@@ -403,10 +404,11 @@ static void record(wg_errgroup *g, struct task *task, wg_error *error) {
  * NULL if it has none. */
 static void settle(wg_errgroup *g, struct task *task, wg_error *error) {
     if (error && !wg_errgroup_is_echo(g, error)) {
-        record(g, task ? task : malloc(sizeof *task), error);
+        record(g, task ? task : (struct task *)wg_work_new(&g->lane, sizeof *task), error);
     } else {
         wg_error_release(error);
-        free(task);
+        if (task)
+            wg_work_free(&task->work);
     }
 }
 
@@ -434,22 +436,13 @@ static void run_task(struct wg_work *work, bool skip) {
 static wg_status go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg), const wg_until *until) {
     if (!g || !fn)
         return WG_INVALID;
-    struct task *task = malloc(sizeof *task);
-    if (!task)
-        return WG_NO_MEMORY;
-    task->work.run = run_task;
-    task->group = g;
-    task->fn = fn;
-    task->arg = arg;
-    task->destroy = destroy;
     wg_status status = until ? take_slot(g, until) : try_take_slot(g);
-    if (status == WG_OK) {
-        status = wg_pool_submit(g->pool, &g->lane, &task->work);
-        if (status != WG_OK)
-            give_slot(g);
-    }
     if (status != WG_OK)
-        free(task);
+        return status;
+    struct task task = {.work = {.run = run_task}, .group = g, .fn = fn, .arg = arg, .destroy = destroy};
+    status = wg_pool_submit(g->pool, &g->lane, &task.work, sizeof task);
+    if (status != WG_OK)
+        give_slot(g);
     return status;
 }
 

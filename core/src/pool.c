@@ -24,6 +24,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "count.h"
 #include "fork.h"
@@ -134,22 +135,56 @@ static void ring_remove(wg_pool *pool, struct wg_lane *lane) {
     wg_store_relaxed32(&pool->lanes, wg_load_relaxed32(&pool->lanes) - 1);
 }
 
-/* Let work in. True if the caller must list the lane. *ticket: the work's; the work itself may be gone afterwards, and
- * other work have come to live at its address. */
-static bool let_in(struct wg_lane *lane, struct wg_work *work, unsigned long *ticket) {
-    work->next = NULL;
+/* With the lane's lock held. */
+static struct wg_work *make(struct wg_lane *lane, size_t size) {
+    uint16_t place;
+    struct wg_work *work = wg_slabs_take(&lane->memory, size, &place);
+    if (work)
+        work->place = place;
+    return work;
+}
+
+struct wg_work *wg_work_new(struct wg_lane *lane, size_t size) {
     wg_lock_take(&lane->lock);
-    work->ticket = *ticket = ++lane->tickets;
-    if (lane->first_in)
-        lane->last_in->next = work;
-    else
-        lane->first_in = work;
-    lane->last_in = work;
-    lane->in++;
-    bool must_list = !lane->listed;
-    lane->listed = true;
+    struct wg_work *work = make(lane, size);
     wg_lock_give(&lane->lock);
-    return must_list;
+    return work;
+}
+
+void wg_work_free(struct wg_work *work) { wg_slab_give(work, work->place); }
+
+void wg_lane_end(struct wg_lane *lane) { wg_slabs_end(&lane->memory); }
+
+/* What came of letting work in. The work itself may be gone by then, and other work have come to live at its address:
+ * `ticket` tells them apart. */
+struct entry {
+    struct wg_work *work; /* NULL: there was no memory */
+    uint64_t ticket;
+    bool must_list; /* the caller must list the lane */
+};
+
+/* Let a copy of work in. */
+static struct entry let_in(struct wg_lane *lane, const struct wg_work *original, size_t size) {
+    struct entry entry = {.work = NULL};
+    wg_lock_take(&lane->lock);
+    struct wg_work *work = make(lane, size);
+    if (work) {
+        uint16_t place = work->place;
+        memcpy(work, original, size);
+        work->next = NULL;
+        work->place = place;
+        work->ticket = ++lane->tickets & WG_TICKETS;
+        entry = (struct entry){work, work->ticket, !lane->listed};
+        if (lane->first_in)
+            lane->last_in->next = work;
+        else
+            lane->first_in = work;
+        lane->last_in = work;
+        lane->in++;
+        lane->listed = true;
+    }
+    wg_lock_give(&lane->lock);
+    return entry;
 }
 
 /* Move what has come in to the end, now empty, from which work is taken; if there is nothing, unlist the lane. */
@@ -178,7 +213,7 @@ static struct wg_work *pop(wg_pool *pool, struct wg_lane *lane) {
 }
 
 /* Take the work with `ticket` out of a list; *before: what was before it. */
-static bool cut(struct wg_work **list, unsigned long ticket, struct wg_work **before) {
+static bool cut(struct wg_work **list, uint64_t ticket, struct wg_work **before) {
     *before = NULL;
     for (struct wg_work **link = list; *link; *before = *link, link = &(*link)->next) {
         if ((*link)->ticket == ticket) {
@@ -190,7 +225,7 @@ static bool cut(struct wg_work **list, unsigned long ticket, struct wg_work **be
 }
 
 /* Take the work with `ticket` out of its lane, if it is still there. */
-static bool withdraw(wg_pool *pool, struct wg_lane *lane, unsigned long ticket) {
+static bool withdraw(wg_pool *pool, struct wg_lane *lane, uint64_t ticket) {
     struct wg_work *before;
     if (cut(&lane->first, ticket, &before)) {
         pool->queued--;
@@ -364,7 +399,7 @@ void wg_pools_retry(void) {
 }
 
 /* Take the work with `ticket` back out of its lane, if no worker is certain to come for it. */
-static bool take_back(wg_pool *pool, struct wg_lane *lane, unsigned long ticket) {
+static bool take_back(wg_pool *pool, struct wg_lane *lane, uint64_t ticket) {
     wg_lock_take(&pool->lock);
     bool taken_back = !certain(pool) && withdraw(pool, lane, ticket);
     wg_lock_give(&pool->lock);
@@ -387,29 +422,34 @@ static void wait_a_little(wg_pool *pool) {
     wg_lock_take(&pool->lock);
 }
 
-wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work) {
-    unsigned long ticket;
-    bool must_list = let_in(lane, work, &ticket);
-    if (!must_list && !wg_load_relaxed32(&pool->short_handed))
+wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_work *original, size_t size) {
+    struct entry entry = let_in(lane, original, size);
+    if (!entry.work)
+        return WG_NO_MEMORY;
+    if (!entry.must_list && !wg_load_relaxed32(&pool->short_handed))
         return WG_OK;
     wg_lock_take(&pool->lock);
-    if (must_list && pool->stopped) {
+    if (entry.must_list && pool->stopped) {
         wg_lock_give(&pool->lock);
-        refuse(lane, work);
+        refuse(lane, entry.work);
+        wg_work_free(entry.work);
         return WG_STOPPED;
     }
-    if (must_list) {
+    if (entry.must_list) {
         move_in(pool, lane);
         ring_insert(pool, lane);
     }
     /* Before the lane is in the ring nobody starts a thread for it, so none could be certain. */
-    while (!must_list && !certain(pool) && being_listed(lane))
+    while (!entry.must_list && !certain(pool) && being_listed(lane))
         wait_a_little(pool);
     struct order order = appoint(pool);
     if (order.what == NOTHING && !certain(pool) && pool->ring)
         order = new_worker(pool);
     wg_lock_give(&pool->lock);
-    return carry_out(pool, order) || !take_back(pool, lane, ticket) ? WG_OK : WG_NO_THREADS;
+    if (carry_out(pool, order) || !take_back(pool, lane, entry.ticket))
+        return WG_OK;
+    wg_work_free(entry.work);
+    return WG_NO_THREADS;
 }
 
 /* The worker. */
@@ -713,6 +753,7 @@ void wg_pool_release(wg_pool *pool) {
     *link = pool->next;
     wg_lock_give(&pools_lock);
     set_starved(pool, false);
+    wg_lane_end(&pool->loose);
     free(pool);
 }
 
@@ -774,7 +815,7 @@ struct loose_task {
 
 static void run_loose(struct wg_work *work, bool skip) {
     struct loose_task task = *(struct loose_task *)work;
-    free(work);
+    wg_work_free(work);
     if (!skip)
         task.fn(task.arg);
     if (task.destroy)
@@ -787,18 +828,13 @@ wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *ar
     if (!wg || !fn)
         return WG_INVALID;
     pool = wg_pool_or_default(pool);
-    struct loose_task *task = malloc(sizeof *task);
-    if (!task)
-        return WG_NO_MEMORY;
-    *task = (struct loose_task){{.run = run_loose}, wg_pool_retain(pool), wg, fn, arg, destroy};
     wg_status status = wg_add(wg, 1);
-    if (status == WG_OK) {
-        status = wg_pool_submit(pool, &pool->loose, &task->work);
-        if (status != WG_OK)
-            wg_done(wg);
-    }
+    if (status != WG_OK)
+        return status;
+    struct loose_task task = {{.run = run_loose}, wg_pool_retain(pool), wg, fn, arg, destroy};
+    status = wg_pool_submit(pool, &pool->loose, &task.work, sizeof task);
     if (status != WG_OK) {
-        free(task);
+        wg_done(wg);
         wg_pool_release(pool);
     }
     return status;
@@ -810,7 +846,7 @@ static void reset(wg_pool *pool) {
     while (pool->ring) {
         struct wg_lane *lane = pool->ring;
         ring_remove(pool, lane);
-        *lane = (struct wg_lane){.first = NULL}; /* the tasks stay behind in the parent */
+        *lane = (struct wg_lane){.first = NULL}; /* the tasks stay behind in the parent, and their memory */
     }
     pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
     pool->queued = 0;

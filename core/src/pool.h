@@ -5,11 +5,15 @@
 #include "waitgroup/pool.h"
 
 #include "lock.h"
+#include "slab.h"
 
-/* Something to run once. `skip`: do not start it, only end it. The memory is its own; `run` frees it. */
+#define WG_TICKETS ((UINT64_C(1) << 48) - 1) /* so many fit */
+
+/* Something to run once. `skip`: do not start it, only end it. `run` frees it, by wg_work_free. */
 struct wg_work {
     struct wg_work *next;
-    unsigned long ticket; /* its number in its lane */
+    uint64_t ticket : 48; /* its number in its lane, the low bits of it */
+    uint64_t place : 16;  /* in its slab */
     void (*run)(struct wg_work *work, bool skip);
 };
 
@@ -23,8 +27,9 @@ struct wg_lane {
     wg_lock lock;
     bool listed; /* in the pool's ring, or about to be put there by who has set this: then nobody else has to */
     struct wg_work *first_in, *last_in;
-    unsigned long in;      /* how many are between them */
-    unsigned long tickets; /* how many have ever come in */
+    unsigned long in; /* how many are between them */
+    uint64_t tickets; /* how many have ever come in */
+    struct wg_slabs memory;
     char apart[64];
     /* Guarded by the pool's lock. */
     struct wg_work *first;       /* not empty while in the ring */
@@ -34,8 +39,15 @@ struct wg_lane {
 /* NULL is the pool of the process. */
 wg_pool *wg_pool_or_default(wg_pool *pool);
 
-/* Queue `work` in `lane`. WG_OK; WG_STOPPED, WG_NO_THREADS: it is not queued. */
-wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, struct wg_work *work);
+/* Memory for a work of `lane`, of `size` bytes, the same for all works of a lane; NULL: there is none. A lane that has come
+ * to its end makes no more; those it made may still be about. */
+struct wg_work *wg_work_new(struct wg_lane *lane, size_t size);
+void wg_work_free(struct wg_work *work);
+void wg_lane_end(struct wg_lane *lane);
+
+/* Queue a copy of `work`, of `size` bytes, in `lane`. WG_OK; WG_STOPPED, WG_NO_THREADS, WG_NO_MEMORY: it is not
+ * queued. */
+wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_work *work, size_t size);
 
 /* Is there a pool that could not start a thread it needs? Whoever waits tries again for it from time to time. */
 bool wg_pools_starve(void);

@@ -1,0 +1,48 @@
+/* slab.c - see slab.h. */
+#include "slab.h"
+
+#include <stdlib.h>
+
+#include "atomics.h"
+
+/* With more, one task that goes on for long would keep more memory of others that have ended. */
+#ifndef WG_SLAB_MOST
+#define WG_SLAB_MOST 64
+#endif
+
+/* The things follow it. */
+struct wg_slab {
+    _Alignas(8) wg_a32 live;
+};
+
+static void count_off(struct wg_slab *slab, uint32_t n) {
+    if (wg_sub_acq_rel32(&slab->live, n) == n)
+        free(slab);
+}
+
+static bool refill(struct wg_slabs *slabs, size_t size) {
+    uint16_t things = 1;
+    if (slabs->things > 0)
+        things = (uint16_t)(slabs->things * 2 < WG_SLAB_MOST ? slabs->things * 2 : WG_SLAB_MOST);
+    struct wg_slab *slab = malloc(sizeof *slab + things * size);
+    if (!slab)
+        return false;
+    *slab = (struct wg_slab){things};
+    *slabs = (struct wg_slabs){slab, things, 0};
+    return true;
+}
+
+void *wg_slabs_take(struct wg_slabs *slabs, size_t size, uint16_t *place) {
+    if (slabs->used == slabs->things && !refill(slabs, size))
+        return NULL;
+    size_t offset = sizeof(struct wg_slab) + slabs->used++ * size;
+    *place = (uint16_t)(offset / 8);
+    return (char *)slabs->slab + offset;
+}
+
+void wg_slab_give(void *thing, uint16_t place) { count_off((struct wg_slab *)((char *)thing - place * 8), 1); }
+
+void wg_slabs_end(struct wg_slabs *slabs) {
+    if (slabs->used < slabs->things)
+        count_off(slabs->slab, (uint32_t)(slabs->things - slabs->used));
+}

@@ -1,0 +1,31 @@
+/* slab.h - memory for small things that are made one after the other and end in any order, in any thread: tasks.
+ *
+ * To allocate each and free it in another thread costs as much as all else that is done for a small task. A slab is one
+ * allocation for several things; it goes when the last of them has ended. A source makes slabs of one thing, two, four
+ * and so on, so that few things take no more memory than they need.
+ *
+ * Invariant: `live` of a slab is how many of its things have not ended, those not made yet among them. So making one
+ * changes nothing that other threads read, and who takes `live` to zero is the last to touch the slab: a thing's end,
+ * or the source's, which counts off what it has not made. */
+#ifndef WG_SLAB_H
+#define WG_SLAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where things come from, all of one size, a multiple of 8. Zeroed at first. The owner's lock guards it. */
+struct wg_slabs {
+    struct wg_slab *slab; /* gone, perhaps, once it is used up */
+    uint16_t things, used;
+};
+
+/* A thing, and its place, which goes with it; NULL without memory. */
+void *wg_slabs_take(struct wg_slabs *slabs, size_t size, uint16_t *place);
+
+/* The thing at `place` has ended. From any thread, without a lock. */
+void wg_slab_give(void *thing, uint16_t place);
+
+/* The source ends; its things may end later. */
+void wg_slabs_end(struct wg_slabs *slabs);
+
+#endif
