@@ -93,7 +93,8 @@ static int pollfd(lua_State *L) {
     if (status == WG_INVALID)
         return luaL_error(L, "the root of all contexts never ends, and has no file descriptor");
     if (status == WG_FORKED)
-        return luaL_error(L, "the file descriptor of this context belongs to the parent process: make a context below it");
+        return luaL_error(L,
+                          "the file descriptor of this context belongs to the parent process: make a context below it");
     if (status != WG_OK)
         return luaL_error(L, "no file descriptor is left for this context: close some, or raise their limit");
     lua_pushinteger(L, fd);

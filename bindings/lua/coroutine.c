@@ -588,12 +588,6 @@ static int extra(lua_State *L) {
     return 1;
 }
 
-/* task_ended(task) */
-static int task_ended(lua_State *L) {
-    lua_pushboolean(L, task_of(L)->state > RUNNING);
-    return 1;
-}
-
 /* task_owner(task) -> its error group, or nil */
 static int task_owner(lua_State *L) {
     if (task_of(L)->kind != OF_GROUP)
@@ -669,7 +663,7 @@ static int wait_for_result(lua_State *L) {
     int64_t deadline = wgl_deadline(L, 2, 2, 1);
     wgl_home *home = wgl_home_of(L);
     if (home->current == task)
-        return luaL_error(L, WGL_OWN_RESULT);
+        return luaL_error(L, "deadlock: a task waits for its own result");
     if (task->state > RUNNING)
         return result(L);
     lua_settop(L, 1);
@@ -732,7 +726,6 @@ static const luaL_Reg functions[] = {{"spawn", spawn},
                                      {"current_task", current_task},
                                      {"current_context", current_context},
                                      {"extra", extra},
-                                     {"task_ended", task_ended},
                                      {"task_owner", task_owner},
                                      {"task_coroutine", task_coroutine},
                                      {"coroutine_result", result},

@@ -167,7 +167,7 @@ void wgl_push_error(lua_State *L, const wg_error *error) {
         lua_remove(L, -2);
     } else if (failure)
         wgl_decode(L, &failure->copy, NULL);
-    else if (error == wg_error_cancelled())
+    else if (error == wg_error_cancelled()) /* this and the next: of a task that is not ours, in a group of a C host */
         lua_pushstring(L, wgl_end_word(WG_CANCELLED));
     else if (error == wg_error_deadline())
         lua_pushstring(L, wgl_end_word(WG_DEADLINE_EXCEEDED));

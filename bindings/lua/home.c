@@ -7,11 +7,9 @@
 #define _GNU_SOURCE /* ppoll */
 #include "wgl.h"
 
-#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -194,6 +192,12 @@ void wgl_home_wake(wgl_home *home) {
     (void)written; /* it fails only when it is readable already */
 }
 
+static void clear(wgl_home *home) {
+    uint64_t count;
+    ssize_t got = read(home->event_fd, &count, sizeof count);
+    (void)got; /* it fails only when it is not readable */
+}
+
 /* --- nodes --- */
 
 static void fire(void *arg) {
@@ -359,9 +363,7 @@ static int home_sleep(lua_State *L) {
             ppoll(&fd, 1, deadline == WG_FOREVER ? NULL : &timeout, NULL);
     }
     atomic_store(&home->listening, false);
-    uint64_t count;
-    ssize_t got = read(home->event_fd, &count, sizeof count);
-    (void)got;
+    clear(home);
     return 0;
 }
 
@@ -388,9 +390,8 @@ static int home_listen(lua_State *L) {
 static int home_unlisten(lua_State *L) {
     wgl_home *home = wgl_home_of(L);
     atomic_store(&home->listening, false);
-    uint64_t count;
-    if (home->event_fd >= 0 && read(home->event_fd, &count, sizeof count) < 0 && errno != EAGAIN)
-        return luaL_error(L, "cannot read an event descriptor: %s", strerror(errno));
+    if (home->event_fd >= 0)
+        clear(home);
     return 0;
 }
 

@@ -129,10 +129,9 @@ int wgl_error(lua_State *L, int level, const char *format, ...) {
 }
 
 int wgl_argerror(lua_State *L, int level, int arg, const char *message) {
-    lua_Debug ar;
-    if (!lua_getstack(L, level - 1, &ar))
-        return wgl_error(L, level, "bad argument #%d (%s)", arg, message);
-    lua_getinfo(L, "n", &ar);
+    lua_Debug ar = {.namewhat = ""};
+    if (lua_getstack(L, level - 1, &ar))
+        lua_getinfo(L, "n", &ar);
     const char *name = ar.name ? ar.name : "?";
     if (strcmp(ar.namewhat, "method") == 0 && --arg == 0)
         return wgl_error(L, level, "calling '%s' on bad self (%s)", name, message);

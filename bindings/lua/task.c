@@ -285,13 +285,11 @@ static int finish_result(lua_State *L, int status, lua_KContext how) {
     return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_opt_context(L, 2, 1));
 }
 
-/* task:result([timeout]) */
+/* task:result([timeout]). The task cannot be the caller: no handle to it crosses to its own thread. */
 static int result(lua_State *L) {
     wgl_task *task = (wgl_task *)wgl_check(L, 1, WGL_TASK, 1);
     int64_t deadline = wgl_deadline(L, 2, 2, 1);
     wg_status status = wg_wait(&task->done, &(wg_until){.deadline = WG_POLL});
-    if (task == wgl_worker_task())
-        return luaL_error(L, WGL_OWN_RESULT);
     if (status == WG_FORKED)
         return luaL_error(L, "this task was left behind in the parent process by a fork");
     if (status == WG_OK)

@@ -259,7 +259,6 @@ wgl_reason wgl_woken(lua_State *L, lua_KContext how);
 enum { WGL_SUSPENDED = 1 }; /* `how`, after a task was suspended */
 
 int wgl_push_timeout(lua_State *L); /* nil, "timeout" */
-#define WGL_OWN_RESULT "deadlock: a task waits for its own result"
 
 /* With the table of core functions on top. */
 void wgl_open_coroutines(lua_State *L);

@@ -37,6 +37,11 @@ wgl_task *wgl_worker_task(void) { return current ? current->task : NULL; }
 
 /* --- states --- */
 
+/* What a protected call has left on top of the stack. */
+static wg_error *text_error(lua_State *L) {
+    return wgl_failure_text(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "a Lua state for a thread was lost");
+}
+
 void wg_lua_set_host(const wg_lua_host *host) {
     pthread_mutex_lock(&hosting.lock);
     hosting.host = host ? *host : (wg_lua_host){0};
@@ -52,7 +57,8 @@ static int open_state(lua_State *L) {
     return 0;
 }
 
-static lua_State *new_state(bool *hosted) {
+/* NULL, with the reason in *error, if there is one to tell. */
+static lua_State *new_state(bool *hosted, wg_error **error) {
     pthread_mutex_lock(&hosting.lock);
     wg_lua_host host = hosting.host;
     pthread_mutex_unlock(&hosting.lock);
@@ -64,16 +70,17 @@ static lua_State *new_state(bool *hosted) {
     lua_pushlightuserdata(L, &host);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK)
         return L;
+    *error = text_error(L);
     lua_close(L);
     return NULL;
 }
 
-/* The next level in, with a state; NULL without memory. */
-static level *push_level(void) {
+/* The next level in, with a state; NULL as above. */
+static level *push_level(wg_error **error) {
     level **slot = current ? &current->inner : &outermost;
     if (!*slot && (*slot = calloc(1, sizeof **slot)))
         (*slot)->outer = current;
-    if (!*slot || !((*slot)->L || ((*slot)->L = new_state(&(*slot)->hosted))))
+    if (!*slot || !((*slot)->L || ((*slot)->L = new_state(&(*slot)->hosted, error))))
         return NULL;
     return current = *slot;
 }
@@ -298,7 +305,7 @@ static void run_task(lua_State *L, run *r) {
         return;
     }
     if (!r->error)
-        r->error = wgl_failure_text(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "a task was lost");
+        r->error = text_error(L);
     close_state(current); /* it may be half way between two tasks */
 }
 
@@ -307,14 +314,14 @@ wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     wgl_task *task = arg;
     run r = {.task = task};
     atomic_store_explicit(&task->started, task->group->grace > 0 ? wg_now() : 1, memory_order_relaxed);
-    level *here = push_level();
+    level *here = push_level(&r.error);
     if (here) {
         here->task = task;
         here->interrupts = 0;
         run_task(here->L, &r);
         here->task = NULL;
         current = here->outer;
-    } else
+    } else if (!r.error)
         r.error = wgl_failure_text("cannot open a Lua state for a thread: not enough memory");
     if (r.error) {
         wgl_message_clear(&task->results);

@@ -10,7 +10,7 @@ require "waitgroup.context"
 local errgroup = require "waitgroup.errgroup"
 
 local error, type, pairs, tostring = error, type, pairs, tostring
-local math_type, max_integer = math.type, math.maxinteger
+local math_type, to_integer, max_integer = math.type, math.tointeger, math.maxinteger
 local require, pcall = require, pcall
 
 local waitgroup = { _VERSION = core.version }
@@ -115,18 +115,19 @@ local kinds = { waitgroup = "waitgroup.WaitGroup", errgroup = "waitgroup.ErrGrou
 
 --- The object of this process whose `id()` was `id`; with `kind`, it must be a "waitgroup", "errgroup" or "context".
 function waitgroup.attach(id, kind)
-  if math_type(id) ~= "integer" then
+  local number = math_type(id) and to_integer(id) -- some libraries carry integers as floats
+  if not number then
     error(("bad argument #1 to 'attach' (an id, as id() gives it, expected, got %s)"):format(
       math_type(id) and tostring(id) or type(id)), 2)
   elseif kind ~= nil and not kinds[kind] then
     error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got %s)"):format(
       tostring(kind)), 2)
   end
-  local object, name = core.attach(id)
+  local object, name = core.attach(number)
   if not object then
-    error(("no object has the id %d: it never existed, or nobody holds it any more (an id does not)"):format(id), 2)
+    error(("no object has the id %d: it never existed, or nobody holds it any more (an id does not)"):format(number), 2)
   elseif kind and name ~= kinds[kind] then
-    error(("the id %d is that of a %s, not of a %s"):format(id, name, kinds[kind]), 2)
+    error(("the id %d is that of a %s, not of a %s"):format(number, name, kinds[kind]), 2)
   end
   return object
 end

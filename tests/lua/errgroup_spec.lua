@@ -139,6 +139,29 @@ describe("an error group", function()
     assert.is_true(task:cancelled())
   end)
 
+  both("that is cancelled still tells an error from a stop", function(go)
+    for text, is_stop in pairs { ["cancelled"] = true, ["x.lua:1: cancelled"] = true, ["not cancelled"] = false,
+      [":: cancelled"] = false, ["12: cancelled"] = false, ["x: cancelled"] = false, ["cancelled!"] = false,
+      ["deadline exceeded"] = true } do
+      local g, started = waitgroup.errgroup(), waitgroup.new(1)
+      local task = g[go](g, function(wg, what)
+        wg:done()
+        require("waitgroup").sleep(60)
+        error(what, 0)
+      end, started, text)
+      assert.is_true(started:wait(20))
+      g:cancel()
+      local ok, err = g:wait(20)
+      assert.equal(is_stop or nil, ok, text)
+      assert.equal(not is_stop and text or nil, err, text)
+      assert.equal(is_stop, task:cancelled())
+    end
+    local g = waitgroup.errgroup() -- and of one that is not cancelled, it is an error
+    g[go](g, function() error("cancelled", 0) end)
+    assert.same({ nil, "cancelled" }, { (function(a, b) return a, b end)(g:wait(20)) })
+    assert.same({ "cancelled" }, g:errors())
+  end)
+
   both("has a deadline", function(go)
     local g = waitgroup.errgroup { timeout = 0.02 }
     g[go](g, function() require("waitgroup").sleep(60) end)
@@ -196,6 +219,7 @@ describe("an error group", function()
     local g = waitgroup.errgroup { limit = 10, name = "fetch" }
     assert.equal("fetch", g:name())
     assert.equal(10, g:limit())
+    assert.is_nil(waitgroup.errgroup():limit())
     local go_on = waitgroup.new(1)
     for _ = 1, 3 do
       g:go(function() go_on:wait() end)

@@ -64,7 +64,9 @@ static lua_State *open_state(heap *h) {
     CHECK(L);
     luaL_openlibs(L);
 #ifdef LINKED
-    luaL_requiref(L, "waitgroup.core", luaopen_waitgroup_core, 0);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushcfunction(L, luaopen_waitgroup_core);
+    lua_setfield(L, -2, "waitgroup.core");
     lua_settop(L, 0);
 #endif
     return L;
@@ -113,7 +115,7 @@ static void wait_until_alone(void) {
 
 /* --- two states in two threads share a group and a wait group --- */
 
-static lua_Integer group_id, wg_id;
+static lua_Integer group_id, wg_id, failing_id;
 
 static void *second_state(void *arg) {
     heap h;
@@ -122,6 +124,8 @@ static void *second_state(void *arg) {
     lua_setglobal(L, "group_id");
     lua_pushinteger(L, wg_id);
     lua_setglobal(L, "wg_id");
+    lua_pushinteger(L, failing_id);
+    lua_setglobal(L, "failing_id");
     run(L, "local w = require 'waitgroup'\n"
            "local g, wg = w.attach(group_id, 'errgroup'), w.attach(wg_id)\n"
            "local mine = w.new(100)\n"
@@ -130,6 +134,8 @@ static void *second_state(void *arg) {
            "  assert(g:thread(function(n) return { n } end, i))\n"
            "end\n"
            "assert(mine:wait(60))\n"
+           "w.attach(failing_id):go(error, { 'of a state that is gone' })\n" /* refused, if the other was faster */
+           "w.yield()\n"
            "for i = 1, 50 do wg:done() end");
     close_state(L, &h);
     return arg;
@@ -138,9 +144,11 @@ static void *second_state(void *arg) {
 static void two_states(void) {
     heap h;
     lua_State *L = open_state(&h);
-    run(L, "w = require 'waitgroup' g, wg = w.errgroup{ limit = 8 }, w.new(100) return g:id(), wg:id()");
-    group_id = lua_tointeger(L, -2);
-    wg_id = lua_tointeger(L, -1);
+    run(L, "w = require 'waitgroup' g, wg, failing = w.errgroup{ limit = 8 }, w.new(100), w.errgroup()\n"
+           "return g:id(), wg:id(), failing:id()");
+    group_id = lua_tointeger(L, -3);
+    wg_id = lua_tointeger(L, -2);
+    failing_id = lua_tointeger(L, -1);
     lua_settop(L, 0);
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
@@ -148,6 +156,7 @@ static void two_states(void) {
     run(L, "w.run(function() assert(wg:wait(60)) end) assert(g:wait(60)) assert(g:completed() == 400)");
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
+    run(L, "local ok, err = failing:wait(60) assert(not ok and err[1] == 'of a state that is gone')");
     close_state(L, &h);
 }
 
@@ -182,6 +191,7 @@ static void closing(void) {
 
 static const char *const hungry = /* a little of everything */
     "local w = require 'waitgroup'\n"
+    "w.on_error(function() end)\n"
     "local wg = w.new()\n"
     "local g = w.errgroup{ limit = 2, name = 'n', grace = 50 }\n"
     "for i = 1, 3 do\n"
@@ -215,7 +225,6 @@ static void out_of_memory(void) {
     for (long n = 0; successes < 2; n += 1 + n / 64) {
         heap h;
         lua_State *L = open_state(&h);
-        run(L, "require('waitgroup').on_error(function() end)");
         h.until_failure = n;
         lua_pushcfunction(L, run_hungry);
         int status = lua_pcall(L, 0, 0, 0);
@@ -340,15 +349,111 @@ static void prepare(lua_State *L, void *data) {
     lua_setglobal(L, "greeting");
 }
 
-static void hosting(void) {
+static lua_State *make_no_state(void *data) {
+    (void)data;
+    return NULL;
+}
+
+static void prepare_badly(lua_State *L, void *data) { luaL_error(L, "this %s cannot be", (const char *)data); }
+
+/* Without what most states have. */
+static void prepare_bare(lua_State *L, void *data) {
+    (void)data;
+    lua_pushliteral(L, "");
+    lua_pushnil(L);
+    lua_setmetatable(L, -2);
+    lua_getglobal(L, "package");
+    lua_pushnil(L);
+    lua_setfield(L, -2, "searchers");
+    lua_settop(L, 0);
+}
+
+/* Run `code` with states of this host, and then with others. */
+static void host_with(const wg_lua_host *host, const char *code) {
     heap h;
     lua_State *L = open_state(&h);
-    wg_lua_set_host(&(wg_lua_host){.new_state = make_state, .prepare = prepare, .data = &made});
-    run(L, "local g = require('waitgroup').errgroup()\n"
-           "local t = g:thread(function() local found = greeting greeting = 1 return found end)\n"
-           "assert(g:wait(20))\n"
-           "assert(select(2, t:result()) == 'from the host')\n");
+    wg_lua_set_host(host);
+    run(L, "w = require 'waitgroup'\n"
+           "function try(f)\n"
+           "  local g = w.errgroup()\n"
+           "  local t = g:thread(f)\n"
+           "  g:wait(20)\n"
+           "  return t:result()\n"
+           "end\n");
+    run(L, code);
+    wg_lua_set_host(NULL);
+    run(L, "assert(try(function() end))");
+    close_state(L, &h);
+}
+
+static void hosting(void) {
+    host_with(&(wg_lua_host){.new_state = make_state, .prepare = prepare, .data = &made},
+              "local ok, found = try(function() local found = greeting greeting = 1 return found end)\n"
+              "assert(ok and found == 'from the host')\n");
     CHECK(atomic_load(&made) == 1 && atomic_load(&prepared) == 1);
+}
+
+static void hosting_without_states(void) {
+    host_with(&(wg_lua_host){.new_state = make_no_state},
+              "local ok, err = try(function() end)\n"
+              "assert(not ok and err == 'cannot open a Lua state for a thread: not enough memory', err)\n");
+}
+
+static void hosting_badly(void) {
+    host_with(&(wg_lua_host){.prepare = prepare_badly, .data = "state"},
+              "local ok, err = try(function() end)\n"
+              "assert(not ok and err == 'this state cannot be', err)\n");
+}
+
+static void hosting_bare_states(void) {
+    host_with(&(wg_lua_host){.prepare = prepare_bare},
+              "local ok, found = try(function() return pcall(function() return ('x'):upper() end) end)\n"
+              "assert(ok and not found)\n");
+}
+
+/* The states of workers run out of memory at every possible place: their tasks fail, no more. */
+
+static heap worker_heaps[10000]; /* each state's own: it may live as long as the process */
+static atomic_int worker_states;
+static atomic_long worker_until_failure;
+
+static lua_State *make_state_that_fails(void *data) {
+    (void)data;
+    int number = atomic_fetch_add(&worker_states, 1);
+    CHECK((size_t)number < sizeof worker_heaps / sizeof *worker_heaps);
+    heap *h = &worker_heaps[number];
+    *h = (heap){.owner = pthread_self(), .until_failure = atomic_load(&worker_until_failure)};
+    return lua_newstate(allocate, h);
+}
+
+static void workers_out_of_memory(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    wg_lua_set_host(&(wg_lua_host){.new_state = make_state_that_fails});
+    run(L, "w, failures = require 'waitgroup', 0\n"
+           "local wg = w.new()\n"
+           "function try()\n"
+           "  local g = w.errgroup()\n"
+           "  local t = g:thread(function(t)\n"
+           "    local w = require 'waitgroup'\n"
+           "    w.new():go(function() w.sleep(0.0001) end)\n"
+           "    for _, v in ipairs(t) do t[v] = wg:count() .. v end\n"
+           "    return t\n"
+           "  end, { 'a', 'b' })\n"
+           "  local ok, err = g:wait(60)\n"
+           "  if not ok then\n"
+           "    failures = failures + 1\n"
+           "    assert(tostring(err):find 'memory', err)\n"
+           "  end\n"
+           "  return ok\n"
+           "end\n");
+    for (long n = 0; n < 2000; n += 1 + n / 64) {
+        atomic_store(&worker_until_failure, n);
+        run(L, "for _ = 1, 3 do try() end");
+    }
+    run(L, "assert(failures > 20)");
+    atomic_store(&worker_until_failure, -1);
+    run(L, "for _ = 1, 100 do if try() then return end end error 'no worker has recovered'");
     wg_lua_set_host(NULL);
     close_state(L, &h);
 }
@@ -373,7 +478,6 @@ static void faults(void) {
     int failures = 0;
     for (int n = 1; struck; n++) {
         L = open_state(&h);
-        run(L, "require('waitgroup').on_error(function() end)");
         fault_set(&malloc_fault, n, false);
         lua_pushcfunction(L, run_hungry);
         int status = lua_pcall(L, 0, 0, 0);
@@ -393,7 +497,12 @@ static const struct {
 } scenarios[] = {{"two_states", two_states}, {"closing", closing}, {"out_of_memory", out_of_memory}, {"no_descriptors", no_descriptors},
                  {"forking", forking},
 #ifdef LINKED
-                 {"hosting", hosting},         {"faults", faults},
+                 {"hosting", hosting},
+                 {"hosting_without_states", hosting_without_states},
+                 {"hosting_badly", hosting_badly},
+                 {"hosting_bare_states", hosting_bare_states},
+                 {"workers_out_of_memory", workers_out_of_memory},
+                 {"faults", faults},
 #endif
                  {NULL, NULL}};
 

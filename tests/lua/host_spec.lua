@@ -20,5 +20,15 @@ for _, name in ipairs { "linked", "loading" } do
   end)
 end
 
-it("a C program makes and prepares the states of workers", function() host("linked", "hosting") end)
-it("a C program sees every allocation of the module fail in turn, and every thread", function() host("linked", "faults") end)
+describe("a C program", function()
+  it("makes and prepares the states of workers", function()
+    host("linked", "hosting")
+    host("linked", "hosting_bare_states")
+  end)
+  it("that cannot make them fails their tasks", function()
+    host("linked", "hosting_without_states")
+    host("linked", "hosting_badly")
+  end)
+  it("has workers that survive running out of memory", function() host("linked", "workers_out_of_memory") end)
+  it("sees every allocation of the module fail in turn, and every thread", function() host("linked", "faults") end)
+end)

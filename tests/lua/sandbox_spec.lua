@@ -69,6 +69,32 @@ describe("the module works", function()
     ]]))
   end)
 
+  it("where package is missing", function()
+    assert.matches("^waitgroup: seen\n.*status 0\n$", process([[
+      local w = require "waitgroup"
+      package.loaded.package, package = nil, nil
+    ]] .. use))
+  end)
+
+  it("preloaded, on threads too", function()
+    assert.equal("waitgroup.WaitGroup (count 0)\nstatus 0\n", process([[
+      for _, name in ipairs { "", ".scheduler", ".context", ".errgroup" } do
+        name = "waitgroup" .. name
+        package.preload[name] = assert(loadfile(package.searchpath(name, package.path)))
+      end
+      package.preload["waitgroup.core"] = package.loadlib(package.searchpath("waitgroup.core", package.cpath),
+        "luaopen_waitgroup_core")
+      package.path, package.cpath = "", ""
+      local w = require "waitgroup"
+      local g, wg = w.errgroup(), w.new(2)
+      for _ = 1, 2 do
+        g:thread(function() require("waitgroup").sleep(0.001) wg:done() end)
+      end
+      assert(g:wait(20))
+      print(wg)
+    ]]))
+  end)
+
   it("again after it was lost from package.loaded", function()
     assert.equal("waiting\ntrue\nstatus 0\n", process([[
       local before = require "waitgroup"

@@ -5,6 +5,7 @@ describe("an id", function()
   it("finds the object again, in the same state as the same handle", function()
     for _, object in ipairs { waitgroup.new(), waitgroup.errgroup(), waitgroup.context() } do
       assert.equal("integer", math.type(object:id()))
+      assert.equal(object, waitgroup.attach(object:id() + 0.0))
       assert.equal(object:id(), object:id())
       assert.equal(object, waitgroup.attach(object:id()))
     end
@@ -66,6 +67,45 @@ describe("an id", function()
     local ok, message = pcall(waitgroup.attach, id)
     assert.is_false(ok)
     assert.matches(("no object has the id %d: it never existed, or nobody holds it any more"):format(id), message)
+  end)
+
+  it("finds each of many, while others come and go", function()
+    local objects = {}
+    for i = 1, 500 do
+      objects[i] = waitgroup.new(i)
+      assert.truthy(objects[i]:id())
+      if i % 3 == 0 then
+        objects[i // 2] = nil
+      end
+      if i % 100 == 0 then
+        collectgarbage()
+      end
+    end
+    for i, wg in pairs(objects) do
+      assert.equal(wg, waitgroup.attach(wg:id()))
+      assert.equal(i, waitgroup.attach(wg:id()):count())
+    end
+  end)
+
+  it("serves the states of other libraries, while nothing else runs", function()
+    local uv = require "luv"
+    local function elsewhere(id, method)
+      return uv.new_thread(function(object, name, path, cpath)
+        package.path, package.cpath = path, cpath
+        os.execute("sleep 0.05") -- until the other state waits
+        local shared = require("waitgroup").attach(object)
+        shared[name](shared, name == "cancel" and "luv" or nil)
+      end, id, method, package.path, package.cpath)
+    end
+    local wg, parent = waitgroup.new(1), waitgroup.context()
+    local child = waitgroup.context { parent = waitgroup.context { parent = parent } }
+    local thread = elsewhere(wg:id(), "done")
+    assert.is_true(wg:wait())
+    thread:join()
+    thread = elsewhere(parent:id(), "cancel")
+    waitgroup.run(function() assert.is_true(child:wait()) end)
+    thread:join()
+    assert.same({ "cancelled", "luv" }, { child:err() })
   end)
 
   it("that is none is refused", function()

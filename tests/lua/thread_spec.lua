@@ -80,6 +80,10 @@ describe("a task on a thread", function()
     assert.matches("module 'no.such.module' not found", select(2, thread("no.such.module")))
     assert.matches("module 'string' has no function 'nope'", select(2, thread("string", "nope")))
     assert.matches("module 'string' is a table, not a function: name the function to call", select(2, thread("string")))
+    local path = package.path
+    package.path = "tests/lua/modules/?.lua;" .. path
+    assert.matches("module 'callable' is a function, not a table with functions", select(2, thread("callable", "call")))
+    package.path = path
   end)
 
   it("has package.path, package.cpath and package.preload of its parent", function()
@@ -90,6 +94,7 @@ describe("a task on a thread", function()
     package.preload["bad.one"] = function() return io.stdout, coroutine.running() end
     local co = coroutine.create(print)
     package.preload["worse"] = function() return co end
+    package.preload[1] = print
     assert.same({ true, package.path, package.cpath, "made.up", 42, n = 5 }, results(function()
       local m = require "made.up"
       return package.path, package.cpath, m.name, m.secret
@@ -98,6 +103,7 @@ describe("a task on a thread", function()
       select(2, thread(function() require "worse" end)))
     package.path, package.cpath = path, cpath
     package.preload["made.up"], package.preload["bad.one"], package.preload["worse"] = nil, nil, nil
+    package.preload[1] = nil
     assert.is_false(select(2, thread(function() return (pcall(require, "made.up")) end)))
   end)
 

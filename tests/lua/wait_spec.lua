@@ -175,6 +175,19 @@ describe("yield", function()
     assert.equal("abcabcabc", table.concat(trace))
   end)
 
+  it("outside of tasks, or where a task cannot be suspended, lets the others run", function()
+    local ran = 0
+    local function task() ran = ran + 1 end
+    waitgroup.new():go(task)
+    assert.is_true(waitgroup.yield())
+    assert.equal(1, ran)
+    waitgroup.run(function()
+      waitgroup.new():go(task)
+      ;("x"):gsub("x", function() assert.is_true(waitgroup.yield()) end)
+      assert.equal(2, ran)
+    end)
+  end)
+
   it("and coroutine.yield do not starve timers", function()
     local stop, tasks = false, waitgroup.new()
     tasks:go(function()
