@@ -244,12 +244,11 @@ static void out_of_memory(void) {
 
 /* --- no file descriptor is left --- */
 
-/* Of those from `first` on, so many can be opened. */
-static void leave_descriptors(int first, int count) {
-    struct rlimit limit;
-    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    limit.rlim_cur = (rlim_t)(first + count);
-    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+static void limit_descriptors(rlim_t limit) {
+    struct rlimit both;
+    CHECK(getrlimit(RLIMIT_NOFILE, &both) == 0);
+    both.rlim_cur = limit;
+    CHECK(setrlimit(RLIMIT_NOFILE, &both) == 0);
 }
 
 static void no_descriptors(void) {
@@ -267,19 +266,21 @@ static void no_descriptors(void) {
            "  return ok, err\n"
            "end\n"
            "wg, g, ctx = w.new(1), w.errgroup(), w.context()\n");
-    int first = dup(2);
-    CHECK(first >= 0 && close(first) == 0);
-    leave_descriptors(first, 0);
+    struct rlimit before;
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    int next = dup(2);
+    CHECK(next >= 0 && close(next) == 0);
+    limit_descriptors((rlim_t)next);
     run(L, "refused('no file descriptor is left for this wait group: close some', wg.pollfd, wg)\n"
            "refused('no file descriptor is left for this error group: close some', g.pollfd, g)\n"
            "refused('no file descriptor is left for this context: close some', ctx.pollfd, ctx)\n"
            "refused('cannot sleep: no file descriptor is left', w.run, w.sleep, 0.01)\n"
            "refused('cannot wait in an event loop: no file descriptor is left', function() assert(in_loop()) end)\n");
     for (int more = 1; more <= 2; more++) { /* it takes three */
-        leave_descriptors(first, more);
+        limit_descriptors((rlim_t)(next + more));
         run(L, "refused('cannot wait in an event loop: no file descriptor is left', function() assert(in_loop()) end)\n");
     }
-    leave_descriptors(first, 20);
+    limit_descriptors(before.rlim_cur);
     run(L, "local ok, why = in_loop()\n"
            "assert(not ok and why:find 'timeout')\n"
            "assert(w.sleep(0.001) and wg:pollfd() ~= g:pollfd())\n");
