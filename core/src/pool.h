@@ -7,7 +7,7 @@
 #include "lock.h"
 #include "slab.h"
 
-#define WG_TICKETS ((UINT64_C(1) << 48) - 1) /* so many fit */
+#define WG_TICKETS ((UINT64_C(1) << 48) - 1) /* so many numbers there are */
 
 /* Something to run once. `skip`: do not start it, only end it. `run` frees it, by wg_work_free. */
 struct wg_work {

@@ -1,6 +1,7 @@
 /* pool_scenarios.c - the pool: no task is stranded, whoever goes to sleep, leaves, or cannot be started. */
 #include "sim.h"
 
+#include "slab.h"
 #include "waitgroup.h"
 
 static wg_pool *pool;
@@ -300,7 +301,48 @@ static void chain_of_wakes(void) {
     wg_pool_release(pool);
 }
 
+struct thing {
+    uint64_t number;
+};
+
+static struct made {
+    struct thing *thing;
+    uint16_t place;
+} made[4];
+
+static void give(void *of) {
+    const struct made *m = of;
+    SIM_CHECK(m->thing->number == (uint64_t)(m - made));
+    wg_slab_give(m->thing, m->place);
+}
+
+/* Two of `n` things end in threads of their own, the others here, after their source. */
+static void make_and_give(size_t n) {
+    struct wg_slabs slabs = {.slab = NULL};
+    struct sim_thread *threads[2];
+    for (size_t i = 0; i < n; i++) { /* in slabs of one, two, and four */
+        made[i].thing = wg_slabs_take(&slabs, sizeof(struct thing), &made[i].place);
+        made[i].thing->number = i;
+    }
+    for (int i = 0; i < 2; i++)
+        threads[i] = sim_go("giver", give, &made[i + 1]);
+    wg_slabs_end(&slabs);
+    give(&made[0]);
+    if (n > 3)
+        give(&made[3]);
+    for (int i = 0; i < 2; i++)
+        sim_join(threads[i]);
+}
+
+/* The last thing to end takes its slab along, whose rest was never made. */
+static void things_outlive_their_source(void) { make_and_give(4); }
+
+/* A slab that is used up is its things' alone. */
+static void source_leaves_used_up_slabs(void) { make_and_give(3); }
+
 const struct sim_scenario pool_scenarios[] = {
+    {"things_outlive_their_source", things_outlive_their_source, .cores = 1, .exhaustive = 3, .spurious = false},
+    {"source_leaves_used_up_slabs", source_leaves_used_up_slabs, .cores = 1, .exhaustive = 3, .spurious = false},
     {"submit_against_idle", submit_against_idle, .cores = 1, .exhaustive = 0, .spurious = false},
     {"one_after_the_other", one_after_the_other, .cores = 1, .exhaustive = 2, .spurious = false},
     {"idle_worker_is_woken", idle_worker_is_woken, .cores = 1, .exhaustive = 1, .spurious = false},
