@@ -76,16 +76,19 @@ static wg_error *run_and_fail(void *unused, wg_context *ctx) {
     return wg_error_new(WG_ERROR_FAILURE, NULL, NULL);
 }
 
+/* More than one allocation has room for. */
+#define PLAIN_TASKS 100
+
 static bool plain_tasks(void) {
     wg_waitgroup wg = WG_INIT;
     int accepted = 0;
     atomic_store(&ran, 0);
     atomic_store(&destroyed, 0);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < PLAIN_TASKS; i++)
         accepted += !refused(wg_go(&wg, NULL, run_plain, NULL, destroy));
     REQUIRE(wg_wait(&wg, NULL) == WG_OK);
     REQUIRE(atomic_load(&ran) == accepted && atomic_load(&destroyed) == accepted);
-    return accepted == 5;
+    return accepted == PLAIN_TASKS;
 }
 
 static bool group_of(wg_task_fn fn, bool fails) {
