@@ -47,6 +47,7 @@ enum tag {
 struct wgl_blob {
     atomic_int refs;
     uint64_t id;
+    int upvalues;
     char name[LUA_IDSIZE + 16];
     size_t length;
     char code[];
@@ -97,8 +98,8 @@ typedef struct encoder {
     seen *memo; /* open addressing; capacity a power of two; at first it is `few`, and NULL until anything is met */
     size_t memo_capacity, memo_count;
     seen *few;
-    wgl_blob *blob;
-    int blob_index; /* the stack index of the function whose code it is */
+    const wgl_blob *blob;
+    const void *blob_function; /* whose code it is: the first value, at offset 0 */
     bool loaders;
     wgl_refusal *refusal;
 } encoder;
@@ -254,6 +255,11 @@ static void mark_shared(encoder *e, uint32_t offset) {
 /* If the thing at `index` was met before, put a reference and set *done. Else note that it comes here. */
 static bool put_if_seen(encoder *e, int index, bool *done) {
     const void *what = lua_topointer(e->L, index);
+    if (what == e->blob_function) {
+        *done = true;
+        mark_shared(e, 0);
+        return put_byte(e, SAME) && put_u32(e, 0);
+    }
     seen *slot = remember(e, what);
     if (!slot)
         return false;
@@ -386,13 +392,8 @@ static int write_chunk(lua_State *L, const void *bytes, size_t length, void *dat
 }
 
 /* Upvalues of the function at `index`, whose tag is at `offset`. */
-static bool put_upvalues(encoder *e, int index, uint32_t offset, const place *p) {
+static bool put_upvalues(encoder *e, int index, int count, uint32_t offset, const place *p) {
     lua_State *L = e->L;
-    int count = 0;
-    while (lua_getupvalue(L, index, count + 1)) {
-        lua_pop(L, 1);
-        count++;
-    }
     if (!put_byte(e, (unsigned)count))
         return false;
     for (int i = 1; i <= count; i++) {
@@ -426,6 +427,15 @@ static bool put_upvalues(encoder *e, int index, uint32_t offset, const place *p)
     return true;
 }
 
+static int count_upvalues(lua_State *L, int index) {
+    int count = 0;
+    while (lua_getupvalue(L, index, count + 1)) {
+        lua_pop(L, 1);
+        count++;
+    }
+    return count;
+}
+
 static bool put_function(encoder *e, int index, const place *p) {
     lua_State *L = e->L;
     if (lua_iscfunction(L, index))
@@ -436,8 +446,6 @@ static bool put_function(encoder *e, int index, const place *p) {
         return false;
     if (seen_before)
         return true;
-    if (e->blob && index == e->blob_index)
-        return put_byte(e, BLOB) && put_upvalues(e, index, offset, p);
     if (!put_byte(e, FUNCTION))
         return false;
     size_t header = e->message->length;
@@ -450,7 +458,7 @@ static bool put_function(encoder *e, int index, const place *p) {
         return false;
     uint32_t length = (uint32_t)(e->message->length - header - sizeof length);
     memcpy(e->message->data + header, &length, sizeof length);
-    return put_upvalues(e, index, offset, p);
+    return put_upvalues(e, index, count_upvalues(L, index), offset, p);
 }
 
 static bool put_object(encoder *e, int index, const place *p) {
@@ -525,7 +533,14 @@ static bool encode(encoder *e, int first, int count, const char *what, int numbe
     e->refusal->text[0] = '\0';
     e->message->count = count;
     bool ok = true;
-    for (int i = 0; ok && i < count; i++)
+    int i = 0;
+    if (e->blob) {
+        e->blob_function = lua_topointer(L, first);
+        place p = {NULL, ARGUMENT, 0, number, what, 0};
+        ok = put_byte(e, BLOB) && put_upvalues(e, first, e->blob->upvalues, 0, &p);
+        i = 1;
+    }
+    for (; ok && i < count; i++)
         if (!put_plain(e, first + i, lua_type(L, first + i), &ok)) {
             place p = {NULL, ARGUMENT, 0, number > 0 ? number + i : 0, what, 0};
             ok = put_value(e, first + i, &p);
@@ -538,11 +553,11 @@ static bool encode(encoder *e, int first, int count, const char *what, int numbe
     return ok;
 }
 
-bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, wgl_blob *blob, wgl_refusal *refusal,
+bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, const wgl_blob *blob, wgl_refusal *refusal,
                 wgl_message *message, void *space, size_t size) {
     *message = (wgl_message){.data = space};
     encoder e = {
-        .L = L, .message = message, .capacity = size, .blob = blob, .blob_index = first, .refusal = refusal};
+        .L = L, .message = message, .capacity = size, .blob = blob, .refusal = refusal};
     return encode(&e, first, count, what, number);
 }
 
@@ -806,7 +821,7 @@ static void push_chunk(lua_State *L, int index) {
     lua_remove(L, -2);
 }
 
-static void push_weak(lua_State *L, const char *key, const char *mode) {
+static void push_blobs(lua_State *L, const char *key, const char *mode) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE)
         return;
     lua_pop(L, 1);
@@ -837,6 +852,7 @@ static void blob_from_code(lua_State *L, int index) {
     atomic_init(&blob->refs, 1);
     blob->id = atomic_fetch_add(&last_id, 1) + 1;
     blob->length = length;
+    blob->upvalues = count_upvalues(L, index);
     lua_Debug ar;
     lua_pushvalue(L, index);
     lua_getinfo(L, ">S", &ar);
@@ -850,28 +866,32 @@ wgl_blob *wgl_blob_retain(wgl_blob *blob) {
     return blob;
 }
 
-wgl_blob *wgl_push_blob(lua_State *L, int index) {
-    index = lua_absindex(L, index);
-    push_weak(L, &blob_of_function, "k");
+/* Push the blob of the function at `index`, made or found by its code. */
+static void blob_of(lua_State *L, int index) {
+    push_blobs(L, &blob_of_code, "v");
+    push_chunk(L, index);
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, -3) == LUA_TNIL) {
+        lua_pop(L, 1);
+        blob_from_code(L, index);
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, -5);
+    }
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+wgl_blob *wgl_push_blob(lua_State *L, int blobs, int index) {
     lua_pushvalue(L, index);
-    if (lua_rawget(L, -2) == LUA_TNIL) {
+    if (lua_rawget(L, blobs) == LUA_TNIL) {
         lua_pop(L, 1);
-        push_weak(L, &blob_of_code, "v");
-        push_chunk(L, index);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) == LUA_TNIL) {
-            lua_pop(L, 1);
-            blob_from_code(L, index);
-            lua_pushvalue(L, -2);
-            lua_pushvalue(L, -2);
-            lua_rawset(L, -5);
-        }
-        lua_replace(L, -3);
-        lua_pop(L, 1);
+        blob_of(L, index);
         lua_pushvalue(L, index);
         lua_pushvalue(L, -2);
-        lua_rawset(L, -4);
+        lua_rawset(L, blobs);
     }
-    lua_remove(L, -2);
     return *(wgl_blob **)lua_touserdata(L, -1);
 }
+
+void wgl_push_blobs(lua_State *L) { push_blobs(L, &blob_of_function, "k"); }

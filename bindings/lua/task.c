@@ -63,12 +63,13 @@ static wg_status give(wgl_task *task, const wg_until *until) {
 
 enum {
     UP_HOME = lua_upvalueindex(1),
-    UP_TYPE = lua_upvalueindex(2),
-    UP_LOADED = lua_upvalueindex(3), /* the tables of loaded and of preloaded modules */
-    UP_PRELOAD = lua_upvalueindex(4),
-    UP_PACKAGE = lua_upvalueindex(5), /* names of fields */
-    UP_PATH = lua_upvalueindex(6),
-    UP_CPATH = lua_upvalueindex(7)
+    UP_TYPE = lua_upvalueindex(2), /* the metatables of tasks and of error groups */
+    UP_GROUP = lua_upvalueindex(3),
+    UP_BLOBS = lua_upvalueindex(4),   /* see wgl_push_blob */
+    UP_PACKAGE = lua_upvalueindex(5), /* the library, or nil as long as it is not there */
+    UP_PRELOAD = lua_upvalueindex(6), /* the table of preloaded modules */
+    UP_PATH = lua_upvalueindex(7),    /* names of fields */
+    UP_CPATH = lua_upvalueindex(8)
 };
 static const char rest_key; /* registry: the Lua half's function for what goes beyond giving the task to its group */
 
@@ -105,29 +106,36 @@ static const char *text_at(lua_State *L, int index) {
     return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
 }
 
+static bool find_package(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    bool found = lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE;
+    if (found)
+        lua_copy(L, -1, UP_PACKAGE);
+    lua_pop(L, 2);
+    return found;
+}
+
 /* package.path and package.cpath now: mostly the very strings that they were the last time. NULL: there is no package. */
 static wgl_paths *take_paths(lua_State *L, wgl_home *home) {
-    int package = lua_gettop(L) + 1;
-    bool found = (lua_pushvalue(L, UP_PACKAGE), lua_rawget(L, UP_LOADED)) == LUA_TTABLE;
-    if (found) {
-        lua_pushvalue(L, UP_PATH);
-        lua_rawget(L, package);
-        lua_pushvalue(L, UP_CPATH);
-        lua_rawget(L, package);
-        const char *path = text_at(L, package + 1), *cpath = text_at(L, package + 2);
-        if (!home->paths || path != home->path || cpath != home->cpath)
-            set_paths(L, home, package + 1, path, package + 2, cpath);
-    }
-    lua_settop(L, package - 1);
-    return found ? wgl_paths_retain(home->paths) : NULL;
+    if (!lua_istable(L, UP_PACKAGE) && !find_package(L))
+        return NULL;
+    lua_pushvalue(L, UP_PATH);
+    lua_rawget(L, UP_PACKAGE);
+    lua_pushvalue(L, UP_CPATH);
+    lua_rawget(L, UP_PACKAGE);
+    const char *path = text_at(L, -2), *cpath = text_at(L, -1);
+    if (!home->paths || path != home->path || cpath != home->cpath)
+        set_paths(L, home, lua_absindex(L, -2), path, lua_absindex(L, -1), cpath);
+    lua_pop(L, 2);
+    return wgl_paths_retain(home->paths);
 }
 
 /* Names and loaders of package.preload. A loader that cannot cross becomes the reason, which `require` will give. */
 static void take_preload(lua_State *L, wgl_task *task) {
     int top = lua_gettop(L);
     wgl_refusal refusal;
-    lua_pushnil(L);
     int count = 0;
+    lua_pushnil(L);
     while (lua_next(L, UP_PRELOAD)) {
         luaL_checkstack(L, 8, "too many preloaded modules");
         if (lua_type(L, -2) != LUA_TSTRING) {
@@ -173,7 +181,7 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
             lua_settop(L, last = 3);
         name = push_name(L);
     } else if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2))
-        blob = wgl_push_blob(L, 2);
+        blob = wgl_push_blob(L, UP_BLOBS, 2);
     else
         wgl_argerror(L, 1, 2,
                      lua_pushfstring(L, "a Lua function or the name of a module expected, got %s",
@@ -203,6 +211,16 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     return task;
 }
 
+/* The same as wgl_check, which finds the words if it is not one. */
+static wgl_errgroup *check_group(lua_State *L) {
+    const wgl_handle *handle = lua_touserdata(L, 1);
+    bool is_group = handle && lua_getmetatable(L, 1) && lua_rawequal(L, -1, UP_GROUP) && !handle->closed && handle->object;
+    if (!is_group)
+        return (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 1);
+    lua_pop(L, 1);
+    return (wgl_errgroup *)handle->object;
+}
+
 static int finish(lua_State *L, int status, lua_KContext base) {
     (void)status;
     return lua_gettop(L) - (int)base;
@@ -212,7 +230,7 @@ static int finish(lua_State *L, int status, lua_KContext base) {
  * grace period. */
 static int start(lua_State *L, bool wait) {
     wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
-    wgl_errgroup *group = (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 1);
+    wgl_errgroup *group = check_group(L);
     wgl_task *task = make(L, home, group);
     wg_status status = give(task, NULL);
     if (status == WG_OK && group->grace == 0 && !wgl_in_scope(home))
@@ -350,12 +368,13 @@ void wgl_open_task(lua_State *L) {
     lua_getfield(L, -1, "__index");
     wgl_push_home(L);
     luaL_getmetatable(L, wgl_type_name(WGL_TASK));
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
+    wgl_push_blobs(L);
+    lua_pushnil(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    lua_pushliteral(L, LUA_LOADLIBNAME);
     lua_pushliteral(L, "path");
     lua_pushliteral(L, "cpath");
-    luaL_setfuncs(L, group_methods, 7);
+    luaL_setfuncs(L, group_methods, 8);
     lua_pop(L, 2);
 }
 

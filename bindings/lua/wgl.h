@@ -178,8 +178,8 @@ typedef struct wgl_refusal {
 /* Copy the `count` values from `first` on. `what` and `number` name the first in a refusal: "argument", 2. `blob`: the
  * code of the first value, or NULL. The message is in `space`, whose `size` may be 0, as long as that is large enough.
  * Never raises. False: refused, or no memory; then the message is empty. */
-bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, wgl_blob *blob, wgl_refusal *refusal,
-                wgl_message *message, void *space, size_t size);
+bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, const wgl_blob *blob,
+                wgl_refusal *refusal, wgl_message *message, void *space, size_t size);
 /* Functions in a preload table: C functions may cross too, which stay valid as long as their libraries do. */
 bool wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal, wgl_message *message);
 bool wgl_message_text(wgl_message *message, const char *text); /* one string; false without memory */
@@ -187,8 +187,10 @@ bool wgl_message_text(wgl_message *message, const char *text); /* one string; fa
 int wgl_decode(lua_State *L, const wgl_message *message, const wgl_blob *blob);
 void wgl_message_clear(wgl_message *message);
 
-/* Push the code of the Lua function at `index` as a userdata and return it. May raise. */
-wgl_blob *wgl_push_blob(lua_State *L, int index);
+/* Push the code of the Lua function at `index` as a userdata and return it; `blobs` is the table of those that are known,
+ * which the other pushes. Neither index is relative to the top. May raise. */
+wgl_blob *wgl_push_blob(lua_State *L, int blobs, int index);
+void wgl_push_blobs(lua_State *L);
 wgl_blob *wgl_blob_retain(wgl_blob *blob);
 void wgl_blob_release(wgl_blob *blob);
 const char *wgl_blob_name(const wgl_blob *blob); /* file:line */
