@@ -214,7 +214,8 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
 /* The same as wgl_check, which finds the words if it is not one. */
 static wgl_errgroup *check_group(lua_State *L) {
     const wgl_handle *handle = lua_touserdata(L, 1);
-    bool is_group = handle && lua_getmetatable(L, 1) && lua_rawequal(L, -1, UP_GROUP) && !handle->closed && handle->object;
+    bool is_group = lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1) && lua_rawequal(L, -1, UP_GROUP) &&
+                    !handle->closed && handle->object;
     if (!is_group)
         return (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 1);
     lua_pop(L, 1);
