@@ -332,9 +332,8 @@ static void put_all_right(lua_State *L) {
     lua_settop(L, copies - 1);
 }
 
-/* Whether a task left anything behind in globals and libraries is not seen if a host's own functions did it. */
-void wgl_sandbox_leave(lua_State *L, bool hosted) {
-    wgl_home *home = wgl_home_of(L);
+/* A state that its host prepared may have functions that change globals and libraries unseen. */
+void wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted) {
     if (!lua_gc(L, LUA_GCISRUNNING))
         lua_gc(L, LUA_GCRESTART);
     if (home->left == 0 && !hosted)

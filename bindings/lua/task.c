@@ -71,7 +71,8 @@ enum {
     UP_PATH = lua_upvalueindex(7),    /* names of fields */
     UP_CPATH = lua_upvalueindex(8)
 };
-static const char rest_key; /* registry: the Lua half's function for what goes beyond giving the task to its group */
+static const char alone_key; /* registry: the Lua half's function that tells whether nobody else can run */
+static const char rest_key;  /* registry: the Lua half's function for what goes beyond giving the task to its group */
 
 wgl_paths *wgl_paths_retain(wgl_paths *paths) {
     atomic_fetch_add(&paths->refs, 1);
@@ -227,6 +228,17 @@ static int finish(lua_State *L, int status, lua_KContext base) {
     return lua_gettop(L) - (int)base;
 }
 
+/* Whether the whole thread may wait for room, and no context ends that. */
+static bool nobody_else(lua_State *L, const wgl_home *home) {
+    if (home->alive > 0 || wgl_worker_task())
+        return false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &alone_key);
+    lua_call(L, 0, 1);
+    bool alone = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return alone;
+}
+
 /* g:thread and g:try_thread. The Lua half waits for room, names what is wrong, and remembers tasks in a scope or with a
  * grace period. */
 static int start(lua_State *L, bool wait) {
@@ -234,6 +246,11 @@ static int start(lua_State *L, bool wait) {
     wgl_errgroup *group = check_group(L);
     wgl_task *task = make(L, home, group);
     wg_status status = give(task, NULL);
+    if (status == WG_LIMIT && wait && nobody_else(L, home)) {
+        status = give(task, &(wg_until){.interruptible = true});
+        if (status == WG_INTERRUPTED)
+            status = WG_LIMIT;
+    }
     if (status == WG_OK && group->grace == 0 && !wgl_in_scope(home))
         return 1;
     int handle = lua_gettop(L);
@@ -250,9 +267,10 @@ static int start(lua_State *L, bool wait) {
 static int thread(lua_State *L) { return start(L, true); }
 static int try_thread(lua_State *L) { return start(L, false); }
 
-/* set_thread_hook(function(status, wait, g, task)): does the rest of the two */
-static int set_hook(lua_State *L) {
-    lua_settop(L, 1);
+/* set_thread_hooks(function(status, wait, g, task), which does the rest of the two; function() -> nobody else can run) */
+static int set_hooks(lua_State *L) {
+    lua_settop(L, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &alone_key);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &rest_key);
     return 0;
 }
@@ -380,4 +398,4 @@ void wgl_open_task(lua_State *L) {
 }
 
 const luaL_Reg wgl_task_functions[] = {
-    {"set_thread_hook", set_hook}, {"submit", submit}, {"task_running_for", started}, {NULL, NULL}};
+    {"set_thread_hooks", set_hooks}, {"submit", submit}, {"task_running_for", started}, {NULL, NULL}};

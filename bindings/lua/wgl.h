@@ -306,7 +306,7 @@ extern const char wgl_drain; /* registry key of the function that lets a state's
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */
 void wgl_sandbox_open(lua_State *L);
-void wgl_sandbox_leave(lua_State *L, bool hosted);
+void wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted);
 unsigned wgl_module_traces(const char *module); /* what a task may leave behind that has it without asking for it */
 extern const char wgl_hidden; /* key in the metatable of a table: of the table of its fields that are hidden behind it */
 int wgl_load_self(lua_State *L);   /* the loader of this module in a worker */

@@ -15,10 +15,13 @@
 typedef struct level {
     struct level *outer, *inner;
     lua_State *L;     /* NULL until needed */
+    wgl_home *home;   /* of the state, borrowed */
     bool hosted;      /* the host prepared the state */
     wgl_paths *paths; /* that package has, with a reference; NULL: others */
     wgl_task *task;   /* that runs here */
-    int interrupts; /* how often it has been interrupted */
+    wg_error *error;  /* its own, for who gets it from here, or NULL */
+    int status;       /* of its Lua code */
+    int interrupts;   /* how often it has been interrupted */
 } level;
 
 static _Thread_local level *current; /* the innermost level that runs a task, or NULL */
@@ -57,30 +60,33 @@ static int open_state(lua_State *L) {
     return 0;
 }
 
-/* NULL, with the reason in *error, if there is one to tell. */
-static lua_State *new_state(bool *hosted, wg_error **error) {
+/* False, with the reason in *error, if there is one to tell. */
+static bool new_state(level *at, wg_error **error) {
     pthread_mutex_lock(&hosting.lock);
     wg_lua_host host = hosting.host;
     pthread_mutex_unlock(&hosting.lock);
     lua_State *L = host.new_state ? host.new_state(host.data) : luaL_newstate();
     if (!L)
-        return NULL;
-    *hosted = host.prepare != NULL;
+        return false;
     lua_pushcfunction(L, open_state);
     lua_pushlightuserdata(L, &host);
-    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
-        return L;
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK) {
+        at->L = L;
+        at->home = wgl_home_of(L);
+        at->hosted = host.prepare != NULL;
+        return true;
+    }
     *error = text_error(L);
     lua_close(L);
-    return NULL;
+    return false;
 }
 
-/* The next level in, with a state; NULL as above. */
+/* The next level in, with a state; NULL, with the reason as above. */
 static level *push_level(wg_error **error) {
     level **slot = current ? &current->inner : &outermost;
     if (!*slot && (*slot = calloc(1, sizeof **slot)))
         (*slot)->outer = current;
-    if (!*slot || !((*slot)->L || ((*slot)->L = new_state(&(*slot)->hosted, error))))
+    if (!*slot || !((*slot)->L || new_state(*slot, error)))
         return NULL;
     return current = *slot;
 }
@@ -141,12 +147,6 @@ wg_pool *wgl_pool(void) {
 
 /* --- running a task --- */
 
-typedef struct run {
-    wgl_task *task;
-    wg_error *error;
-    int status; /* of the Lua code */
-} run;
-
 static int on_error(lua_State *L) {
     luaL_traceback(L, L, NULL, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
@@ -180,21 +180,23 @@ static void set_text(lua_State *L, const char *field, const char *text) {
     lua_pop(L, 1);
 }
 
-static void set_paths(lua_State *L, wgl_paths *paths) {
+static void set_paths(level *here, wgl_paths *paths) {
+    lua_State *L = here->L;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) {
         set_text(L, "path", paths->path);
         set_text(L, "cpath", paths->cpath);
     }
     lua_pop(L, 2);
-    wgl_paths_release(current->paths);
-    current->paths = wgl_paths_retain(paths);
+    wgl_paths_release(here->paths);
+    here->paths = wgl_paths_retain(paths);
 }
 
-static void set_preload(lua_State *L, const wgl_message *preloaded) {
+static void set_preload(level *here, const wgl_message *preloaded) {
+    lua_State *L = here->L;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     int preload = lua_gettop(L), count = wgl_decode(L, preloaded, NULL);
-    wgl_home_of(L)->left |= WGL_LEFT_MORE;
+    here->home->left |= WGL_LEFT_MORE;
     for (int i = preload + 1; i < preload + count; i += 2) {
         lua_pushvalue(L, i + 1);
         if (lua_isstring(L, -1))
@@ -228,32 +230,32 @@ static void find_function(lua_State *L) {
     lua_remove(L, 1);
 }
 
-/* What the task started in this state has to end: a function, or nothing is pushed. True if it was. */
-static bool push_drain(lua_State *L) {
-    if (!(wgl_home_of(L)->left & (WGL_LEFT_MORE | WGL_LEFT_TASKS)))
+/* What the task started in this state has to end: by a function, or nothing is pushed. True if it was. */
+static bool push_drain(const level *here) {
+    if (!(here->home->left & (WGL_LEFT_MORE | WGL_LEFT_TASKS)))
         return false;
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
+    if (lua_rawgetp(here->L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
         return true;
-    lua_pop(L, 1);
+    lua_pop(here->L, 1);
     return false;
 }
 
 /* Take back what the task changed. */
-static void clean_up(lua_State *L) {
-    if (wgl_home_of(L)->left & WGL_LEFT_MORE) {
-        wgl_paths_release(current->paths);
-        current->paths = NULL;
+static void clean_up(level *here) {
+    if (here->home->left & WGL_LEFT_MORE) {
+        wgl_paths_release(here->paths);
+        here->paths = NULL;
     }
-    wgl_sandbox_leave(L, current->hosted);
+    wgl_sandbox_leave(here->L, here->home, here->hosted);
 }
 
 static int execute(lua_State *L) {
-    run *r = lua_touserdata(L, 1);
-    wgl_task *task = r->task;
-    if (task->paths && task->paths != current->paths)
-        set_paths(L, task->paths);
+    level *here = lua_touserdata(L, 1);
+    wgl_task *task = here->task;
+    if (task->paths && task->paths != here->paths)
+        set_paths(here, task->paths);
     if (task->preload)
-        set_preload(L, task->preload);
+        set_preload(here, task->preload);
     lua_settop(L, 0);
     int count = wgl_decode(L, &task->call, task->blob);
     if (!task->blob) {
@@ -268,66 +270,69 @@ static int execute(lua_State *L) {
     task->succeeded = wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal, &task->results, task->space,
                                  sizeof task->space);
     if (!task->succeeded)
-        r->error = wgl_failure_text(refusal.text);
+        here->error = wgl_failure_text(refusal.text);
     lua_settop(L, 0);
-    if (push_drain(L))
+    if (push_drain(here))
         lua_call(L, 0, 0);
-    clean_up(L);
+    clean_up(here);
     return 0;
 }
 
 /* execute has failed with the error at 2. */
 static int recover(lua_State *L) {
-    run *r = lua_touserdata(L, 1);
+    level *here = lua_touserdata(L, 1);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
-    if (!r->error)
-        r->error = wgl_failure_new(L, 2, r->status == LUA_ERRRUN ? 3 : 0, false);
-    if (push_drain(L))
+    if (!here->error)
+        here->error = wgl_failure_new(L, 2, here->status == LUA_ERRRUN ? 3 : 0, false);
+    if (push_drain(here))
         lua_pcall(L, 0, 0, 0);
-    clean_up(L);
+    clean_up(here);
     return 0;
 }
 
-static void run_task(lua_State *L, run *r) {
+static void run_task(level *here) {
+    lua_State *L = here->L;
     lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, execute);
-    lua_pushlightuserdata(L, r);
-    r->status = lua_pcall(L, 1, 0, 1);
-    if (r->status != LUA_OK) {
+    lua_pushlightuserdata(L, here);
+    here->status = lua_pcall(L, 1, 0, 1);
+    if (here->status != LUA_OK) {
         lua_sethook(L, NULL, 0, 0);
         lua_pushcfunction(L, recover);
-        lua_pushlightuserdata(L, r);
+        lua_pushlightuserdata(L, here);
         lua_rotate(L, 2, 2);
-        r->status = lua_pcall(L, 2, 0, 0);
+        here->status = lua_pcall(L, 2, 0, 0);
     }
-    if (r->status == LUA_OK) {
+    if (here->status == LUA_OK) {
         lua_settop(L, 0);
         return;
     }
-    if (!r->error)
-        r->error = text_error(L);
-    close_state(current); /* it may be half way between two tasks */
+    if (!here->error)
+        here->error = text_error(L);
+    close_state(here); /* it may be half way between two tasks */
 }
 
 wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     (void)ctx;
     wgl_task *task = arg;
-    run r = {.task = task};
+    wg_error *error = NULL;
     atomic_store_explicit(&task->started, task->group->grace > 0 ? wg_now() : 1, memory_order_relaxed);
-    level *here = push_level(&r.error);
+    level *here = push_level(&error);
     if (here) {
         here->task = task;
+        here->error = NULL;
         here->interrupts = 0;
-        run_task(here->L, &r);
+        run_task(here);
+        error = here->error;
         here->task = NULL;
         current = here->outer;
-    } else if (!r.error)
-        r.error = wgl_failure_text("cannot open a Lua state for a thread: not enough memory");
-    if (r.error) {
+    } else if (!error)
+        error = wgl_failure_text("cannot open a Lua state for a thread: not enough memory");
+    if (error) {
         wgl_message_clear(&task->results);
         task->succeeded = false;
-        task->error = wg_error_retain(r.error);
-        task->stopped = wg_errgroup_is_echo(task->group->group, r.error);
+        task->error = wg_error_retain(error);
+        task->stopped = wg_errgroup_is_echo(task->group->group, error);
     }
-    return r.error;
+    return error;
 }

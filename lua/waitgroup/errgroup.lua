@@ -89,7 +89,7 @@ end
 core.set_hooks(started, scheduler.ended, go_on, scheduler.report)
 
 -- The rest of g:thread and g:try_thread, when the core answered `status` for the task.
-core.set_thread_hook(function(status, wait, group, task)
+core.set_thread_hooks(function(status, wait, group, task)
   local context
   if status == NO_ROOM and wait and scheduler.alone() then
     context = core.current_context()
@@ -114,7 +114,7 @@ core.set_thread_hook(function(status, wait, group, task)
   end
   scheduler.enter_scope_from_thread(task)
   return task
-end)
+end, scheduler.alone)
 
 local function is_coroutine(task)
   return getmetatable(task) == core.CoroutineTask
