@@ -46,6 +46,7 @@ enum tag {
 
 struct wgl_blob {
     atomic_int refs;
+    char apart[64]; /* `refs` changes with every task */
     uint64_t id;
     int upvalues;
     char name[LUA_IDSIZE + 16];

@@ -21,8 +21,7 @@ bool wgl_tasks_unfinished(void) {
 
 static void destroy(wgl_object *object) {
     wgl_task *task = (wgl_task *)object;
-    wgl_message_clear(&task->call);
-    wgl_message_clear(&task->results);
+    wgl_message_clear(&task->message);
     if (task->preload) {
         wgl_message_clear(task->preload);
         free(task->preload);
@@ -39,7 +38,8 @@ static void ended(void *arg) {
     wgl_task *task = arg;
     if (atomic_load_explicit(&task->started, memory_order_relaxed) == 0)
         task->stopped = true;
-    wgl_message_clear(&task->call);
+    if (!task->succeeded)
+        wgl_message_clear(&task->message);
     atomic_fetch_add_explicit(&returned, 1, memory_order_release);
     wg_done(&task->done);
     wgl_release(&task->object);
@@ -199,15 +199,14 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     wgl_retain(&group->object);
     wg_add(&task->done, 1);
     handle->object = &task->object; /* no other state gets a handle to it: this one need not be found again */
-    if (blob) {
+    if (blob)
         task->blob = wgl_blob_retain(blob);
-        task->name = wgl_blob_name(blob);
-    } else
-        task->name = strcpy(task->text, name);
+    else
+        strcpy(task->name, name);
     task->paths = take_paths(L, home);
     take_preload(L, task);
     wgl_refusal refusal;
-    if (!wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal, &task->call, task->space, sizeof task->space))
+    if (!wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal, &task->message, task->space, sizeof task->space))
         wgl_error(L, 1, "%s", refusal.text);
     return task;
 }
@@ -302,7 +301,7 @@ static int push_result(lua_State *L, const wgl_task *task) {
     if (task->succeeded) {
         lua_settop(L, 0);
         lua_pushboolean(L, true);
-        return 1 + wgl_decode(L, &task->results, NULL);
+        return 1 + wgl_decode(L, &task->message, NULL);
     }
     if (task->stopped && wg_context_status(task->group->context->ctx) != WG_OK)
         return wgl_push_ended(L, task->group->context->ctx);
@@ -347,8 +346,10 @@ static int cancelled(lua_State *L) {
     return 1;
 }
 
+static const char *name_of(const wgl_task *task) { return task->blob ? wgl_blob_name(task->blob) : task->name; }
+
 static int name(lua_State *L) {
-    lua_pushstring(L, ((wgl_task *)wgl_check(L, 1, WGL_TASK, 1))->name);
+    lua_pushstring(L, name_of((wgl_task *)wgl_check(L, 1, WGL_TASK, 1)));
     return 1;
 }
 
@@ -364,7 +365,7 @@ static int tostring(lua_State *L) {
         lua_pushliteral(L, "waitgroup.Task (closed)");
         return 1;
     }
-    lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", task->name, state_of(task));
+    lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", name_of(task), state_of(task));
     return 1;
 }
 

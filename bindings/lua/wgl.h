@@ -50,10 +50,11 @@ typedef struct wgl_context {
 
 typedef struct wgl_errgroup {
     wgl_object object;
+    atomic_int handles; /* in all states */
+    char apart[64];     /* of what changes with every task, and what its thread reads */
     wg_errgroup *group;
     wgl_context *context; /* its context as an object, with a reference */
     wgl_home *home;       /* of the state that made it, with a reference */
-    atomic_int handles;   /* in all states */
     int64_t grace;        /* nanoseconds, 0 for none */
     int interrupt;        /* thread tasks look for cancellation every so many instructions; 0: never */
     char name[];
@@ -268,22 +269,23 @@ bool wgl_in_scope(const wgl_home *home); /* of `run`: then the Lua half has to h
 
 /* --- tasks on threads --- */
 
+/* Two threads work on it, and each cache line that both touch costs: so it is small, with what both need together. */
 struct wgl_task {
     wgl_object object;
     wg_waitgroup done;   /* one until the task has ended */
     wgl_errgroup *group; /* with a reference */
     wgl_blob *blob;      /* the code of its function, with a reference; NULL if it is found by name */
-    const char *name;
-    wgl_paths *paths;         /* with a reference, or NULL */
-    wgl_message *preload;     /* names and loaders of package.preload; may be NULL */
-    wg_error *error;          /* with a reference, or NULL */
-    _Atomic int64_t started;  /* wg_now() when it began to run, just 1 in a group without grace; 0: it has not */
-    bool stopped;             /* it never started, or it stopped because its group was cancelled */
-    bool succeeded;           /* there are results */
-    wgl_message call;         /* the function and its arguments; or module, function name and arguments */
-    wgl_message results;
-    unsigned char space[64];  /* of the call, and when that has been taken, of the results, if they are small */
-    char text[];              /* its name, if nothing else has it */
+    wgl_paths *paths;    /* with a reference, or NULL */
+    /* The call: the function and its arguments, or module, function name and arguments. Then, of a task that has
+     * succeeded, its results. */
+    wgl_message message;
+    wgl_message *preload;    /* names and loaders of package.preload; may be NULL */
+    wg_error *error;         /* with a reference, or NULL */
+    _Atomic int64_t started; /* wg_now() when it began to run, just 1 in a group without grace; 0: it has not */
+    bool stopped;            /* it never started, or it stopped because its group was cancelled */
+    bool succeeded;
+    unsigned char space[54]; /* of the message, if it is small */
+    char name[];             /* of one without a blob, whose name it has */
 };
 
 struct wgl_paths {

@@ -257,7 +257,7 @@ static int execute(lua_State *L) {
     if (task->preload)
         set_preload(here, task->preload);
     lua_settop(L, 0);
-    int count = wgl_decode(L, &task->call, task->blob);
+    int count = wgl_decode(L, &task->message, task->blob);
     if (!task->blob) {
         find_function(L);
         count--;
@@ -266,8 +266,9 @@ static int execute(lua_State *L) {
         lua_sethook(L, on_count, LUA_MASKCOUNT, task->group->interrupt);
     lua_call(L, count - 1, LUA_MULTRET);
     lua_sethook(L, NULL, 0, 0);
+    wgl_message_clear(&task->message);
     wgl_refusal refusal;
-    task->succeeded = wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal, &task->results, task->space,
+    task->succeeded = wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal, &task->message, task->space,
                                  sizeof task->space);
     if (!task->succeeded)
         here->error = wgl_failure_text(refusal.text);
@@ -329,8 +330,7 @@ wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     } else if (!error)
         error = wgl_failure_text("cannot open a Lua state for a thread: not enough memory");
     if (error) {
-        wgl_message_clear(&task->results);
-        task->succeeded = false;
+        task->succeeded = false; /* it may have, before what it left behind failed */
         task->error = wg_error_retain(error);
         task->stopped = wg_errgroup_is_echo(task->group->group, error);
     }
