@@ -195,7 +195,7 @@ local function compute(n)
   return x
 end
 
-local N <const> = 20000000
+local N <const> = 50000000
 
 compare("two computing tasks", "ms", {
   { "waitgroup", function()
@@ -210,6 +210,14 @@ compare("two computing tasks", "ms", {
     local start = core.now()
     compute(N)
     compute(N)
+    return (core.now() - start) / 1000000
+  end },
+  { "luv new_work, 2 threads", function() -- what the machine allows two threads
+    local start = core.now()
+    local work = uv.new_work(compute, function() end)
+    work:queue(N)
+    work:queue(N)
+    uv.run()
     return (core.now() - start) / 1000000
   end },
 })
