@@ -150,13 +150,31 @@ describe("a handle that is given up", function()
     do
       local g = waitgroup.errgroup()
       g:thread(function(w)
-        require("waitgroup").sleep(0.02)
+        assert(require("waitgroup").sleep(0.02))
         w:done()
       end, wg)
       g:go(function() wg:done() end)
     end
     collectgarbage()
     collectgarbage()
+    assert.is_true(wg:wait(10))
+  end)
+
+  it("does not end them, however many are given up", function()
+    local wg, gates = waitgroup.new(60), { waitgroup.new(1), waitgroup.new(1), waitgroup.new(1) }
+    for _, gate in ipairs(gates) do
+      for _ = 1, 20 do
+        waitgroup.errgroup():thread(function(w, g)
+          assert(g:wait(20))
+          w:done()
+        end, wg, gate)
+      end
+      collectgarbage()
+      collectgarbage()
+      waitgroup.sleep(0.01)
+      gate:done()
+      waitgroup.sleep(0.01)
+    end
     assert.is_true(wg:wait(10))
   end)
 end)

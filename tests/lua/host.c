@@ -197,8 +197,10 @@ static const char *const hungry = /* a little of everything */
     "for i = 1, 3 do\n"
     "  assert(g:go(function(a) w.sleep(0.0001) wg:add() wg:done() return a, a end, i))\n"
     "end\n"
-    "local task = assert(g:thread(function(t) return t, #t end, { 1, 2, { x = 'y' } }))\n"
     "local context = w.context{ timeout = 5 }\n"
+    "local long = {}\n"
+    "for i = 1, 20 do long[i] = { [i / 2] = { wg }, g, ('s'):rep(i), print, function() return long[i] end } end\n"
+    "local task = assert(g:thread(function(t, ...) return t, #t, ... end, { 1, 2, { x = 'y' } }, long, context))\n"
     "context:on_cancel(function() end)\n"
     "w.context{ parent = w.root() }:pollfd()\n"
     "assert(wg:pollfd() and g:pollfd() and w.attach(wg:id()) == wg)\n"
@@ -366,6 +368,9 @@ static void prepare_bare(lua_State *L, void *data) {
     lua_getglobal(L, "package");
     lua_pushnil(L);
     lua_setfield(L, -2, "searchers");
+    lua_getfield(L, -1, "loaded");
+    lua_pushnil(L);
+    lua_setfield(L, -2, LUA_UTF8LIBNAME);
     lua_settop(L, 0);
 }
 

@@ -54,6 +54,17 @@ describe("a task on a thread", function()
     assert.same({ true, 13, n = 2 }, results(f, 3))
   end)
 
+  it("can be any of many functions", function()
+    local g, tasks = waitgroup.errgroup { limit = 1 }, {}
+    for i = 1, 600 do
+      tasks[i] = g:thread(load(("return %d, ..."):format(i)), -i)
+    end
+    assert.is_true(g:wait(30))
+    for i = 1, 600 do
+      assert.same({ true, i, -i }, { tasks[i]:result() })
+    end
+  end)
+
   it("may use modules and library functions as upvalues", function()
     local format, insert = string.format, table.insert
     assert.same({ true, "5", 1, "table", n = 4 }, results(function()
