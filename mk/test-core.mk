@@ -22,7 +22,7 @@ $(CORE_TEST_DIR)/test_install: tests/core/consumer.c
 $(CORE_TEST_DIR)/test_install: CORE_TEST_LIBS = $(foreach v,CC CXX CORE_DIR PARK SIGNAL,-D$v='"$($v)"') \
     -DTEST_DIR='"$(CORE_TEST_DIR)"'
 
-$(CORE_TEST_DIR)/%: tests/core/%.c tests/core/support.c tests/core/support.h tests/core/tasks.h $(CORE_A) mk/test-core.mk | system-test
+$(CORE_TEST_DIR)/%: tests/core/%.c tests/core/support.c tests/core/support.h tests/core/tasks.h tests/core/slow_call.h $(CORE_A) mk/test-core.mk | system-test
 	@mkdir -p $(@D)
 	$(CC) $(CORE_TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$(filter-out %/consumer.c,$^)) $(CORE_A) $(CORE_TEST_LIBS) $(LDFLAGS) -lcmocka
 

@@ -1,5 +1,5 @@
 /* An observer of a context is called once when it ends, in no lock, or is removed in time. */
-#include "support.h"
+#include "slow_call.h"
 
 #include <time.h>
 
@@ -140,26 +140,10 @@ static void the_call_may_free_observer_and_context(void **state) {
 
 /* Removal against a call that runs. */
 static wg_context *shared;
-static atomic_bool in_call, may_return, returned;
-
-static void run_long(void *unused) {
-    (void)unused;
-    atomic_store(&in_call, true);
-    EVENTUALLY(atomic_load(&may_return));
-    nap();
-    atomic_store(&returned, true);
-}
 
 static void *cancel_shared(void *unused) {
     (void)unused;
     REQUIRE(wg_context_cancel(shared, NULL) == WG_OK);
-    return NULL;
-}
-
-static void *let_it_return(void *unused) {
-    (void)unused;
-    nap();
-    atomic_store(&may_return, true);
     return NULL;
 }
 
@@ -170,9 +154,7 @@ static void removing_with_sync_waits_for_a_running_call(void **state) {
         struct thread canceller, releaser;
         REQUIRE(observer);
         shared = new_context();
-        atomic_store(&in_call, false);
-        atomic_store(&may_return, false);
-        atomic_store(&returned, false);
+        expect_slow_call();
         assert_status(wg_context_observe(shared, observer, run_long, NULL), WG_OK);
         thread_start(&canceller, cancel_shared, NULL);
         EVENTUALLY(atomic_load(&in_call));

@@ -94,16 +94,22 @@ static wg_errgroup *full_group(struct gate *gate) {
     return g;
 }
 
+/* Three threads that want into a full group: it is that of all three. */
+static void start_wanting(struct want w[3], struct gate *gate) {
+    wg_errgroup *g = full_group(gate);
+    for (int j = 0; j < 3; j++) {
+        w[j] = (struct want){.g = g};
+        thread_start(&w[j].thread, want_in, &w[j]);
+    }
+}
+
 static void go_blocks_until_there_is_room(void **state) {
     (void)state;
     for (int i = 0; i < effort(20); i++) {
         struct gate gate;
-        struct want w[3] = {{.g = full_group(&gate)}};
-        for (int j = 0; j < 3; j++) {
-            w[j] = (struct want){.g = w[0].g};
-            thread_start(&w[j].thread, want_in, &w[j]);
-            let_sleep_on(wg_errgroup_context(w[0].g), j + 1);
-        }
+        struct want w[3];
+        start_wanting(w, &gate);
+        let_sleep_on(wg_errgroup_context(w[0].g), 3);
         assert_int_equal(wg_errgroup_get_counts(w[0].g).completed, 0);
         gate_open(&gate);
         for (int j = 0; j < 3; j++) {
@@ -163,11 +169,8 @@ static void cancelling_the_group_wakes_a_blocked_go(void **state) {
     (void)state;
     for (int i = 0; i < effort(20); i++) {
         struct gate gate;
-        struct want w[3] = {{.g = full_group(&gate)}};
-        for (int j = 0; j < 3; j++) {
-            w[j] = (struct want){.g = w[0].g};
-            thread_start(&w[j].thread, want_in, &w[j]);
-        }
+        struct want w[3];
+        start_wanting(w, &gate);
         if (i % 2)
             let_sleep_on(wg_errgroup_context(w[0].g), 3);
         assert_status(wg_errgroup_cancel(w[0].g, NULL), WG_OK);

@@ -1,5 +1,5 @@
 /* An observer of a wait group is called once when the count reaches zero, in no lock, or is removed in time. */
-#include "support.h"
+#include "slow_call.h"
 
 struct call {
     wg_observer observer;
@@ -153,26 +153,9 @@ static void the_call_may_free_the_group(void **state) {
 
 /* Removal against a call that runs. */
 
-static atomic_bool in_call, may_return, returned;
-
-static void run_long(void *unused) {
-    (void)unused;
-    atomic_store(&in_call, true);
-    EVENTUALLY(atomic_load(&may_return));
-    nap();
-    atomic_store(&returned, true);
-}
-
 static void *done_once(void *unused) {
     (void)unused;
     REQUIRE(wg_done(&wg) == WG_OK);
-    return NULL;
-}
-
-static void *let_it_return(void *unused) {
-    (void)unused;
-    nap();
-    atomic_store(&may_return, true);
     return NULL;
 }
 
@@ -187,8 +170,6 @@ static void *observe_at_zero(void *unused) {
 /* `call_it` makes the call of `watched` in another thread. */
 static void removal_waits_for_the_call(void *(*call_it)(void *unused)) {
     struct thread caller, releaser;
-    atomic_store(&may_return, false);
-    atomic_store(&returned, false);
     thread_start(&caller, call_it, NULL);
     EVENTUALLY(atomic_load(&in_call));
     assert_false(wg_unobserve(&wg, watched)); /* returns while the call runs */
@@ -206,7 +187,7 @@ static void removing_with_sync_waits_for_a_running_call(void **state) {
     for (int i = 0; i < effort(50); i++) {
         watched = malloc(sizeof *watched);
         REQUIRE(watched);
-        atomic_store(&in_call, false);
+        expect_slow_call();
         assert_status(wg_add(&wg, 1), WG_OK);
         assert_status(wg_observe(&wg, watched, run_long, NULL), WG_OK);
         removal_waits_for_the_call(done_once);
@@ -218,7 +199,7 @@ static void removing_with_sync_waits_for_a_call_made_at_once(void **state) {
     for (int i = 0; i < effort(50); i++) {
         watched = malloc(sizeof *watched);
         REQUIRE(watched);
-        atomic_store(&in_call, false);
+        expect_slow_call();
         removal_waits_for_the_call(observe_at_zero);
     }
 }

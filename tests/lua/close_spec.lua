@@ -59,6 +59,18 @@ describe("closing an error group", function()
     assert.equal(0, wg:count())
   end)
 
+  it("never yields, for then it can be done wherever a variable is closed", function()
+    for _, new in ipairs { waitgroup.errgroup, waitgroup.new } do
+      local status
+      waitgroup.run(function()
+        local co = coroutine.running()
+        local group <close> = new()
+        group:go(function() status = coroutine.status(co) end)
+      end)
+      assert.equal("normal", status) -- it drives; if it had yielded: suspended
+    end
+  end)
+
   it("gives the outcome, when called", function()
     local g = waitgroup.errgroup()
     g:go(error, "oops")
@@ -196,6 +208,17 @@ describe("a grace period", function()
     assert.equal("failed", err)
     assert.matches("left behind after the grace period of 0.02 s: tests/lua/close_spec.lua:%d+ %(for [%d.]+ s%), "
       .. "tests/lua/close_spec.lua:%d+ %(for [%d.]+ s%)", note)
+    go_on:done()
+  end)
+
+  it("is waited for without using the processor", function()
+    local g, go_on = waitgroup.errgroup { grace = 0.3 }, waitgroup.new(1)
+    g:go(function() go_on:wait(nil, waitgroup.root()) end)
+    waitgroup.sleep(0.001)
+    g:cancel()
+    local cpu = os.clock()
+    assert.is_true(g:wait(20))
+    assert.is_true(os.clock() - cpu < 0.15)
     go_on:done()
   end)
 

@@ -116,7 +116,7 @@ signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     assert program.read_line() == "nothing"
 
 
-@pytest.mark.parametrize(
+ways_to_wait = pytest.mark.parametrize(
     "block",
     [
         "with g:\n        g.go(task)",
@@ -126,6 +126,9 @@ signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     ],
     ids=["with", "wait", "map", "body"],
 )
+
+
+@ways_to_wait
 def test_tasks_unwind_before_the_interrupt_comes_out(child, block):
     prepare = """
 def task(_=None):
@@ -141,16 +144,7 @@ def task(_=None):
     assert program.read_line() == "KeyboardInterrupt"
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
-        "with g:\n        g.go(task)",
-        "g.go(task)\n    g.wait()",
-        "g.map(task, [1])",
-        "with g:\n        g.go(task)\n        time.sleep(3600)",
-    ],
-    ids=["with", "wait", "map", "body"],
-)
+@ways_to_wait
 def test_a_second_interrupt_leaves_at_once(child, block):
     prepare = """
 def task(_=None):
