@@ -102,7 +102,7 @@ static int pollfd(lua_State *L) {
 }
 
 static int tostring(lua_State *L) {
-    wgl_handle *handle = lua_touserdata(L, 1);
+    wgl_handle *handle = luaL_checkudata(L, 1, wgl_type_name(WGL_CONTEXT));
     if (handle->closed || !handle->object) {
         lua_pushliteral(L, "waitgroup.Context (closed)");
         return 1;

@@ -162,6 +162,7 @@ static int waitgroup_go(lua_State *L) {
     }
     lua_pop(L, 1);
     wgl_waitgroup_step(L, (wgl_waitgroup *)handle->object, 1, 1);
+    handle->tasks++;
     launch(L, home, false);
     return 0;
 }
@@ -200,8 +201,10 @@ static void tell_end(lua_State *L, wgl_home *home, const wgl_coroutine *task, in
 static void leave(wgl_coroutine *task) {
     if (task->kind == OF_GROUP)
         wgl_leave(task->owner, NULL);
-    else if (task->kind == OF_WAITGROUP)
+    else if (task->kind == OF_WAITGROUP) {
+        task->owner->tasks--;
         wg_done(&((wgl_waitgroup *)task->owner->object)->wg);
+    }
 }
 
 static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, lua_State *co, int results) {

@@ -199,7 +199,7 @@ static int pollfd(lua_State *L) {
 }
 
 static int tostring(lua_State *L) {
-    wgl_handle *handle = lua_touserdata(L, 1);
+    wgl_handle *handle = luaL_checkudata(L, 1, wgl_type_name(WGL_ERRGROUP));
     wgl_errgroup *g = (wgl_errgroup *)handle->object;
     if (handle->closed || !g) {
         lua_pushliteral(L, "waitgroup.ErrGroup (closed)");
@@ -268,13 +268,16 @@ static wgl_errgroup *group_of_task(lua_State *L) { return (wgl_errgroup *)wgl_te
 wg_status wgl_enter(wgl_handle *group) {
     wg_status status = wg_errgroup_enter(((wgl_errgroup *)group->object)->group);
     if (status == WG_OK)
-        group->entered++;
+        group->tasks++;
     return status;
 }
 
 void wgl_leave(wgl_handle *group, wg_error *error) {
-    group->entered--;
-    wg_errgroup_leave(((wgl_errgroup *)group->object)->group, error);
+    group->tasks--;
+    if (group->collected) /* it has left all tasks */
+        wg_error_release(error);
+    else
+        wg_errgroup_leave(((wgl_errgroup *)group->object)->group, error);
 }
 
 bool wgl_has_ended(const wgl_handle *group) {
@@ -349,7 +352,9 @@ static bool task_ended_from_outside(const wgl_errgroup *g, bool for_room, lua_In
 static int outside(lua_State *L) {
     wgl_object *object = wgl_test(L, 1);
     bool may = true;
-    if (object->kind == WGL_WAITGROUP)
+    if (!object) /* its handle was finalized */
+        may = true;
+    else if (object->kind == WGL_WAITGROUP)
         may = atomic_load(&object->shared);
     else if (object->kind == WGL_ERRGROUP)
         may = atomic_load(&object->shared) ||

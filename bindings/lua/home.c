@@ -440,6 +440,7 @@ static int home_gc(lua_State *L) {
     atomic_store(&home->fired, NULL);
     wgl_failures_close(home);
     abandon_orphans(home);
+    wgl_let_go_of_kept(L);
     wgl_paths_release(home->paths);
     home->paths = NULL;
     wgl_home_release(home);

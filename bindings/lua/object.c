@@ -9,6 +9,7 @@ static const char *const type_names[WGL_KINDS] = {"waitgroup.WaitGroup", "waitgr
                                                   "waitgroup.Task"};
 static const char handle_mark;  /* key of the kind in the metatables of handles */
 static const char handle_cache; /* registry key of the weak table from objects to handles */
+static const char kept_handles; /* registry key of the table of handles that were finalized and whose objects stay */
 
 const char *wgl_type_name(wgl_kind kind) { return type_names[kind]; }
 
@@ -193,14 +194,19 @@ wgl_handle *wgl_push_empty(lua_State *L, wgl_kind kind) {
     return handle;
 }
 
+static void make_known(lua_State *L, int index, wgl_object *object) {
+    index = lua_absindex(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    lua_pushvalue(L, index);
+    lua_rawsetp(L, -2, object);
+    lua_pop(L, 1);
+}
+
 void wgl_fill(lua_State *L, wgl_handle *handle, wgl_object *object) {
     handle->object = object;
     if (object->kind == WGL_ERRGROUP)
         atomic_fetch_add(&((wgl_errgroup *)object)->handles, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
-    lua_pushvalue(L, -2);
-    lua_rawsetp(L, -2, object);
-    lua_pop(L, 1);
+    make_known(L, -1, object);
 }
 
 void wgl_push(lua_State *L, wgl_object *object) {
@@ -214,19 +220,77 @@ void wgl_push(lua_State *L, wgl_object *object) {
     wgl_fill(L, handle, wgl_retain(object));
 }
 
+static bool is_known(lua_State *L, const wgl_handle *handle) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    lua_rawgetp(L, -1, handle->object);
+    bool known = lua_touserdata(L, -1) == handle;
+    lua_pop(L, 2);
+    return known;
+}
+
+static bool has_home(lua_State *L) {
+    wgl_push_home(L);
+    bool there = *(wgl_home **)lua_touserdata(L, -1) != NULL;
+    lua_pop(L, 1);
+    return there;
+}
+
+/* The handle will not be called any more, but its object stays until the home goes. */
+static void keep(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_handles) != LUA_TTABLE) {
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_handles);
+        lua_replace(L, -2);
+    }
+    lua_pushvalue(L, index);
+    lua_rawsetp(L, -2, lua_touserdata(L, index));
+    lua_pop(L, 1);
+}
+
+void wgl_let_go_of_kept(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_handles) != LUA_TTABLE)
+        return;
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        wgl_handle *handle = lua_touserdata(L, -1);
+        wgl_release(handle->object);
+        handle->object = NULL;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* The collector takes a handle out of the cache before it finalizes it, but at the end of the state: then finalizers
+ * that are still to run may let tasks run which need its object. One that a finalizer has given to new tasks lives on. */
 static int handle_gc(lua_State *L) {
-    wgl_handle *handle = lua_touserdata(L, 1);
+    wgl_handle *handle = test_handle(L, 1);
+    if (!handle || !handle->object || handle->collected)
+        return 0;
     wgl_object *object = handle->object;
-    handle->object = NULL;
+    bool known = is_known(L, handle);
+    if (!known && handle->tasks > 0 && has_home(L)) {
+        make_known(L, 1, object);
+        lua_getmetatable(L, 1);
+        lua_setmetatable(L, 1); /* finalize it again */
+        return 0;
+    }
+    handle->closed = handle->collected = true;
     wg_watch_free(handle->watch);
     handle->watch = NULL;
-    if (object && object->kind == WGL_ERRGROUP) {
+    if (object->kind == WGL_ERRGROUP) {
         wgl_errgroup *group = (wgl_errgroup *)object;
-        for (; handle->entered > 0; handle->entered--) /* only when the state is closed */
+        for (unsigned i = 0; i < handle->tasks; i++)
             wg_errgroup_leave(group->group, wgl_failure_text("the Lua state of this coroutine task was closed"));
         if (atomic_fetch_sub(&group->handles, 1) == 1)
             wgl_home_adopt(L, group);
     }
+    if (known && has_home(L)) {
+        keep(L, 1);
+        return 0;
+    }
+    handle->object = NULL;
     wgl_release(object);
     return 0;
 }

@@ -32,7 +32,8 @@ static int count(lua_State *L) {
 
 int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const char *what) {
     if (wg_wait(wg, &(wg_until){.deadline = WG_POLL}) == WG_FORKED)
-        return luaL_error(L, "what this %s counts was left behind in the parent process by a fork: make a new one", what);
+        return luaL_error(L, "what this %s counts was left behind in the parent process by a fork: make a new one",
+                          what);
     int fd = wg_watch_fd(handle->watch);
     if (fd < 0) { /* the first call, here or in the child of a fork */
         wg_watch_free(handle->watch);
@@ -54,7 +55,7 @@ static int pollfd(lua_State *L) {
 }
 
 static int tostring(lua_State *L) {
-    wgl_handle *handle = lua_touserdata(L, 1);
+    wgl_handle *handle = luaL_checkudata(L, 1, wgl_type_name(WGL_WAITGROUP));
     if (handle->closed || !handle->object)
         lua_pushliteral(L, "waitgroup.WaitGroup (closed)");
     else

@@ -63,8 +63,9 @@ typedef struct wgl_errgroup {
 typedef struct wgl_handle {
     wgl_object *object;
     wg_watch *watch;  /* made by the first pollfd of a wait group or an error group in a process */
-    unsigned entered; /* coroutine tasks of this state in the error group */
+    unsigned tasks;   /* coroutine tasks of this state in the error group or wait group */
     bool closed;      /* no more calls by the user; the scheduler may still end its tasks */
+    bool collected;   /* it was finalized */
 } wgl_handle;
 
 void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_object *));
@@ -96,6 +97,7 @@ int wgl_error(lua_State *L, int level, const char *format, ...);
 void wgl_new_type(lua_State *L, wgl_kind kind, const luaL_Reg *methods, lua_CFunction tostring);
 const char *wgl_type_name(wgl_kind kind);
 int wgl_attach(lua_State *L);
+void wgl_let_go_of_kept(lua_State *L); /* the objects of handles that were finalized while tasks might need them */
 int wgl_set_closed(lua_State *L);
 int wgl_is_closed(lua_State *L);
 

@@ -79,6 +79,68 @@ it("a finalizer that runs after ours cannot do harm", function()
   ]]))
 end)
 
+it("a finalizer that still lets tasks run, whose groups are gone, cannot do harm", function()
+  assert.equal("status 0\n", process([[
+    w = require "waitgroup"
+    setmetatable({}, { __gc = function()
+      for _ = 1, 3 do
+        pcall(w.sleep, 0.01)
+        pcall(w.run, function() w.sleep(0.001) end)
+        for _, object in ipairs { wg, g, ctx, thread, task } do
+          pcall(function() (object.wait or object.result)(object, 0.01) end)
+          tostring(object)
+        end
+      end
+    end })
+    wg, g, ctx = w.new(), w.errgroup { limit = 4 }, w.context()
+    thread = g:thread(function() require("waitgroup").sleep(60) end)
+    task = g:go(function() w.sleep(0.001) end)
+    g:go(function() w.sleep(0.001) error "late" end)
+    for _, object in ipairs { wg, g } do
+      object:go(function() w.sleep(0.001) w.current_context() wg:add() end)
+      object:go(function() wg:wait() end)
+      object:go(function() ctx:wait() end)
+    end
+    wg:go(function() for _ = 1, 5 do g:go(w.sleep, 0.001) end end)
+    w.on_error(function() end)
+    w.yield()
+  ]]))
+end)
+
+it("a finalizer may start tasks of the group that is collected with it", function()
+  assert.equal("ran\nran\nfalse\nstatus 0\n", process([[
+    local w = require "waitgroup"
+    for _, new in ipairs { w.new, w.errgroup } do
+      do
+        local owner = setmetatable({ group = new() }, { __gc = function(self)
+          self.group:go(function() w.sleep(0.001) print "ran" end)
+        end })
+      end
+      collectgarbage()
+      collectgarbage()
+      w.sleep(0.01)
+    end
+    print((pcall(w.new)) == nil)
+  ]]))
+end)
+
+it("a finalizer called by hand cannot do harm", function()
+  assert.equal("true\tnil\ttrue\nstatus 0\n", process([[
+    local w = require "waitgroup"
+    local wg, g, ctx = w.new(), w.errgroup(), w.context()
+    local function finalize(object)
+      getmetatable(object).__gc(object)
+      getmetatable(object).__gc(object)
+      return tostring(object):find "closed" ~= nil, (pcall(getmetatable(object).__gc, io.stdout))
+    end
+    local task = g:go(function() w.sleep(0.001) finalize(g) w.sleep(0.001) return "x" end)
+    wg:go(function() finalize(wg) w.sleep(0.001) end)
+    w.sleep(0.02)
+    print(finalize(ctx) and task:done(), (pcall(tostring, nil)) == nil and 1 or nil,
+      not pcall(getmetatable(wg).__tostring, io.stdout))
+  ]]))
+end)
+
 describe("errors that nobody waits for", function()
   it("go to the standard error stream, with a traceback", function()
     assert.matches("^waitgroup: .*:2: lost\nstack traceback:\n.*in function.*true\nstatus 0\n$", process([[
