@@ -3,17 +3,18 @@
  *
  * A task is a userdata with user values:
  *   FN     the function, also for its name
- *   VALUE  the coroutine while it is suspended; then its result, a table of its results, or its error
+ *   VALUE  the coroutine while it is suspended; then its result, a table of its results, or its error. Of few tasks a
+ *          table: at 1 this value, and context, scope, watch (of who waits for it), traceback, started
  *   OWNER  the handle of its error group or wait group, or nil
- *   EXTRA  nil, or a table of what few tasks have: context, scope, watch (of who waits for it), traceback
  *   ARGS   and further: the arguments until it starts
+ * A million tasks may wait to start, and the collector passes by all of them again and again: so they are small.
  * Tasks that can run stand in a queue, a table of the state. A coroutine is never used for a second task: somebody may
  * hold it. */
 #include "wgl.h"
 
 #include <string.h>
 
-enum { FN = 1, VALUE, OWNER, EXTRA, ARGS };
+enum { FN = 1, VALUE, OWNER, ARGS };
 #define ARGUMENTS_MAX 250
 #define BATCH 100
 
@@ -23,16 +24,16 @@ typedef enum task_state { WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED } task_st
 typedef enum task_kind { OF_GROUP, OF_WAITGROUP, OF_RUN } task_kind;
 
 struct wgl_coroutine {
-    task_state state;
-    task_kind kind;
+    int count;         /* of arguments; then of results */
+    uint8_t state;     /* a task_state */
+    uint8_t kind;      /* a task_kind */
+    uint8_t reason;    /* a wgl_reason, what woke it; 0: it only let others run */
+    bool extended;     /* VALUE is a table */
     bool heard;        /* the Lua half wants to hear of the end: it is in a scope, or somebody waits for it */
     bool scoped;       /* in a scope, as the tasks will be that it starts */
     bool kept;         /* its coroutine is in VALUE */
-    int count;         /* of arguments; then of results */
-    wgl_reason reason; /* what woke it; 0: it only let others run */
     wgl_handle *owner; /* NULL for none */
     lua_State *co;     /* NULL until it starts */
-    int64_t started;   /* when, if the group has a grace period */
 };
 
 static const char parked;     /* what a wait yields */
@@ -47,6 +48,42 @@ static wgl_coroutine *task_of(lua_State *L) { return lua_touserdata(L, 1); }
 
 static wgl_home *home_of(lua_State *L) { return wgl_home_in(L, lua_touserdata(L, UP_HOME)); }
 
+/* --- the value of a task, and what few have --- */
+
+static void push_value(lua_State *L, const wgl_coroutine *task, int self) {
+    lua_getiuservalue(L, self, VALUE);
+    if (task->extended) {
+        lua_rawgeti(L, -1, 1);
+        lua_remove(L, -2);
+    }
+}
+
+/* What is on top; pops it. Needs no memory. */
+static void set_value(lua_State *L, const wgl_coroutine *task, int self) {
+    if (task->extended) {
+        lua_getiuservalue(L, self, VALUE);
+        lua_insert(L, -2);
+        lua_rawseti(L, -2, 1);
+        lua_pop(L, 1);
+    } else
+        lua_setiuservalue(L, self, VALUE);
+}
+
+/* Push the table in VALUE, made at the first call. */
+static void push_extra(lua_State *L, int self) {
+    wgl_coroutine *task = lua_touserdata(L, self);
+    if (!task->extended) {
+        lua_createtable(L, 1, 2);
+        lua_getiuservalue(L, self, VALUE);
+        lua_rawseti(L, -2, 1);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, self, VALUE);
+        task->extended = true;
+        lua_pop(L, 1);
+    }
+    lua_getiuservalue(L, self, VALUE);
+}
+
 /* --- making --- */
 
 /* Push a new task, of the function at `fn` and all above it, in the place after the last of the queue. It is not in the
@@ -56,8 +93,8 @@ static wgl_coroutine *prepare(lua_State *L, wgl_home *home, task_kind kind, int 
     if (count > ARGUMENTS_MAX)
         luaL_error(L, "%d arguments are more than the %d that a task can take: use a table", count, ARGUMENTS_MAX);
     luaL_checkstack(L, 8, NULL);
-    wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, EXTRA + count);
-    *task = (wgl_coroutine){.kind = kind, .count = count};
+    wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, OWNER + count);
+    *task = (wgl_coroutine){.kind = (uint8_t)kind, .count = count};
     lua_pushvalue(L, UP_TYPE);
     lua_setmetatable(L, self);
     lua_pushvalue(L, fn);
@@ -146,8 +183,6 @@ static int go_room(lua_State *L) {
     return 1;
 }
 
-static void push_extra(lua_State *L, int self);
-
 /* wg:go(fn, ...): its task has the context of whoever starts it. */
 static int waitgroup_go(lua_State *L) {
     wgl_home *home = home_of(L);
@@ -213,17 +248,17 @@ static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int self,
     leave(task);
     if (results == 1) {
         lua_xmove(co, L, 1);
-        lua_setiuservalue(L, self, VALUE);
+        set_value(L, task, self);
     } else if (results > 1) {
         lua_createtable(L, results, 0);
         for (int i = results; i > 0; i--) {
             lua_xmove(co, L, 1);
             lua_rawseti(L, -2, i);
         }
-        lua_setiuservalue(L, self, VALUE);
+        set_value(L, task, self);
     } else if (task->kept) {
         lua_pushnil(L);
-        lua_setiuservalue(L, self, VALUE);
+        set_value(L, task, self);
     }
     tell_end(L, home, task, self);
 }
@@ -232,15 +267,6 @@ static void never_start(lua_State *L, wgl_home *home, wgl_coroutine *task, int s
     task->state = STOPPED;
     leave(task);
     tell_end(L, home, task, self);
-}
-
-static void push_extra(lua_State *L, int self) {
-    if (lua_getiuservalue(L, self, EXTRA) == LUA_TTABLE)
-        return;
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 2);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, self, EXTRA);
 }
 
 /* Push the traceback and the error of `co`, whose error is on top of it, and close it: that runs its <close> variables,
@@ -259,16 +285,16 @@ static void fail(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
     int value = lua_gettop(L), traceback = value - 1;
     task->state = FAILED;
     lua_pushvalue(L, value);
-    lua_setiuservalue(L, self, VALUE);
-    push_extra(L, self);
-    lua_pushvalue(L, traceback);
-    lua_setfield(L, -2, "traceback");
+    set_value(L, task, self);
     if (task->kind == OF_GROUP) {
         if (wgl_fail(L, task->owner, value, traceback))
             task->state = STOPPED;
     } else
         leave(task);
     tell_end(L, home, task, self);
+    push_extra(L, self);
+    lua_pushvalue(L, traceback);
+    lua_setfield(L, -2, "traceback");
     if (task->kind == OF_WAITGROUP)
         report(L, value, traceback);
     lua_settop(L, traceback - 1);
@@ -289,8 +315,6 @@ static int resume(lua_State *L, wgl_coroutine *task, int self, bool start, int *
     if (start) {
         arguments = task->count;
         task->state = RUNNING;
-        if (task->kind == OF_GROUP && ((wgl_errgroup *)task->owner->object)->grace > 0)
-            task->started = wg_now();
         lua_getiuservalue(L, self, FN);
         for (int i = 0; i < arguments; i++) {
             lua_getiuservalue(L, self, ARGS + i);
@@ -312,7 +336,7 @@ static void suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, int self,
     if (!task->kept) {
         task->kept = true;
         lua_pushvalue(L, self + 1);
-        lua_setiuservalue(L, self, VALUE);
+        set_value(L, task, self);
     }
     if (!waits) { /* a plain coroutine.yield lets others run */
         task->reason = 0;
@@ -328,6 +352,12 @@ static void run_one(lua_State *L, wgl_home *home) {
     bool start = !task->co;
     bool skip = start && task->kind == OF_GROUP && wgl_has_ended(task->owner);
     if (start && !skip) {
+        if (task->kind == OF_GROUP && ((wgl_errgroup *)task->owner->object)->grace > 0) {
+            push_extra(L, self);
+            lua_pushinteger(L, wg_now());
+            lua_setfield(L, -2, "started");
+            lua_pop(L, 1);
+        }
         lua_State *co = lua_newthread(L);
         if (task->count > LUA_MINSTACK / 2 && !(lua_checkstack(L, task->count) && lua_checkstack(co, task->count)))
             luaL_error(L, "not enough memory");
@@ -375,7 +405,7 @@ static int run_ready(lua_State *L) {
 
 /* wake(task, reason): puts it in the queue. */
 static int wake(lua_State *L) {
-    task_of(L)->reason = (wgl_reason)lua_tointeger(L, 2);
+    task_of(L)->reason = (uint8_t)lua_tointeger(L, 2);
     enqueue(L, home_of(L), 1);
     return 0;
 }
@@ -601,7 +631,7 @@ static int task_owner(lua_State *L) {
 
 /* task_coroutine(task) -> of a suspended task */
 static int task_coroutine(lua_State *L) {
-    lua_getiuservalue(L, 1, VALUE);
+    push_value(L, task_of(L), 1);
     return 1;
 }
 
@@ -613,7 +643,7 @@ static int result(lua_State *L) {
         return wgl_push_ended(L, ((wgl_errgroup *)task->owner->object)->context->ctx);
     if (task->state == FAILED) {
         lua_pushnil(L);
-        lua_getiuservalue(L, 1, VALUE);
+        push_value(L, task, 1);
         push_extra(L, 1);
         lua_getfield(L, -1, "traceback");
         lua_remove(L, -2);
@@ -622,7 +652,7 @@ static int result(lua_State *L) {
     lua_pushboolean(L, true);
     if (task->count == 0)
         return 1;
-    lua_getiuservalue(L, 1, VALUE);
+    push_value(L, task, 1);
     if (task->count == 1)
         return 2;
     luaL_checkstack(L, task->count, "too many results");
@@ -637,7 +667,9 @@ static int running_for(lua_State *L) {
     const wgl_coroutine *task = task_of(L);
     if (task->state != RUNNING)
         return 0;
-    lua_pushinteger(L, wg_now() - task->started);
+    push_extra(L, 1);
+    lua_getfield(L, -1, "started");
+    lua_pushinteger(L, wg_now() - lua_tointeger(L, -1));
     return 1;
 }
 
