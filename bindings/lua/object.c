@@ -263,30 +263,25 @@ void wgl_let_go_of_kept(lua_State *L) {
 }
 
 /* The collector takes a handle out of the cache before it finalizes it, but at the end of the state: then finalizers
- * that are still to run may let tasks run which need its object. One that a finalizer has given to new tasks lives on. */
+ * that are still to run may let tasks run which need its object. It also has tasks if a finalizer has just started them,
+ * or if they were lost when memory ran out. */
 static int handle_gc(lua_State *L) {
     wgl_handle *handle = test_handle(L, 1);
     if (!handle || !handle->object || handle->collected)
         return 0;
     wgl_object *object = handle->object;
-    bool known = is_known(L, handle);
-    if (!known && handle->tasks > 0 && has_home(L)) {
-        make_known(L, 1, object);
-        lua_getmetatable(L, 1);
-        lua_setmetatable(L, 1); /* finalize it again */
-        return 0;
-    }
+    bool needed = is_known(L, handle) || handle->tasks > 0;
     handle->closed = handle->collected = true;
     wg_watch_free(handle->watch);
     handle->watch = NULL;
     if (object->kind == WGL_ERRGROUP) {
         wgl_errgroup *group = (wgl_errgroup *)object;
         for (unsigned i = 0; i < handle->tasks; i++)
-            wg_errgroup_leave(group->group, wgl_failure_text("the Lua state of this coroutine task was closed"));
+            wg_errgroup_leave(group->group, wgl_failure_text("the group of this coroutine task was collected, or its Lua state closed"));
         if (atomic_fetch_sub(&group->handles, 1) == 1)
             wgl_home_adopt(L, group);
     }
-    if (known && has_home(L)) {
+    if (needed && has_home(L)) {
         keep(L, 1);
         return 0;
     }

@@ -62,6 +62,17 @@ describe("a context", function()
     assert.is_true(context:wait())
   end)
 
+  it("is not slept on once the sleeping task's own context ends", function()
+    local g, other, got = waitgroup.errgroup(), waitgroup.context(), {}
+    g:go(function() got[1] = { other:wait(20) } end)
+    g:go(function() got[2] = { g:context():wait(20) } end)
+    g:go(function() g:cancel("mine") end)
+    assert.is_nil(g:wait(20))
+    assert.same({ nil, "cancelled", "mine" }, got[1])
+    assert.same({ true }, got[2])
+    assert.is_false(other:cancelled())
+  end)
+
   it("calls back once, before cancel returns", function()
     local context, calls = waitgroup.context(), 0
     context:on_cancel(function(...)

@@ -184,6 +184,14 @@ static void closing(void) {
                "started:wait()\n");
         close_state(L, &h);
     }
+    heap h;
+    lua_State *L = open_state(&h);
+    run(L, "local w = require 'waitgroup'\n" /* groups that were given up, some of whose tasks have ended */
+           "for i = 1, 30 do\n"
+           "  w.errgroup():thread(function(i) require('waitgroup').sleep(i % 3 == 0 and 60 or 0.001) end, i)\n"
+           "  collectgarbage()\n"
+           "end\n");
+    close_state(L, &h);
     wait_until_alone(); /* the tasks are told to end, in a library that was unloaded if it could be */
 }
 
