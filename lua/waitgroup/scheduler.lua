@@ -23,7 +23,7 @@ local scheduler = {}
 
 -- The slots of a waiter.
 local TASK <const> = 1 -- or false
-local REASON <const> = 2 -- what woke it; false while it sleeps
+local REASON <const> = 2 -- what woke it, see below; false while it sleeps
 local WATCH <const> = 3 -- for what it waits, or false; and its index among the watch's waiters
 local INDEX <const> = 4
 local CONTEXT_WATCH <const> = 5
@@ -31,7 +31,8 @@ local CONTEXT_INDEX <const> = 6
 local TIMER <const> = 7 -- its index in the heap, or false
 local DEADLINE <const> = 8
 
-local READY <const>, TIMEOUT <const>, CANCELLED <const> = core.READY, core.TIMED_OUT, core.ENDED
+-- What wakes a waiter.
+local READY <const>, TIMED_OUT <const>, ENDED <const> = core.READY, core.TIMED_OUT, core.ENDED
 local POLL <const>, FOREVER <const> = core.POLL, core.FOREVER
 
 local loop -- the adapter of another event loop, or nil
@@ -220,7 +221,7 @@ local function fire(watch)
   for i = 1, watch.length do
     local waiter = watch.waiters[i]
     if waiter then
-      wake(waiter, waiter[WATCH] == watch and READY or CANCELLED)
+      wake(waiter, waiter[WATCH] == watch and READY or ENDED)
     end
   end
   forget(watch)
@@ -240,7 +241,7 @@ local function collect()
   if timers_count > 0 then
     local time = now()
     while timers_count > 0 and timers[1][DEADLINE] <= time do
-      wake(timers[1], TIMEOUT)
+      wake(timers[1], TIMED_OUT)
     end
   end
 end
@@ -475,7 +476,7 @@ local function watch_of(object, moment)
   return watch_for(object, moment)
 end
 
--- A new waiter for `moment` of `object` (nil for none), the end of `context` (nil for none), and the deadline.
+-- A new waiter on `watch` (nil for none), the end of `context` (nil for none), and the deadline.
 local function new_waiter(watch, context, deadline)
   local waiter = { false, false, false, false, false, false, false, false }
   if watch then
@@ -508,7 +509,7 @@ local function wait_here(object, moment, context, deadline, no_yield)
     if not object or not current_task() then
       step()
     end
-    return TIMEOUT
+    return TIMED_OUT
   end
   -- The whole thread may block in the core, unless that would hang for certain.
   if object and alone() and (deadline ~= FOREVER or core.outside(object, moment, 0)) then
