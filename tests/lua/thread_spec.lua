@@ -179,6 +179,18 @@ describe("a task on a thread", function()
     assert.equal(0, wg:count())
   end)
 
+  it("may start coroutines in a group, or by a module, that it was given: they too end before it does", function()
+    for _, start in ipairs {
+      function(group, wg) group:go(function() wg:done() end) end,
+      function(_, wg) waitgroup.new():go(function() wg:done() end) end,
+    } do
+      local g, wg = waitgroup.errgroup(), waitgroup.new(1)
+      assert.is_true(thread(start, g, wg))
+      assert.equal(0, wg:count())
+      assert.is_true(g:wait(20))
+    end
+  end)
+
   it("sees that it is cancelled", function()
     local g, started = waitgroup.errgroup(), waitgroup.new(1)
     local task = g:thread(function(wg)
@@ -339,11 +351,10 @@ describe("a task never sees what another did to", function()
   end)
 
   it("metatables of strings and other types", function()
-    local inspect = debug
     assert.same({ false, false, false }, after(function()
       getmetatable("").__call = function() return true end
       getmetatable("").__index = nil
-      inspect.setmetatable(1, { __index = { x = 1 } })
+      debug.setmetatable(1, { __index = { x = 1 } })
       debug.setmetatable(print, { __index = { x = 1 } })
     end, function()
       return { (pcall(function() return ("x")() end)), (pcall(function() return (1).x end)),
@@ -351,16 +362,32 @@ describe("a task never sees what another did to", function()
     end))
   end)
 
-  it("default files, hooks and the collector", function()
+  it("metatables, with the debug library as an upvalue", function()
+    local inspect = debug
+    assert.is_false(after(function() inspect.setmetatable(1, { __index = { x = 1 } }) end,
+      function() return (pcall(function() return (1).x end)) end))
+  end)
+
+  it("default files", function()
     local output = io.output
-    assert.same({ true, true, true }, after(function()
-      output(io.stderr)
+    for _, change in ipairs { function() io.output(io.stderr) end, function() output(io.stderr) end } do
+      assert.is_true(after(change, function() return io.output() == io.stdout end))
+    end
+  end)
+
+  it("this module", function()
+    assert.is_true(after(function() waitgroup.on_error(print) end,
+      function() return waitgroup.on_error(nil) == nil end))
+  end)
+
+  it("hooks and the collector", function()
+    assert.same({ true, true }, after(function()
       debug.sethook(function() error "hooked" end, "", 1000)
       collectgarbage("stop")
     end, function()
       local n = 0
       for _ = 1, 10000 do n = n + 1 end
-      return { io.output() == io.stdout, n == 10000, collectgarbage("isrunning") }
+      return { n == 10000, collectgarbage("isrunning") }
     end))
   end)
 
