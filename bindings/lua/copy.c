@@ -554,11 +554,10 @@ static bool encode(encoder *e, int first, int count, const char *what, int numbe
     return ok;
 }
 
-bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, const wgl_blob *blob, wgl_refusal *refusal,
-                wgl_message *message, void *space, size_t size) {
+bool wgl_encode(lua_State *L, int first, int count, const char *what, int number, const wgl_blob *blob,
+                wgl_refusal *refusal, wgl_message *message, void *space, size_t size) {
     *message = (wgl_message){.data = space};
-    encoder e = {
-        .L = L, .message = message, .capacity = size, .blob = blob, .refusal = refusal};
+    encoder e = {.L = L, .message = message, .capacity = size, .blob = blob, .refusal = refusal};
     return encode(&e, first, count, what, number);
 }
 

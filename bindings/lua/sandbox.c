@@ -31,10 +31,10 @@ static const char *const default_files[] = {"_IO_input", "_IO_output"};
 static const struct {
     const char *library, *name;
     wgl_trace leads_to;
-} hidden[] = {{LUA_GNAME, LUA_LOADLIBNAME, WGL_LEFT_MORE}, {LUA_GNAME, "require", WGL_LEFT_MORE},
-              {LUA_GNAME, "getmetatable", WGL_LEFT_MORE},  {LUA_GNAME, LUA_DBLIBNAME, WGL_LEFT_MORE},
+} hidden[] = {{LUA_GNAME, LUA_LOADLIBNAME, WGL_LEFT_MORE},  {LUA_GNAME, "require", WGL_LEFT_MORE},
+              {LUA_GNAME, "getmetatable", WGL_LEFT_MORE},   {LUA_GNAME, LUA_DBLIBNAME, WGL_LEFT_MORE},
               {LUA_GNAME, "setmetatable", WGL_LEFT_FIELDS}, {LUA_GNAME, "rawset", WGL_LEFT_FIELDS},
-              {LUA_IOLIBNAME, "input", WGL_LEFT_MORE},     {LUA_IOLIBNAME, "output", WGL_LEFT_MORE}};
+              {LUA_IOLIBNAME, "input", WGL_LEFT_MORE},      {LUA_IOLIBNAME, "output", WGL_LEFT_MORE}};
 
 static void note(lua_State *L, unsigned traces) { wgl_home_of(L)->left |= traces; }
 

@@ -85,7 +85,8 @@ void wgl_paths_release(wgl_paths *paths) {
 }
 
 /* The texts at `path` and `cpath` become those of the home, which keeps them, so that they are known by address. */
-static void set_paths(lua_State *L, wgl_home *home, int path, const char *path_text, int cpath, const char *cpath_text) {
+static void set_paths(lua_State *L, wgl_home *home, int path, const char *path_text, int cpath,
+                      const char *cpath_text) {
     size_t length = strlen(path_text) + 1;
     wgl_paths *paths = malloc(sizeof *paths + length + strlen(cpath_text) + 1);
     if (!paths)

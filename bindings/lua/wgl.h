@@ -62,10 +62,10 @@ typedef struct wgl_errgroup {
 
 typedef struct wgl_handle {
     wgl_object *object;
-    wg_watch *watch;  /* made by the first pollfd of a wait group or an error group in a process */
-    unsigned tasks;   /* coroutine tasks of this state in the error group or wait group */
-    bool closed;      /* no more calls by the user; the scheduler may still end its tasks */
-    bool collected;   /* it was finalized */
+    wg_watch *watch; /* made by the first pollfd of a wait group or an error group in a process */
+    unsigned tasks;  /* coroutine tasks of this state in the error group or wait group */
+    bool closed;     /* no more calls by the user; the scheduler may still end its tasks */
+    bool collected;  /* it was finalized */
 } wgl_handle;
 
 void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_object *));
@@ -125,9 +125,9 @@ struct wgl_home {
     wgl_coroutine *current; /* the one that runs, or NULL */
     lua_State *current_L;   /* where it is, on the stack of who resumed it */
     int current_index;
-    lua_State *clerk; /* a coroutine for what has to run while a task's stack must not grow */
-    unsigned left;    /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
-    wgl_paths *paths; /* package.path and package.cpath at the last thread task; with a reference, or NULL */
+    lua_State *clerk;         /* a coroutine for what has to run while a task's stack must not grow */
+    unsigned left;            /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
+    wgl_paths *paths;         /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     const char *path, *cpath; /* the very strings, which are user values of the box */
     /* What other threads may touch. */
     atomic_int refs;
@@ -141,14 +141,15 @@ struct wgl_home {
     bool closed;                      /* the state is gone */
     _Atomic(wgl_failure *) dead;      /* failures whose values in the state can be let go */
     wgl_orphan *orphans;              /* groups without handles whose tasks end with the state at the latest */
-    size_t orphans_count, orphans_kept; /* how many are listed; how many were left at the last look for those that ended */
+    size_t orphans_count,
+        orphans_kept; /* how many are listed; how many were left at the last look for those that ended */
 };
 
 /* The home is in a box, a userdata, so that who comes after its end, in a finalizer, finds it empty: that raises. */
 wgl_home *wgl_home_of(lua_State *L);
 wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box);
 void wgl_home_adopt(lua_State *L, wgl_errgroup *group); /* it has lost its last handle, in `L` */
-void wgl_push_home(lua_State *L); /* the box */
+void wgl_push_home(lua_State *L);                       /* the box */
 wgl_home *wgl_home_retain(wgl_home *home);
 void wgl_home_release(wgl_home *home);
 void wgl_home_wake(wgl_home *home); /* make the descriptor readable that other loops listen on */
@@ -312,7 +313,8 @@ extern const char wgl_drain; /* registry key of the function that lets a state's
 void wgl_sandbox_open(lua_State *L);
 void wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted);
 unsigned wgl_module_traces(const char *module); /* what a task may leave behind that has it without asking for it */
-extern const char wgl_hidden; /* key in the metatable of a table: of the table of its fields that are hidden behind it */
+extern const char
+    wgl_hidden; /* key in the metatable of a table: of the table of its fields that are hidden behind it */
 int wgl_load_self(lua_State *L);   /* the loader of this module in a worker */
 extern const char wgl_self_loader; /* registry key of the parent's loader for it, if it was preloaded there */
 

@@ -268,8 +268,8 @@ static int execute(lua_State *L) {
     lua_sethook(L, NULL, 0, 0);
     wgl_message_clear(&task->message);
     wgl_refusal refusal;
-    task->succeeded = wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal, &task->message, task->space,
-                                 sizeof task->space);
+    task->succeeded =
+        wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal, &task->message, task->space, sizeof task->space);
     if (!task->succeeded)
         here->error = wgl_failure_text(refusal.text);
     lua_settop(L, 0);

@@ -299,7 +299,7 @@ describe("a task never sees what another did to", function()
       function() math.three = 3 end,
       function() for name in pairs(io) do io[name] = nil end io.four = 4 end,
       function() insert(os, 1) table.move({ 1, 2 }, 1, 2, 1, os) end,
-      function() local _ENV = utf8 six = 6 end,
+      load("local _ENV = utf8 six = 6"),
     } do
       assert.same({ "nil", "nil", "nil", "nil", 0, "nil", "function" }, after(change, function()
         return { type(string.one), type(string.two), type(math.three), type(io.four), #os, type(utf8.six),
