@@ -36,8 +36,8 @@ local function seconds(name, value)
 end
 
 local function text(name, value)
-  if type(value) ~= "string" then
-    bad_option(name, "a string expected", value)
+  if type(value) ~= "string" or value:find("\0", 1, true) then
+    bad_option(name, "a string without zero bytes expected", value)
   end
   return value
 end

@@ -94,6 +94,24 @@ describe("the limit", function()
     assert.is_true(inner:wait(10))
   end)
 
+  it("does not keep the thread() of a thread's task when the task's own group is cancelled", function()
+    local outer, started, go_on = waitgroup.errgroup(), waitgroup.new(1), waitgroup.new(1)
+    local task = outer:thread(function()
+      local w = require "waitgroup"
+      local inner = w.errgroup { limit = 1, context = w.root() }
+      inner:thread(function() go_on:wait(nil, require("waitgroup").root()) end)
+      started:done()
+      local taken, why, cause = inner:thread(function() end)
+      go_on:done()
+      return taken, why, cause, (inner:wait(20))
+    end)
+    assert.is_true(started:wait(20))
+    waitgroup.sleep(0.01)
+    outer:cancel("mine")
+    assert.is_nil(outer:wait(20))
+    assert.same({ true, nil, "cancelled", "mine", true, n = 5 }, table.pack(task:result()))
+  end)
+
   it("can change while tasks run", function()
     local g, go_on = waitgroup.errgroup { limit = 1 }, waitgroup.new(1)
     local function task() go_on:wait() end

@@ -67,7 +67,8 @@ describe("misuse names the argument:", function()
     { "w.errgroup{ timeout = -1 }", "bad option 'timeout' (seconds, not negative and not NaN, expected, got -1)" },
     { "w.errgroup{ grace = nan }", "bad option 'grace' (seconds, not negative and not NaN, expected, got -nan)" },
     { "w.errgroup{ context = 5 }", "bad option 'context' (an open waitgroup.Context expected, got 5)" },
-    { "w.errgroup{ name = 5 }", "bad option 'name' (a string expected, got 5)" },
+    { "w.errgroup{ name = 5 }", "bad option 'name' (a string without zero bytes expected, got 5)" },
+    { "w.errgroup{ name = 'a\\0b' }", "bad option 'name' (a string without zero bytes expected, got 'a\0b')" },
     { "w.context{ timeout = -1 }", "bad option 'timeout' (seconds, not negative and not NaN, expected, got -1)" },
     { "w.context{ parent = g }", "bad option 'parent' (an open waitgroup.Context expected, "
       .. "got waitgroup.ErrGroup (0 running, 0 waiting, 0 ended))" },
