@@ -85,10 +85,10 @@ function ErrGroup:go(fn, ...) end
 ---@return any cause the cause of the cancellation
 function ErrGroup:try_go(fn, ...) end
 
---- Run a function on another thread, in a Lua state of its own, with globals of its own. The function, its upvalues,
---- the arguments and the results are copied: nil, booleans, numbers, strings, tables without metatables, Lua functions,
---- library functions and modules (by name), and our own objects, which are shared. Anything else raises, by name. At
---- the limit it waits for room.
+--- Run a function on another thread, in a Lua state of its own, with the globals of that, whatever its `_ENV` was. The
+--- function, its upvalues, the arguments and the results are copied: nil, booleans, numbers, strings, tables without
+--- metatables, Lua functions, library functions and modules (by name), and our own objects, which are shared. Anything
+--- else raises, by name. At the limit it waits for room.
 ---@async
 ---@param fn function|string a Lua function, or the name of a module
 ---@param ... any its arguments; after a module: the name of its function, or nil if it is one itself, and the arguments
@@ -277,7 +277,7 @@ function waitgroup.new(n) end
 ---@field timeout? number seconds after which the group is cancelled
 ---@field grace? number seconds that a wait gives tasks to end once the group is cancelled
 ---@field context? waitgroup.Context cancels the group with itself; default: that of the running task
----@field name? string for messages
+---@field name? string for messages, without zero bytes
 ---@field interrupt? integer thread tasks that only compute are stopped too: they look every so many instructions
 
 --- A new error group, for one use.
@@ -299,7 +299,8 @@ function waitgroup.context(options) end
 ---@return waitgroup.Context context the root
 function waitgroup.root() end
 
---- The object of this process with an id that `id()` gave, in any Lua state. Raises if there is none.
+--- The object of this process with an id that `id()` gave, in any Lua state. Raises if there is none, or if it was
+--- closed in this state.
 ---@param id integer the id
 ---@param kind? string "waitgroup", "errgroup" or "context": raise if it is something else
 ---@return waitgroup.WaitGroup|waitgroup.ErrGroup|waitgroup.Context object a handle of this state

@@ -130,8 +130,9 @@ core.set_left_behind(function(group)
     end
   end
   table.sort(names)
+  local grace = core.errgroup_grace(group)
   return ("left behind after the grace period of %g s: %s"):format(
-    core.errgroup_grace(group) / 1e9, table.concat(names, ", "))
+    grace > 1 and grace / 1e9 or 0, table.concat(names, ", ")) -- 1 stands for 0
 end)
 
 --- Cancel the group. True if this call did it. Callbacks of this state run before it returns.

@@ -126,6 +126,8 @@ function waitgroup.attach(id, kind)
   local object, name = core.attach(number)
   if not object then
     error(("no object has the id %d: it never existed, or nobody holds it any more (an id does not)"):format(number), 2)
+  elseif core.is_closed(object) then
+    error(("the %s with the id %d was closed in this state"):format(name, number), 2)
   elseif kind and name ~= kinds[kind] then
     error(("the id %d is that of a %s, not of a %s"):format(number, name, kinds[kind]), 2)
   end

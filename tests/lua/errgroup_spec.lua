@@ -140,9 +140,9 @@ describe("an error group", function()
   end)
 
   both("that is cancelled still tells an error from a stop", function(go)
-    for text, is_stop in pairs { ["cancelled"] = true, ["x.lua:1: cancelled"] = true, ["not cancelled"] = false,
-      [":: cancelled"] = false, ["12: cancelled"] = false, ["x: cancelled"] = false, ["x:1; cancelled"] = false, ["cancelled!"] = false,
-      ["deadline exceeded"] = true } do
+    for text, is_stop in pairs { ["cancelled"] = true, ["deadline exceeded"] = true, ["x.lua:1: cancelled"] = true,
+      ["not cancelled"] = false, ["cancelled!"] = false, [":: cancelled"] = false, ["12: cancelled"] = false,
+      ["x: cancelled"] = false, ["x:1; cancelled"] = false } do
       local g, started = waitgroup.errgroup(), waitgroup.new(1)
       local task = g[go](g, function(wg, what)
         wg:done()

@@ -123,6 +123,14 @@ describe("an id", function()
       message)
   end)
 
+  it("of an object that was closed in this state is refused", function()
+    local g = waitgroup.errgroup()
+    local id = g:id()
+    g:close()
+    assert.has_error(function() waitgroup.attach(id) end,
+      ("the waitgroup.ErrGroup with the id %d was closed in this state"):format(id))
+  end)
+
   it("is not a small number", function()
     assert.is_true(waitgroup.new():id() > 1 << 32)
   end)
