@@ -8,7 +8,8 @@
 #include "waitgroup_lua.h"
 
 static const char opened_key; /* registry: true once the types are there */
-static const char halves_key; /* registry: what the files of the Lua half give that are loaded once in a state, by name */
+static const char
+    halves_key; /* registry: what the files of the Lua half give that are loaded once in a state, by name */
 
 /* Threads of ours may outlive the state that loaded this library: it is never unloaded. */
 static void stay_loaded(void) {

@@ -277,7 +277,9 @@ static int handle_gc(lua_State *L) {
     if (object->kind == WGL_ERRGROUP) {
         wgl_errgroup *group = (wgl_errgroup *)object;
         for (unsigned i = 0; i < handle->tasks; i++)
-            wg_errgroup_leave(group->group, wgl_failure_text("the group of this coroutine task was collected, or its Lua state closed"));
+            wg_errgroup_leave(
+                group->group,
+                wgl_failure_text("the group of this coroutine task was collected, or its Lua state closed"));
         if (atomic_fetch_sub(&group->handles, 1) == 1)
             wgl_home_adopt(L, group);
     }
