@@ -28,7 +28,9 @@ static bool refill(struct wg_slabs *slabs, size_t size) {
     if (!slab)
         return false;
     *slab = (struct wg_slab){things};
-    *slabs = (struct wg_slabs){slab, things, 0};
+    slabs->slab = slab;
+    slabs->things = things;
+    slabs->used = 0;
     return true;
 }
 
