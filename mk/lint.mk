@@ -14,7 +14,7 @@ format: $(PY_READY_LINT) | system-lint ## bring C and Python into the one format
 	clang-format -i $(C_FILES)
 	$(PYTHON) -m ruff format --quiet $(PY_FILES)
 
-lint: $(PY_READY_LINT) $(PY_READY_BENCH) | system-lint ## formats and static checks of C, Python and Lua
+lint: $(PY_READY) $(PY_READY_LINT) $(PY_READY_BENCH) | system-lint ## formats and static checks of C, Python and Lua
 	clang-format --dry-run -Werror $(C_FILES)
 	cppcheck $(CPPCHECK_FLAGS) -Icore/include core/src bindings examples/c
 	$(PYTHON) -m ruff format --check $(PY_FILES)
