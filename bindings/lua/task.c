@@ -212,15 +212,20 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     return task;
 }
 
-/* The same as wgl_check, which finds the words if it is not one. */
-static wgl_errgroup *check_group(lua_State *L) {
-    const wgl_handle *handle = lua_touserdata(L, 1);
-    bool is_group = lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1) && lua_rawequal(L, -1, UP_GROUP) &&
-                    !handle->closed && handle->object;
-    if (!is_group)
-        return (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, 1);
+/* The handle at 1, if it has the metatable at `type`, or NULL. Cheaper than wgl_check, which finds words if it has not. */
+static wgl_handle *handle_of(lua_State *L, int type) {
+    bool fits = lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1);
+    if (!fits)
+        return NULL;
+    fits = lua_rawequal(L, -1, type);
     lua_pop(L, 1);
-    return (wgl_errgroup *)handle->object;
+    return fits ? lua_touserdata(L, 1) : NULL;
+}
+
+static wgl_errgroup *check_group(lua_State *L) {
+    const wgl_handle *handle = handle_of(L, UP_GROUP);
+    bool open = handle && handle->object && !handle->closed;
+    return (wgl_errgroup *)(open ? handle->object : wgl_check(L, 1, WGL_ERRGROUP, 1));
 }
 
 static int finish(lua_State *L, int status, lua_KContext base) {
@@ -275,7 +280,23 @@ static int set_hooks(lua_State *L) {
     return 0;
 }
 
-static wgl_task *task_of(lua_State *L) { return (wgl_task *)wgl_test(L, 1); }
+/* The task at 1, which a wait goes on for: at the end of the state its handle may be gone. */
+static wgl_task *task_of(lua_State *L) {
+    wgl_task *task = (wgl_task *)wgl_test(L, 1);
+    if (!task)
+        luaL_error(L, "the handle of this task was finalized");
+    return task;
+}
+
+/* No other handle refers to the task, and who observes it has a reference. */
+static int finalize(lua_State *L) {
+    wgl_handle *handle = handle_of(L, lua_upvalueindex(1));
+    if (handle) {
+        wgl_release(handle->object);
+        handle->object = NULL;
+    }
+    return 0;
+}
 
 /* submit(task, deadline, context) -> status: blocks the thread at the limit; TIMEOUT also if the context ends. Without
  * a deadline it never blocks. */
@@ -361,7 +382,7 @@ static const char *state_of(wgl_task *task) {
 }
 
 static int tostring(lua_State *L) {
-    wgl_task *task = task_of(L);
+    wgl_task *task = (wgl_task *)((wgl_handle *)luaL_checkudata(L, 1, wgl_type_name(WGL_TASK)))->object;
     if (!task) {
         lua_pushliteral(L, "waitgroup.Task (closed)");
         return 1;
@@ -385,6 +406,11 @@ static const luaL_Reg methods[] = {
 void wgl_open_task(lua_State *L) {
     static const luaL_Reg group_methods[] = {{"thread", thread}, {"try_thread", try_thread}, {NULL, NULL}};
     wgl_new_type(L, WGL_TASK, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_TASK));
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, finalize, 1);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
     luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
     lua_getfield(L, -1, "__index");
     wgl_push_home(L);

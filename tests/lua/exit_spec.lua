@@ -102,6 +102,19 @@ it("a finalizer that still lets tasks run, whose groups are gone, cannot do harm
   ]]))
 end)
 
+it("a finalizer that lets tasks run which wait for a thread, or for room for one, cannot do harm", function()
+  assert.matches("^false\tthe handle of this task was finalized\ntrue\tnil\tcancelled\t.*\nstatus 0\n$", process([[
+    local w = require "waitgroup"
+    last = setmetatable({}, { __gc = function() w.sleep(0.3) end })
+    local function nap() require("waitgroup").sleep(0.1) end
+    local one, g = w.errgroup { limit = 1 }, w.errgroup()
+    task = one:thread(nap)
+    g:go(function() print(pcall(task.result, task)) end)
+    g:go(function() print(pcall(one.thread, one, nap)) end)
+    w.yield()
+  ]]))
+end)
+
 it("a finalizer that starts tasks of the groups collected with it cannot do harm", function()
   assert.equal("ended\nstatus 0\n", process([[
     local w = require "waitgroup"
@@ -129,6 +142,9 @@ it("a finalizer called by hand cannot do harm", function()
     local task = g:go(function() w.sleep(0.001) finalize(g) w.sleep(0.001) return "x" end)
     wg:go(function() finalize(wg) w.sleep(0.001) end)
     w.sleep(0.02)
+    local thread = w.errgroup():thread(function() end)
+    finalize(thread)
+    assert(not pcall(thread.done, thread) and not pcall(thread.result, thread))
     print(finalize(ctx) and task:done(), (pcall(tostring, nil)) == nil and 1 or nil,
       not pcall(getmetatable(wg).__tostring, io.stdout))
   ]]))
