@@ -192,7 +192,8 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     *handle = (wgl_handle){0};
     lua_pushvalue(L, UP_TYPE);
     lua_setmetatable(L, -2);
-    wgl_task *task = malloc(sizeof *task + (name ? strlen(name) + 1 : 0)); /* calloc is slow: it has no thread's cache */
+    wgl_task *task =
+        malloc(sizeof *task + (name ? strlen(name) + 1 : 0)); /* calloc is slow: it has no thread's cache */
     if (!task)
         luaL_error(L, "not enough memory");
     *task = (wgl_task){.group = group};
