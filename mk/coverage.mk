@@ -1,6 +1,7 @@
 # Which lines of the core and of the bindings the suites reach, as a table for each. Everything is built apart, for this.
 
-COVERAGE_FLAGS := CFLAGS='--coverage -O0 -fprofile-update=atomic' LDFLAGS='--coverage'
+# Children of a fork that end without `exit` write down what they reached if WG_TEST_COVERAGE says so.
+COVERAGE_FLAGS := CFLAGS='--coverage -O0 -fprofile-update=atomic -DWG_TEST_COVERAGE' LDFLAGS='--coverage'
 
 .PHONY: coverage coverage-core coverage-python coverage-lua
 coverage: coverage-core coverage-python coverage-lua ## which lines of the core and of the bindings no test reaches

@@ -112,6 +112,10 @@ int fds_now(void) {
     return n;
 }
 
+#ifdef WG_TEST_COVERAGE
+void __gcov_dump(void);
+#endif
+
 bool in_child(void (*fn)(void)) {
     fflush(NULL);
     pid_t pid = fork();
@@ -120,6 +124,9 @@ bool in_child(void (*fn)(void)) {
         signal(SIGALRM, bark);
         alarm(WATCHDOG_SECONDS / 2);
         fn();
+#ifdef WG_TEST_COVERAGE
+        __gcov_dump();
+#endif
         if (getenv("WG_TEST_VALGRIND")) /* it would count what stayed behind in the parent as leaks */
             execlp("true", "true", (char *)NULL);
         _exit(0);

@@ -1,5 +1,6 @@
 /* In the child of a fork: idle objects work, the pool starts afresh, and waiting for what was in flight in the parent is
  * a status, not a hang. */
+#include "slow_call.h"
 #include "tasks.h"
 
 #include <sys/wait.h>
@@ -293,6 +294,44 @@ static void an_observer_may_fork(void **state) {
     assert_int_equal(atomic_load(&calls.called), 2);
 }
 
+/* Another thread is in an observer's call: that, and the calls it would have made next, stay in the parent. */
+static struct {
+    wg_waitgroup wg;
+    wg_observer running, pending;
+    atomic_int called;
+} lost;
+
+static void *call_both(void *unused) {
+    (void)unused;
+    REQUIRE(wg_done(&lost.wg) == WG_OK);
+    return NULL;
+}
+
+static void do_without_lost_calls(void) {
+    REQUIRE(!wg_unobserve_sync(&lost.wg, &lost.running));
+    REQUIRE(!wg_unobserve_sync(&lost.wg, &lost.pending));
+    REQUIRE(wg_add(&lost.wg, 1) == WG_OK);
+    REQUIRE(wg_observe(&lost.wg, &lost.pending, tell, &lost.called) == WG_OK);
+    REQUIRE(wg_done(&lost.wg) == WG_OK);
+    REQUIRE(atomic_load(&lost.called) == 1);
+}
+
+static void calls_of_other_threads_stay_in_the_parent(void **state) {
+    (void)state;
+    SKIP_UNDER_THREAD_SANITIZER;
+    struct thread caller;
+    expect_slow_call();
+    assert_status(wg_add(&lost.wg, 1), WG_OK);
+    assert_status(wg_observe(&lost.wg, &lost.running, run_long, NULL), WG_OK);
+    assert_status(wg_observe(&lost.wg, &lost.pending, tell, &lost.called), WG_OK);
+    thread_start(&caller, call_both, NULL);
+    EVENTUALLY(atomic_load(&in_call));
+    assert_true(in_child(do_without_lost_calls));
+    atomic_store(&may_return, true);
+    thread_join(&caller);
+    assert_int_equal(atomic_load(&lost.called), 1);
+}
+
 /* Descriptors are shared with the parent: the child neither raises nor clears the parent's. */
 static struct {
     wg_waitgroup wg;
@@ -424,6 +463,7 @@ int main(void) {
         cmocka_unit_test(a_task_may_fork),
         cmocka_unit_test(a_worker_goes_on_in_the_child),
         cmocka_unit_test(an_observer_may_fork),
+        cmocka_unit_test(calls_of_other_threads_stay_in_the_parent),
         cmocka_unit_test(descriptors_of_the_parent_are_left_alone),
         cmocka_unit_test(forks_in_the_middle_of_everything),
     };

@@ -301,6 +301,10 @@ static void no_descriptors(void) {
 
 /* --- the child of a fork --- */
 
+#ifdef WG_TEST_COVERAGE
+void __gcov_dump(void);
+#endif
+
 static void forking(void) {
     heap h;
     lua_State *L = open_state(&h);
@@ -334,6 +338,9 @@ static void forking(void) {
                "assert(select(2, t:result()) == 2)\n"
                "context:cancel('x')\n"
                "assert(context:cancelled())\n");
+#ifdef WG_TEST_COVERAGE
+        __gcov_dump();
+#endif
         execlp("true", "true", (char *)NULL); /* no exit, at which what the lost threads owned would count as a leak */
         _exit(1);
     }

@@ -101,7 +101,8 @@ WG_API size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capac
  * cancelled is not an error. Any other error is one. */
 WG_API bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error);
 
-/* How many tasks wait for a thread, run, and have ended, at one moment near the call. */
+/* How many tasks wait for a thread, run, and have ended: each at a moment of its own, near the call. While tasks run, more
+ * may seem to than the limit allows. */
 typedef struct wg_errgroup_counts {
     unsigned long pending, running, completed;
 } wg_errgroup_counts;
