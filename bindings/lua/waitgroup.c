@@ -96,7 +96,8 @@ static int push_outcome(lua_State *L, wg_status status) {
     } else if (status == WG_TIMEOUT)
         return wgl_push_timeout(L);
     else if (status == WG_FORKED)
-        return luaL_error(L, "what this wait group counts was left behind in the parent process by a fork");
+        return luaL_error(
+            L, "what this wait group counts was left behind in the parent process by a fork: make a new one");
     return wgl_push_ended(L, wgl_opt_context(L, 2, 1));
 }
 

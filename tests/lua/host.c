@@ -323,6 +323,8 @@ static void forking(void) {
                "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
                "ok, err = pcall(task.result, task)\n"
                "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
+               "ok, err = pcall(go_on.wait, go_on)\n"
+               "assert(not ok and err:find 'counts was left behind in the parent process by a fork: make a new one', err)\n"
                "ok, err = pcall(busy.pollfd, busy)\n"
                "assert(not ok and err:find 'what this error group counts was left behind in the parent process', err)\n"
                "ok, err = pcall(context.pollfd, context)\n"
@@ -481,8 +483,27 @@ static void workers_out_of_memory(void) {
     close_state(L, &h);
 }
 
-/* No thread can be had, at first; then each allocation of the module fails in turn. Both are errors, and all that comes
- * after works. */
+/* Each allocation of the module fails in turn, and with `and_all_after` all that follow. That is an error, and what comes
+ * later works. */
+static void fail_each_in_turn(bool and_all_after) {
+    bool struck = true;
+    int failures = 0;
+    for (int n = 1; struck; n++) {
+        heap h;
+        lua_State *L = open_state(&h);
+        fault_set(&malloc_fault, n, and_all_after);
+        lua_pushcfunction(L, run_hungry);
+        int status = lua_pcall(L, 0, 0, 0);
+        struck = fault_clear(&malloc_fault);
+        CHECK(status == LUA_OK || struck);
+        failures += status != LUA_OK;
+        run(L, hungry);
+        close_state(L, &h);
+    }
+    CHECK(failures > 20);
+}
+
+/* No thread can be had, at first; then memory fails. */
 static void faults(void) {
     heap h;
     lua_State *L = open_state(&h);
@@ -497,20 +518,8 @@ static void faults(void) {
     CHECK(fault_clear(&thread_fault));
     run(L, "assert(g:thread(function() end) and g:wait(60) and g:completed() == 2)");
     close_state(L, &h);
-    bool struck = true;
-    int failures = 0;
-    for (int n = 1; struck; n++) {
-        L = open_state(&h);
-        fault_set(&malloc_fault, n, false);
-        lua_pushcfunction(L, run_hungry);
-        int status = lua_pcall(L, 0, 0, 0);
-        struck = fault_clear(&malloc_fault);
-        CHECK(status == LUA_OK || struck);
-        failures += status != LUA_OK;
-        run(L, hungry);
-        close_state(L, &h);
-    }
-    CHECK(failures > 20);
+    fail_each_in_turn(false);
+    fail_each_in_turn(true);
 }
 #endif
 

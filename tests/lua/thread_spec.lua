@@ -74,6 +74,14 @@ describe("a task on a thread", function()
     end))
   end)
 
+  it("may use a module as an upvalue that is not loaded there yet", function()
+    local path = package.path
+    package.path = "tests/lua/modules/?.lua;" .. path
+    local sample = require "sample"
+    assert.same({ true, 3, 1, n = 3 }, results(function() return sample.add(1, 2) end))
+    package.path, package.loaded.sample, SAMPLE_WAS_LOADED = path, nil, nil
+  end)
+
   it("can be a function of a module, by name", function()
     local path = package.path
     package.path = "tests/lua/modules/?.lua;" .. path
