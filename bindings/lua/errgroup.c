@@ -84,7 +84,7 @@ static int misused(lua_State *L, wg_status status, int level) {
         return wgl_error(L, level, "deadlock: a task waits for the error group that it belongs to");
     if (status == WG_FORKED)
         return wgl_error(L, level, "this error group was left behind in the parent process by a fork: make a new one");
-    return wgl_error(L, level, "%s", wg_strstatus(status));
+    return wgl_error(L, level, "%s", wg_strstatus(status)); /* the core is not known to have another */
 }
 
 /* The outcome as Lua has it: true; or nil, value, traceback; or nil, word, cause. What a grace period left behind comes

@@ -242,7 +242,7 @@ static bool unobserve(wgl_watch_node *node, bool sync) {
                                                                                      &node->observer);
     case AT_TASK_END: return from_wg(&((wgl_task *)subject)->done, &node->observer);
     }
-    return false;
+    return false; /* not reached: all moments are above */
 }
 
 static void free_node(wgl_watch_node *node) {
