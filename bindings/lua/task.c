@@ -234,9 +234,10 @@ static int finish(lua_State *L, int status, lua_KContext base) {
     return lua_gettop(L) - (int)base;
 }
 
-/* Whether the whole thread may wait for room, and no context ends that. */
+/* Whether the whole thread may wait for room, and no context ends that. Who may yield may be in a coroutine of another
+ * event loop: then the Lua half has to look. */
 static bool nobody_else(lua_State *L, const wgl_home *home) {
-    if (home->alive > 0 || wgl_worker_task())
+    if (lua_isyieldable(L) || home->alive > 0 || wgl_worker_task())
         return false;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &alone_key);
     lua_call(L, 0, 1);

@@ -125,6 +125,15 @@ for name, run in pairs(loops) do
       end)
     end)
 
+    it("a thread that waits for room yields to the loop", function()
+      beside_another(function(go_on)
+        local g = waitgroup.errgroup { limit = 1 }
+        g:thread(function(wg) assert(wg:wait(20)) end, go_on)
+        assert.is_true(g:thread(function() end):result(20))
+        assert.is_true(g:wait(20))
+      end)
+    end)
+
     it("coroutine tasks run, sleep and are limited", function()
       local order = {}
       beside_another(function(go_on)
