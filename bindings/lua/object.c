@@ -194,19 +194,14 @@ wgl_handle *wgl_push_empty(lua_State *L, wgl_kind kind) {
     return handle;
 }
 
-static void make_known(lua_State *L, int index, wgl_object *object) {
-    index = lua_absindex(L, index);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
-    lua_pushvalue(L, index);
-    lua_rawsetp(L, -2, object);
-    lua_pop(L, 1);
-}
-
 void wgl_fill(lua_State *L, wgl_handle *handle, wgl_object *object) {
     handle->object = object;
     if (object->kind == WGL_ERRGROUP)
         atomic_fetch_add(&((wgl_errgroup *)object)->handles, 1);
-    make_known(L, -1, object);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, object);
+    lua_pop(L, 1);
 }
 
 void wgl_push(lua_State *L, wgl_object *object) {
@@ -220,6 +215,7 @@ void wgl_push(lua_State *L, wgl_object *object) {
     wgl_fill(L, handle, wgl_retain(object));
 }
 
+/* Whether the handle is still in the cache. */
 static bool is_known(lua_State *L, const wgl_handle *handle) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
     lua_rawgetp(L, -1, handle->object);
@@ -235,9 +231,8 @@ static bool has_home(lua_State *L) {
     return there;
 }
 
-/* The handle will not be called any more, but its object stays until the home goes. */
+/* The handle at `index` will not be called any more, but its object stays until the home goes. */
 static void keep(lua_State *L, int index) {
-    index = lua_absindex(L, index);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_handles) != LUA_TTABLE) {
         lua_newtable(L);
         lua_pushvalue(L, -1);
