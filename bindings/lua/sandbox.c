@@ -29,7 +29,7 @@ static const char *const default_files[] = {"_IO_input", "_IO_output"};
 /* With rawset a task changes its globals and libraries unseen; a finalizer that it leaves to the collector may still set
  * its globals when the next task runs. */
 static const struct {
-    const char *library, *name;
+    const char *table, *name;
     wgl_trace leads_to;
 } hidden[] = {{LUA_GNAME, LUA_LOADLIBNAME, WGL_LEFT_MORE},  {LUA_GNAME, "require", WGL_LEFT_MORE},
               {LUA_GNAME, "getmetatable", WGL_LEFT_MORE},   {LUA_GNAME, LUA_DBLIBNAME, WGL_LEFT_MORE},
@@ -127,7 +127,7 @@ static void hide(lua_State *L, const char *library) {
     lua_rawsetp(L, -3, &wgl_hidden);
     lua_newtable(L); /* where they lead to */
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
-        if (strcmp(hidden[i].library, library) == 0) {
+        if (strcmp(hidden[i].table, library) == 0) {
             lua_getfield(L, table, hidden[i].name);
             lua_setfield(L, table + 2, hidden[i].name);
             lua_pushnil(L);
