@@ -568,7 +568,7 @@ static int await_all(lua_State *L) {
     return 0;
 }
 
-/* current_task() -> the running task or nil, and whether this is its coroutine and may yield */
+/* current_task() -> the running task or nil */
 static int current_task(lua_State *L) {
     wgl_home *home = home_of(L);
     if (!home->current)
@@ -576,8 +576,7 @@ static int current_task(lua_State *L) {
     lua_pushvalue(home->current_L, home->current_index);
     if (home->current_L != L)
         lua_xmove(home->current_L, L, 1);
-    lua_pushboolean(L, home->current->co == L && lua_isyieldable(L));
-    return 2;
+    return 1;
 }
 
 void wgl_push_context(lua_State *L) {

@@ -79,12 +79,30 @@ static void push_left_behind(lua_State *L, const wgl_errgroup *g) {
     lua_call(L, 1, 1);
 }
 
-static int misused(lua_State *L, wg_status status, int level) {
-    if (status == WG_DEADLOCK)
-        return wgl_error(L, level, "deadlock: a task waits for the error group that it belongs to");
-    if (status == WG_FORKED)
-        return wgl_error(L, level, "this error group was left behind in the parent process by a fork: make a new one");
-    return wgl_error(L, level, "%s", wg_strstatus(status)); /* the core is not known to have another */
+#define OWN_GROUP "a task waits for the error group that it belongs to"
+
+/* Raises at `level` if `status` is none that a call returns. `deadlock`: how it would come about. */
+static void check_outcome(lua_State *L, wg_status status, const char *deadlock, int level) {
+    switch (status) {
+    case WG_OK:
+    case WG_TIMEOUT:
+    case WG_LIMIT:
+    case WG_FINISHED:
+    case WG_CANCELLED:
+    case WG_DEADLINE_EXCEEDED:
+    case WG_FAILED: return;
+    case WG_DEADLOCK: wgl_error(L, level, "deadlock: %s", deadlock); break;
+    case WG_FORKED:
+        wgl_error(L, level, "this error group was left behind in the parent process by a fork: make a new one");
+        break;
+    default: wgl_error(L, level, "%s", wg_strstatus(status));
+    }
+}
+
+/* check_outcome(status, deadlock): for the Lua half, which a method in C called. */
+static int check_for_method(lua_State *L) {
+    check_outcome(L, (wg_status)luaL_checkinteger(L, 1), luaL_checkstring(L, 2), 3);
+    return 0;
 }
 
 /* The outcome as Lua has it: true; or nil, value, traceback; or nil, word, cause. What a grace period left behind comes
@@ -115,7 +133,7 @@ static int push_outcome(lua_State *L, const wgl_errgroup *g, wg_status status, c
         lua_pushstring(L, wgl_end_word(status));
         wgl_push_error(L, first);
         break;
-    default: return misused(L, status, level);
+    default: check_outcome(L, status, OWN_GROUP, level);
     }
     if (has_note)
         lua_pushvalue(L, note);
@@ -168,7 +186,7 @@ static int start_waiting(lua_State *L, int64_t deadline, bool closes) {
     lua_pushinteger(L, 0);
     lua_pushboolean(L, closes);
     if (wgl_in_task_of(L, wgl_test(L, 1)))
-        return misused(L, WG_DEADLOCK, closes ? 2 : 1);
+        check_outcome(L, WG_DEADLOCK, OWN_GROUP, closes ? 2 : 1);
     return wait_on(L, 0);
 }
 
@@ -376,6 +394,7 @@ void wgl_open_errgroup(lua_State *L) { wgl_new_type(L, WGL_ERRGROUP, methods, to
 const luaL_Reg wgl_errgroup_functions[] = {{"errgroup", new},
                                            {"errgroup_open", is_open},
                                            {"wait_and_close", wait_and_close},
+                                           {"check_outcome", check_for_method},
                                            {"set_left_behind", set_left_behind},
                                            {"errgroup_context", context_of_task},
                                            {"errgroup_grace", grace},

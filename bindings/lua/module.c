@@ -88,19 +88,9 @@ static const struct {
     wg_status status;
 } statuses[] = {{"OK", WG_OK},
                 {"TIMEOUT", WG_TIMEOUT},
-                {"CANCELLED", WG_CANCELLED},
-                {"DEADLINE", WG_DEADLINE_EXCEEDED},
                 {"INTERRUPTED", WG_INTERRUPTED},
-                {"FAILED", WG_FAILED},
                 {"LIMIT", WG_LIMIT},
-                {"FINISHED", WG_FINISHED},
-                {"DEADLOCK", WG_DEADLOCK},
-                {"FORKED", WG_FORKED}};
-
-static int strstatus(lua_State *L) {
-    lua_pushstring(L, wg_strstatus((wg_status)luaL_checkinteger(L, 1)));
-    return 1;
-}
+                {"FINISHED", WG_FINISHED}};
 
 static void open_type(lua_State *L, wgl_kind kind, void (*open)(lua_State *)) {
     open(L);
@@ -126,8 +116,6 @@ int luaopen_waitgroup_core(lua_State *L) {
         wgl_task_functions};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         luaL_setfuncs(L, all[i], 0);
-    lua_pushcfunction(L, strstatus);
-    lua_setfield(L, -2, "strstatus");
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
         lua_pushinteger(L, statuses[i].status);
         lua_setfield(L, -2, statuses[i].name);

@@ -2,7 +2,8 @@
 local core = require "waitgroup.core"
 local scheduler = require "waitgroup.scheduler"
 
-local error, pairs, setmetatable, getmetatable = error, pairs, setmetatable, getmetatable
+local pairs, setmetatable, getmetatable = pairs, setmetatable, getmetatable
+local concat, sort = table.concat, table.sort
 local math_type = math.type
 local OK <const>, OUT_OF_TIME <const>, NO_ROOM <const> = core.OK, core.TIMEOUT, core.LIMIT
 local FOREVER <const> = core.FOREVER
@@ -16,23 +17,6 @@ local timed = setmetatable({}, { __mode = "k" })
 --- From now on the tasks of `group` are remembered.
 local function remember_tasks(group)
   timed[group] = {}
-end
-
--- What is wrong with a call that the core answered with `status`; nil if that is an outcome.
-local misuse = {
-  [core.DEADLOCK] = "deadlock: %s",
-  [core.FORKED] = "this error group was left behind in the parent process by a fork: make a new one",
-}
-local outcomes = {
-  [OK] = true, [OUT_OF_TIME] = true, [NO_ROOM] = true, [core.FINISHED] = true, [core.CANCELLED] = true,
-  [core.DEADLINE] = true, [core.FAILED] = true,
-}
-
--- Raises, at the caller of the method that calls this, unless `status` is an outcome.
-local function check(status, deadlock, level)
-  if not outcomes[status] then
-    error((misuse[status] or core.strstatus(status)):format(deadlock), level or 3)
-  end
 end
 
 local NO_SLOT <const> = "every task of this error group waits for room in it"
@@ -73,7 +57,7 @@ local function go_on(status, wait, group, fn, ...)
       return status -- a task
     end
   end
-  check(status, NO_SLOT)
+  core.check_outcome(status, NO_SLOT)
   return refused(group, status)
 end
 
@@ -106,7 +90,7 @@ core.set_thread_hooks(function(status, wait, group, task)
     end
   end
   if status ~= OK then
-    check(status, NO_SLOT, 4)
+    core.check_outcome(status, NO_SLOT)
     return refused(group, status)
   end
   if timed[group] then
@@ -129,10 +113,10 @@ core.set_left_behind(function(group)
       names[#names + 1] = ("%s (for %.3g s)"):format(task:name(), running_for / 1e9)
     end
   end
-  table.sort(names)
+  sort(names)
   local grace = core.errgroup_grace(group)
   return ("left behind after the grace period of %g s: %s"):format(
-    grace > 1 and grace / 1e9 or 0, table.concat(names, ", ")) -- 1 stands for 0
+    grace > 1 and grace / 1e9 or 0, concat(names, ", ")) -- 1 stands for 0
 end)
 
 --- Cancel the group. True if this call did it. Callbacks of this state run before it returns.
