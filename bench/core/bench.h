@@ -13,6 +13,7 @@
 namespace bench {
 
 constexpr long million = 1000000;
+constexpr long limited = 100000; /* tasks under a limit */
 constexpr int thousand = 1000;
 constexpr long queued = 200000;
 

@@ -16,9 +16,10 @@ void check(wg_status status) {
 
 wg_error *nothing(void *, wg_context *) { return nullptr; }
 
-wg_errgroup *new_group(wg_pool *pool = nullptr) {
+wg_errgroup *new_group(wg_pool *pool = nullptr, int limit = 0) {
     wg_errgroup_options options{};
     options.pool = pool;
+    options.limit = limit;
     wg_errgroup *g;
     check(wg_errgroup_new(&g, &options));
     return g;
@@ -71,8 +72,8 @@ void child_context(benchmark::State &state) {
 }
 BENCHMARK(child_context)->Name("child_context/waitgroup")->UseRealTime();
 
-void run_empty(long n) {
-    wg_errgroup *g = new_group();
+void run_empty(long n, int limit = 0) {
+    wg_errgroup *g = new_group(nullptr, limit);
     for (long i = 0; i < n; i++)
         check(wg_errgroup_go(g, nothing, nullptr, nullptr, nullptr));
     finish(g);
@@ -84,6 +85,13 @@ void million_tasks(benchmark::State &state) {
         run_empty(bench::million);
 }
 BENCHMARK(million_tasks)->Name("million_tasks/waitgroup")->Apply(bench::once);
+
+void limited_tasks(benchmark::State &state) {
+    run_empty(bench::limited, 2);
+    for (auto _ : state)
+        run_empty(bench::limited, 2);
+}
+BENCHMARK(limited_tasks)->Name("limited_tasks/waitgroup")->Apply(bench::once);
 
 void one_task(benchmark::State &state) {
     for (auto _ : state)

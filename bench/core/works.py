@@ -48,6 +48,13 @@ WORKS = [
         single=True,
     ),
     Work(
+        "limited_tasks",
+        "100,000 empty tasks under a limit of 2, per task",
+        scale=1e5,
+        peers={"Go errgroup": None},
+        single=True,
+    ),
+    Work(
         "one_task",
         "one task: go + wait",
         peers={"Go errgroup": 1.5, "Go errgroup with context": None, "Go WaitGroup": None, "TBB": None, "libuv": None},

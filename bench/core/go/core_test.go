@@ -17,6 +17,7 @@ import (
 
 const (
 	million  = 1000000
+	limited  = 100000 // tasks under a limit
 	thousand = 1000
 	queued   = 200000
 )
@@ -111,7 +112,7 @@ func runWaitGroup(n int) {
 }
 
 // One pass to warm up, as the other subjects have.
-func benchmarkMillionTasks(b *testing.B, name string, pass func()) {
+func benchmarkPass(b *testing.B, name string, pass func()) {
 	b.Run(name, func(b *testing.B) {
 		pass()
 		b.ResetTimer()
@@ -122,8 +123,16 @@ func benchmarkMillionTasks(b *testing.B, name string, pass func()) {
 }
 
 func BenchmarkMillionTasks(b *testing.B) {
-	benchmarkMillionTasks(b, "errgroup", func() { runErrgroup(new(errgroup.Group), million) })
-	benchmarkMillionTasks(b, "WaitGroup", func() { runWaitGroup(million) })
+	benchmarkPass(b, "errgroup", func() { runErrgroup(new(errgroup.Group), million) })
+	benchmarkPass(b, "WaitGroup", func() { runWaitGroup(million) })
+}
+
+func BenchmarkLimitedTasks(b *testing.B) {
+	benchmarkPass(b, "errgroup", func() {
+		g := new(errgroup.Group)
+		g.SetLimit(2)
+		runErrgroup(g, limited)
+	})
 }
 
 func BenchmarkOneTask(b *testing.B) {
