@@ -36,6 +36,7 @@ build = {
         "bindings/lua/home.c",
         "bindings/lua/module.c",
         "bindings/lua/object.c",
+        "bindings/lua/orphan.c",
         "bindings/lua/sandbox.c",
         "bindings/lua/task.c",
         "bindings/lua/waitgroup.c",

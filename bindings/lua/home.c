@@ -70,93 +70,6 @@ wgl_home *wgl_home_of(lua_State *L) {
     return wgl_home_in(L, box);
 }
 
-/* --- groups that nobody can wait for any more: their tasks go on, but not for longer than the state --- */
-
-struct wgl_orphan {
-    wgl_errgroup *group; /* with a reference */
-    wgl_orphan *next;
-};
-
-static bool unfinished(const wgl_errgroup *group) { return wg_count(wg_errgroup_tasks(group->group)) > 0; }
-
-/* Nobody waits for it, unless its handle has come back to life in a message to another state. */
-static void abandon(wgl_errgroup *group) {
-    if (atomic_load(&group->handles) == 0 && wg_context_status(group->context->ctx) == WG_OK)
-        wg_errgroup_cancel(group->group, NULL);
-}
-
-/* Under the lock: take out those that have ended. Returns them. */
-static wgl_orphan *take_ended(wgl_home *home) {
-    wgl_orphan *taken = NULL, **link = &home->orphans;
-    while (*link) {
-        wgl_orphan *orphan = *link;
-        if (unfinished(orphan->group)) {
-            link = &orphan->next;
-        } else {
-            *link = orphan->next;
-            orphan->next = taken;
-            taken = orphan;
-            home->orphans_count--;
-        }
-    }
-    home->orphans_kept = home->orphans_count;
-    return taken;
-}
-
-static void free_orphans(wgl_orphan *list) {
-    while (list) {
-        wgl_orphan *next = list->next;
-        wgl_release(&list->group->object);
-        free(list);
-        list = next;
-    }
-}
-
-/* False: the state is gone. */
-static bool list_orphan(wgl_home *home, wgl_orphan *orphan) {
-    wgl_orphan *ended = NULL;
-    pthread_mutex_lock(&home->lock);
-    bool closed = home->closed;
-    if (!closed) {
-        if (home->orphans_count > 2 * home->orphans_kept + 8)
-            ended = take_ended(home);
-        orphan->next = home->orphans;
-        home->orphans = orphan;
-        home->orphans_count++;
-    }
-    pthread_mutex_unlock(&home->lock);
-    free_orphans(ended);
-    return !closed;
-}
-
-/* It belongs to the state that made it; if that is gone, to the one that knew it last. */
-void wgl_home_adopt(lua_State *L, wgl_errgroup *group) {
-    if (!unfinished(group))
-        return;
-    wgl_push_home(L);
-    wgl_home **box = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    wgl_orphan *orphan = malloc(sizeof *orphan);
-    if (orphan) {
-        orphan->group = group;
-        wgl_retain(&group->object);
-        if (list_orphan(group->home, orphan) || (*box && list_orphan(*box, orphan)))
-            return;
-        orphan->next = NULL;
-        free_orphans(orphan);
-    }
-    abandon(group);
-}
-
-/* After the home is closed. */
-static void abandon_orphans(wgl_home *home) {
-    wgl_orphan *list = home->orphans;
-    home->orphans = NULL;
-    for (wgl_orphan *orphan = list; orphan; orphan = orphan->next)
-        abandon(orphan->group);
-    free_orphans(list);
-}
-
 /* --- descriptors --- */
 
 /* Descriptors are per process: after a fork the child makes its own. False if the system gives none. */
@@ -439,7 +352,7 @@ static int home_gc(lua_State *L) {
     }
     atomic_store(&home->fired, NULL);
     wgl_failures_close(home);
-    abandon_orphans(home);
+    wgl_orphans_abandon(home);
     wgl_let_go_of_kept(L);
     wgl_paths_release(home->paths);
     home->paths = NULL;

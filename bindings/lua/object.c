@@ -276,7 +276,7 @@ static int handle_gc(lua_State *L) {
                 group->group,
                 wgl_failure_text("the group of this coroutine task was collected, or its Lua state closed"));
         if (atomic_fetch_sub(&group->handles, 1) == 1)
-            wgl_home_adopt(L, group);
+            wgl_orphan_adopt(L, group);
     }
     if (needed && has_home(L)) {
         keep(L, 1);

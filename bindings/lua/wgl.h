@@ -148,13 +148,19 @@ struct wgl_home {
 /* The home is in a box, a userdata, so that who comes after its end, in a finalizer, finds it empty: that raises. */
 wgl_home *wgl_home_of(lua_State *L);
 wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box);
-void wgl_home_adopt(lua_State *L, wgl_errgroup *group); /* it has lost its last handle, in `L` */
-void wgl_push_home(lua_State *L);                       /* the box */
+void wgl_push_home(lua_State *L); /* the box */
 wgl_home *wgl_home_retain(wgl_home *home);
 void wgl_home_release(wgl_home *home);
 void wgl_home_wake(wgl_home *home); /* make the descriptor readable that other loops listen on */
 void wgl_open_home(lua_State *L);
 extern const luaL_Reg wgl_home_functions[];
+
+/* --- groups without handles: orphan.c --- */
+
+void wgl_orphan_adopt(lua_State *L, wgl_errgroup *group); /* it has lost its last handle, in `L` */
+void wgl_orphans_abandon(wgl_home *home);                 /* after the home is closed */
+
+/* --- deadlines: home.c --- */
 
 /* The deadline that `index` asks for: seconds from now; nil and infinity are for ever, and 0 looks once. An error is one
  * of the argument `arg`, at `level`. */
