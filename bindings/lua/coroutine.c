@@ -828,11 +828,5 @@ void wgl_open_coroutines(lua_State *L) {
     lua_setfield(L, core, "set_hooks");
     lua_pushcfunction(L, set_waits);
     lua_setfield(L, core, "set_waits");
-    lua_pushinteger(L, WGL_READY);
-    lua_setfield(L, core, "READY");
-    lua_pushinteger(L, WGL_TIMED_OUT);
-    lua_setfield(L, core, "TIMED_OUT");
-    lua_pushinteger(L, WGL_ENDED);
-    lua_setfield(L, core, "ENDED");
     lua_settop(L, core);
 }

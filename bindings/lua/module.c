@@ -85,12 +85,22 @@ static const luaL_Reg functions[] = {{"module", module},
 
 static const struct {
     const char *name;
-    wg_status status;
-} statuses[] = {{"OK", WG_OK},
-                {"TIMEOUT", WG_TIMEOUT},
-                {"INTERRUPTED", WG_INTERRUPTED},
-                {"LIMIT", WG_LIMIT},
-                {"FINISHED", WG_FINISHED}};
+    lua_Integer value;
+} constants[] = {
+    /* statuses */
+    {"OK", WG_OK},
+    {"TIMEOUT", WG_TIMEOUT},
+    {"INTERRUPTED", WG_INTERRUPTED},
+    {"LIMIT", WG_LIMIT},
+    {"FINISHED", WG_FINISHED},
+    /* deadlines */
+    {"POLL", WG_POLL},
+    {"FOREVER", WG_FOREVER},
+    /* what woke a waiter */
+    {"READY", WGL_READY},
+    {"TIMED_OUT", WGL_TIMED_OUT},
+    {"ENDED", WGL_ENDED},
+};
 
 static void open_type(lua_State *L, wgl_kind kind, void (*open)(lua_State *)) {
     open(L);
@@ -116,14 +126,10 @@ int luaopen_waitgroup_core(lua_State *L) {
         wgl_task_functions};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         luaL_setfuncs(L, all[i], 0);
-    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-        lua_pushinteger(L, statuses[i].status);
-        lua_setfield(L, -2, statuses[i].name);
+    for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
+        lua_pushinteger(L, constants[i].value);
+        lua_setfield(L, -2, constants[i].name);
     }
-    lua_pushinteger(L, WG_POLL);
-    lua_setfield(L, -2, "POLL");
-    lua_pushinteger(L, WG_FOREVER);
-    lua_setfield(L, -2, "FOREVER");
     lua_pushstring(L, wg_version());
     lua_setfield(L, -2, "version");
     open_type(L, WGL_WAITGROUP, wgl_open_waitgroup);
