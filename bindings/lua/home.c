@@ -235,7 +235,7 @@ static int fired(lua_State *L) {
 
 /* --- sleeping --- */
 
-/* Block the thread. WG_TIMEOUT also if the context ends. */
+/* Block the thread, as the core does. */
 static wg_status block_until(wgl_object *subject, moment what, const wg_until *until) {
     switch (what) {
     case AT_ZERO:
@@ -244,9 +244,9 @@ static wg_status block_until(wgl_object *subject, moment what, const wg_until *u
         return wg_errgroup_wait(((wgl_errgroup *)subject)->group, until, NULL);
     case AT_END: return wg_context_wait(((wgl_context *)subject)->ctx, until);
     case AT_TASK_END: return wg_wait(&((wgl_task *)subject)->done, until);
-    case AT_ROOM: break; /* nobody blocks a thread for it but to take it: see submit in task.c */
+    case AT_ROOM: break; /* not asked for: only who takes it waits for it in the core, see submit in task.c */
     }
-    return WG_TIMEOUT;
+    return WG_INVALID;
 }
 
 /* block(handle, what, context, deadline) -> what woke it, or nil: a signal has come. */
@@ -255,9 +255,12 @@ static int block(lua_State *L) {
     wg_status status = block_until(wgl_test(L, 1), check_moment(L, 2), &until);
     if (status == WG_INTERRUPTED)
         return 0;
-    bool ended = until.context && wg_context_status(until.context) != WG_OK;
-    bool in_time = status != WG_TIMEOUT && status != WG_CANCELLED && status != WG_DEADLINE_EXCEEDED;
-    lua_pushinteger(L, in_time ? WGL_READY : ended ? WGL_ENDED : WGL_TIMED_OUT);
+    wgl_reason reason = WGL_READY; /* also with an outcome of a group that is no success */
+    if (status != WG_OK && wg_context_status(until.context) != WG_OK)
+        reason = WGL_ENDED;
+    else if (status == WG_TIMEOUT)
+        reason = WGL_TIMED_OUT;
+    lua_pushinteger(L, reason);
     return 1;
 }
 

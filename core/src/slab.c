@@ -6,9 +6,7 @@
 #include "atomics.h"
 
 /* With more, one task that goes on for long would keep more memory of others that have ended. */
-#ifndef WG_SLAB_MOST
-#define WG_SLAB_MOST 64
-#endif
+#define MOST_THINGS 64
 
 /* The things follow it. */
 struct wg_slab {
@@ -23,7 +21,7 @@ static void count_off(struct wg_slab *slab, uint32_t n) {
 static bool refill(struct wg_slabs *slabs, size_t size) {
     uint16_t things = 1;
     if (slabs->things > 0)
-        things = (uint16_t)(slabs->things * 2 < WG_SLAB_MOST ? slabs->things * 2 : WG_SLAB_MOST);
+        things = (uint16_t)(slabs->things * 2 < MOST_THINGS ? slabs->things * 2 : MOST_THINGS);
     struct wg_slab *slab = malloc(sizeof *slab + things * size);
     if (!slab)
         return false;

@@ -511,8 +511,9 @@ local function wait_here(object, moment, context, deadline, no_yield)
     end
     return TIMED_OUT
   end
-  -- The whole thread may block in the core, unless that would hang for certain.
-  if object and alone() and (deadline ~= FOREVER or core.outside(object, moment, 0)) then
+  -- The whole thread may block in the core, unless that would hang for certain; but not for room in a group, which
+  -- only who takes it waits for there.
+  if object and moment ~= "room" and alone() and (deadline ~= FOREVER or core.outside(object, moment, 0)) then
     local reason
     repeat -- after a signal, Lua gets to see what its handler did
       reason = core.block(object, moment, context, deadline)

@@ -160,6 +160,57 @@ describe("a sleep", function()
   end)
 end)
 
+-- What others bring about after 0.3 seconds: threads, and the clock.
+describe("a wait that does not use the processor:", function()
+  local function nap() require("waitgroup").sleep(0.3) end
+
+  local waits = {
+    ["for a wait group"] = function(g)
+      local wg = waitgroup.new(1)
+      g:thread(function(group) require("waitgroup").sleep(0.3) group:done() end, wg)
+      assert(wg:wait())
+    end,
+    ["for an error group"] = function()
+      local g = waitgroup.errgroup()
+      g:thread(nap)
+      assert(g:wait())
+    end,
+    ["for a task"] = function(g) assert(g:thread(nap):result()) end,
+    ["for a context"] = function() assert(waitgroup.context { timeout = 0.3 }:wait()) end,
+    ["for room for a coroutine"] = function()
+      local g = waitgroup.errgroup { limit = 1 }
+      g:thread(nap)
+      assert(g:go(function() end))
+      assert(g:wait())
+    end,
+    ["for room for a thread"] = function()
+      local g = waitgroup.errgroup { limit = 1 }
+      g:thread(nap)
+      assert(g:thread(function() end))
+      assert(g:wait())
+    end,
+  }
+  local places = {
+    outside = function(fn) fn() end,
+    ["in a task"] = function(fn) assert(waitgroup.run(fn)) end,
+    ["in a coroutine of the user's"] = function(fn) assert(coroutine.wrap(function() fn() return true end)()) end,
+    ["where a task cannot be suspended"] = function(fn)
+      assert(waitgroup.run(function() ("x"):gsub("x", function() fn() end) end))
+    end,
+  }
+  for what, wait in pairs(waits) do
+    for where, run in pairs(places) do
+      it(what .. ", " .. where, function()
+        local g = waitgroup.errgroup()
+        local cpu = os.clock()
+        run(function() wait(g) end)
+        assert.is_true(os.clock() - cpu < 0.15)
+        assert(g:wait())
+      end)
+    end
+  end
+end)
+
 describe("yield", function()
   it("lets all others run in turn", function()
     local trace, tasks = {}, waitgroup.new()
