@@ -404,7 +404,7 @@ static void record(wg_errgroup *g, struct task *task, wg_error *error) {
  * NULL if it has none. */
 static void settle(wg_errgroup *g, struct task *task, wg_error *error) {
     if (error && !wg_errgroup_is_echo(g, error)) {
-        record(g, task ? task : (struct task *)wg_work_new(&g->lane, sizeof *task), error);
+        record(g, task ? task : (struct task *)wg_work_new(sizeof *task), error);
     } else {
         wg_error_release(error);
         if (task)

@@ -53,7 +53,7 @@ struct wg_worker {
     bool urged;       /* it has seen that tasks are blocked, and takes work whatever the number of cores */
     bool asleep;      /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
     unsigned blocked; /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
-    uint32_t epoch;   /* the process it was counted in */
+    bool computing;   /* counted in pool->computing: in a task, and not in a wait of ours */
     int32_t clock;    /* see wg_cpu_time */
     int64_t cpu;      /* its CPU time at the last tick */
     struct wg_worker *next, **link; /* among all workers of the pool */
@@ -68,9 +68,10 @@ struct wg_pool {
     struct wg_worker *idle;    /* the one that slept last comes first: its caches are warm */
     struct wg_worker *watcher; /* the looking worker while it sleeps through a tick */
     struct wg_worker *all;     /* threads in wg_pool_work */
-    unsigned workers;          /* the same, and those being started, by number */
-    unsigned starting;         /* of them, those of which it is not known yet whether they start */
-    unsigned computing;        /* of them, those in a task and not in a wait of ours */
+    unsigned present;          /* the same, by number */
+    unsigned expected;         /* threads that were started, or are being started, and have not come yet */
+    unsigned starting;         /* calls that start a thread and have not returned: it may fail */
+    unsigned computing;        /* of those present, those in a task and not in a wait of ours */
     bool looking;
     bool hiring;  /* the looking one is a thread being started */
     bool starved; /* the last attempt to start a thread failed */
@@ -91,6 +92,7 @@ struct wg_pool {
 struct order {
     enum { NOTHING, WAKE, HIRE } what;
     const wg_a32 *word; /* of the worker to wake; the worker may be gone by then */
+    uint32_t epoch;     /* the process in which it was given: in a child of that there is nothing to do any more */
 };
 
 static wg_pool process_pool = {.refs = 1, .short_handed = 1, .host = {.callers_help = true}};
@@ -112,6 +114,8 @@ static unsigned cores_of(const wg_pool *pool) {
 }
 
 bool wg_worth_spinning(const wg_pool *pool) { return cores_of(pool ? pool : &process_pool) > 1; }
+
+static unsigned workers_of(const wg_pool *pool) { return pool->present + pool->expected; }
 
 static bool work_waits(const wg_pool *pool) { return wg_load_relaxed32(&pool->lanes) > 0; }
 
@@ -135,20 +139,17 @@ static void ring_remove(wg_pool *pool, struct wg_lane *lane) {
     wg_store_relaxed32(&pool->lanes, wg_load_relaxed32(&pool->lanes) - 1);
 }
 
-/* With the lane's lock held. */
-static struct wg_work *make(struct wg_lane *lane, size_t size) {
+static struct wg_work *make(struct wg_slabs *memory, size_t size) {
     uint16_t place;
-    struct wg_work *work = wg_slabs_take(&lane->memory, size, &place);
+    struct wg_work *work = wg_slabs_take(memory, size, &place);
     if (work)
         work->place = place;
     return work;
 }
 
-struct wg_work *wg_work_new(struct wg_lane *lane, size_t size) {
-    wg_lock_take(&lane->lock);
-    struct wg_work *work = make(lane, size);
-    wg_lock_give(&lane->lock);
-    return work;
+struct wg_work *wg_work_new(size_t size) {
+    struct wg_slabs memory = {.slab = NULL}; /* whose first slab is for one thing */
+    return make(&memory, size);
 }
 
 void wg_work_free(struct wg_work *work) { wg_slab_give(work, work->place); }
@@ -167,7 +168,7 @@ struct entry {
 static struct entry let_in(struct wg_lane *lane, const struct wg_work *original, size_t size) {
     struct entry entry = {.work = NULL};
     wg_lock_take(&lane->lock);
-    struct wg_work *work = make(lane, size);
+    struct wg_work *work = make(&lane->memory, size);
     if (work) {
         uint16_t place = work->place;
         memcpy(work, original, size);
@@ -248,7 +249,7 @@ static bool withdraw(wg_pool *pool, struct wg_lane *lane, uint64_t ticket) {
 
 static struct order wake(struct wg_worker *worker) {
     wg_store_release32(&worker->wake, 1);
-    return (struct order){WAKE, &worker->wake};
+    return (struct order){WAKE, &worker->wake, wg_fork_epoch()};
 }
 
 static struct order wake_idle(wg_pool *pool, bool looking) {
@@ -259,9 +260,9 @@ static struct order wake_idle(wg_pool *pool, bool looking) {
 }
 
 static struct order new_worker(wg_pool *pool) {
-    pool->workers++;
+    pool->expected++;
     pool->starting++;
-    return (struct order){HIRE, NULL};
+    return (struct order){HIRE, NULL, wg_fork_epoch()};
 }
 
 /* With the lock held: one more worker, besides the looking one. */
@@ -270,11 +271,11 @@ static struct order one_more(wg_pool *pool) { return pool->idle ? wake_idle(pool
 /* With the lock held: if work is queued, see to it that somebody looks. */
 static struct order appoint(wg_pool *pool) {
     if (!pool->ring || pool->stopped)
-        return (struct order){NOTHING, NULL};
+        return (struct order){.what = NOTHING};
     if (pool->looking) {
         struct wg_worker *watcher = pool->watcher;
         if (!watcher || pool->computing >= cores_of(pool))
-            return (struct order){NOTHING, NULL};
+            return (struct order){.what = NOTHING};
         pool->watcher = NULL; /* a core is free: no need to watch any longer */
         return wake(watcher);
     }
@@ -285,7 +286,7 @@ static struct order appoint(wg_pool *pool) {
     return new_worker(pool);
 }
 
-static bool certain(const wg_pool *pool) { return pool->all || pool->workers > pool->starting; }
+static bool certain(const wg_pool *pool) { return pool->all || pool->expected > pool->starting; }
 
 /* With the lock held, after any change of what it depends on. */
 static void note_hands(wg_pool *pool) { wg_store_relaxed32(&pool->short_handed, pool->starved || !certain(pool)); }
@@ -298,11 +299,12 @@ static void set_starved(wg_pool *pool, bool starved) {
     pool->starved = starved;
 }
 
-/* A thread that was to be started, and is counted in `workers`, will not come. True if that makes the pool starved: then
+/* A thread that was to be started, and is expected unless that was before a fork, will not come. True if that makes the pool starved: then
  * the caller has those stirred who sleep already, when the lock is let go. */
 static bool count_off(wg_pool *pool) {
     bool news = !pool->starved && pool->ring && !pool->stopped;
-    pool->workers--;
+    if (pool->expected > 0)
+        pool->expected--;
     if (news)
         set_starved(pool, true);
     if (pool->hiring)
@@ -311,14 +313,20 @@ static bool count_off(wg_pool *pool) {
     return news;
 }
 
+/* If `start` forks, the child expects nobody: the thread may have been started before or after, and if it comes it is
+ * counted then. */
 static bool hire(wg_pool *pool) {
+    uint32_t epoch = wg_fork_epoch();
+    bool news = false;
     wg_pool_retain(pool); /* for the new thread */
     wg_pool_retain(pool); /* for what follows: it may have come and gone by then */
     bool hired = pool->host.start ? pool->host.start(pool->host.data, pool) : wg_start_thread(work_natively, pool);
     wg_lock_take(&pool->lock);
-    pool->starting--;
-    bool news = !hired && count_off(pool);
-    note_hands(pool);
+    if (epoch == wg_fork_epoch()) {
+        pool->starting--;
+        news = !hired && count_off(pool);
+        note_hands(pool);
+    }
     wg_lock_give(&pool->lock);
     if (news)
         wg_sleepers_stir();
@@ -339,9 +347,12 @@ void wg_pool_work_failed(wg_pool *pool) {
 
 /* Without the lock. False if a thread was wanted and there is none to be had. */
 static bool carry_out(wg_pool *pool, struct order order) {
-    if (order.what == WAKE)
-        wg_unpark_one(order.word);
-    return order.what != HIRE || hire(pool);
+    if (order.what == NOTHING || order.epoch != wg_fork_epoch())
+        return true;
+    if (order.what == HIRE)
+        return hire(pool);
+    wg_unpark_one(order.word);
+    return true;
 }
 
 /* Run the works of a list without starting them. */
@@ -392,7 +403,7 @@ void wg_pools_retry(void) {
         if (!pool->ring)
             set_starved(pool, false); /* what it lacked a thread for is gone */
         note_hands(pool);
-        struct order order = pool->starved ? appoint(pool) : (struct order){NOTHING, NULL};
+        struct order order = pool->starved ? appoint(pool) : (struct order){.what = NOTHING};
         wg_lock_give(&pool->lock);
         carry_out(pool, order);
     }
@@ -466,7 +477,7 @@ static wg_parked sleep_until(wg_pool *pool, struct wg_worker *me, int64_t deadli
 }
 
 static void add_workers(wg_pool *pool, unsigned n) {
-    for (bool hired = true; n > 0 && hired && !pool->stopped; n--) {
+    for (bool hired = true; n > 0 && hired && pool->ring && !pool->stopped; n--) {
         struct order order = one_more(pool);
         wg_lock_give(&pool->lock);
         hired = carry_out(pool, order);
@@ -504,7 +515,7 @@ static struct measure measure(wg_pool *pool) {
 static unsigned missing_workers(wg_pool *pool, const struct measure *m) {
     int64_t all_cores = m->elapsed * cores_of(pool) - m->elapsed / 2;
     /* Other threads, such as one that submits, may have the cores: then it is no fault if the queue moves. */
-    bool blocked = m->by_workers < all_cores && (m->by_process < all_cores || m->taken <= pool->workers);
+    bool blocked = m->by_workers < all_cores && (m->by_process < all_cores || m->taken <= workers_of(pool));
     bool stale = m->taken == 0 && ++pool->stale >= STALE_TICKS;
     if (m->taken > 0 || stale)
         pool->stale = 0;
@@ -545,7 +556,7 @@ static void watch(wg_pool *pool, struct wg_worker *me) {
     }
     pool->watcher = me;
     wg_store_relaxed32(&me->wake, 0);
-    sleep_until(pool, me, now + pool->tick + pool->workers * CLOCK_COST);
+    sleep_until(pool, me, now + pool->tick + pool->present * CLOCK_COST);
     if (pool->watcher == me)
         pool->watcher = NULL;
     if (wg_load_relaxed32(&me->wake) || !pool->ring || pool->stopped)
@@ -610,8 +621,8 @@ static struct wg_work *next_work(wg_pool *pool, struct wg_worker *me) {
     return NULL;
 }
 
+/* Count a worker among those present, and its CPU time from now on. */
 static void enrol(wg_pool *pool, struct wg_worker *me) {
-    me->epoch = wg_fork_epoch();
     me->clock = wg_thread_clock();
     me->cpu = wg_cpu_time(me->clock);
     me->next = pool->all;
@@ -619,61 +630,72 @@ static void enrol(wg_pool *pool, struct wg_worker *me) {
     if (me->next)
         me->next->link = &me->next;
     pool->all = me;
+    pool->present++;
 }
 
 static void leave(wg_pool *pool, struct wg_worker *me) {
     *me->link = me->next;
     if (me->next)
         me->next->link = me->link;
-    pool->workers--;
+    pool->present--;
     note_hands(pool);
 }
 
-/* If the worker, in a task, finds itself in the child of a fork, it is counted there. */
-static void recount(wg_pool *pool, struct wg_worker *me) {
-    if (me->epoch == wg_fork_epoch())
-        return;
+/* A thread has come to work. One that nobody expects was started by a `start` that forked. */
+static void arrive(wg_pool *pool, struct wg_worker *me) {
+    if (pool->expected > 0)
+        pool->expected--;
     enrol(pool, me);
-    pool->workers++;
-    pool->computing++;
+    me->looking = pool->hiring;
+    pool->hiring = false;
+    set_starved(pool, false);
     note_hands(pool);
+}
+
+static void set_computing(struct wg_worker *me, bool computing) {
+    me->computing = computing;
+    me->pool->computing += computing ? 1u : UINT32_MAX;
+}
+
+static void host_wakes(wg_pool *pool, struct wg_worker *me) {
+    if (me->asleep && pool->host.after_sleep)
+        pool->host.after_sleep(pool->host.data);
+    me->asleep = false;
+}
+
+/* Run what `me` has just taken from the queue. Called and returns with the lock held, let go meanwhile. */
+static void run_taken(wg_pool *pool, struct wg_worker *me, struct wg_work *work) {
+    uint32_t epoch = wg_fork_epoch();
+    me->urged = false;
+    set_computing(me, true);
+    if (me->looking)
+        pool->looking = me->looking = false;
+    struct order order = appoint(pool);
+    wg_lock_give(&pool->lock);
+    host_wakes(pool, me);
+    carry_out(pool, order);
+    if (epoch == wg_fork_epoch()) /* else the host has forked: like all that was queued it stays in the parent */
+        work->run(work, false);
+    wg_lock_take(&pool->lock);
+    set_computing(me, false);
 }
 
 void wg_pool_work(wg_pool *pool) {
     struct wg_worker me = {.pool = pool};
+    struct wg_work *work;
     wg_self()->worker = &me;
     wg_lock_take(&pool->lock);
-    enrol(pool, &me);
-    me.looking = pool->hiring;
-    pool->hiring = false;
-    set_starved(pool, false);
-    note_hands(pool);
-    struct wg_work *work;
-    while ((work = next_work(pool, &me))) {
-        me.urged = false;
-        pool->computing++;
-        if (me.looking)
-            pool->looking = me.looking = false;
-        struct order order = appoint(pool);
-        wg_lock_give(&pool->lock);
-        if (me.asleep && pool->host.after_sleep)
-            pool->host.after_sleep(pool->host.data);
-        me.asleep = false;
-        carry_out(pool, order);
-        work->run(work, false);
-        wg_lock_take(&pool->lock);
-        recount(pool, &me);
-        pool->computing--;
-    }
+    arrive(pool, &me);
+    while ((work = next_work(pool, &me)))
+        run_taken(pool, &me, work);
     if (me.looking)
         pool->looking = false;
     leave(pool, &me);
     struct order order = appoint(pool);
-    wg_lock_give(&pool->lock);
-    if (me.asleep && pool->host.after_sleep)
-        pool->host.after_sleep(pool->host.data);
-    carry_out(pool, order);
     wg_self()->worker = NULL;
+    wg_lock_give(&pool->lock);
+    host_wakes(pool, &me);
+    carry_out(pool, order);
     wg_pool_release(pool);
 }
 
@@ -681,10 +703,9 @@ void wg_pool_block(void) {
     struct wg_worker *me = wg_self()->worker;
     if (!me || me->blocked++ > 0)
         return;
-    wg_lock_take(&me->pool->lock);
-    recount(me->pool, me);
     wg_pool *pool = me->pool;
-    pool->computing--;
+    wg_lock_take(&pool->lock);
+    set_computing(me, false);
     struct order order = appoint(pool);
     /* Somebody looks already. If there is more than he will take, replace this worker too: so that tasks which all wait
      * for each other are started as fast as threads are, not one at a time. */
@@ -699,7 +720,7 @@ void wg_pool_unblock(void) {
     if (!me || --me->blocked > 0)
         return;
     wg_lock_take(&me->pool->lock);
-    me->pool->computing++;
+    set_computing(me, true);
     wg_lock_give(&me->pool->lock);
 }
 
@@ -781,7 +802,7 @@ void wg_pool_stop(wg_pool *pool) {
 unsigned wg_pool_workers(wg_pool *pool) {
     pool = wg_pool_or_default(pool);
     wg_lock_take(&pool->lock);
-    unsigned n = pool->workers;
+    unsigned n = workers_of(pool);
     wg_lock_give(&pool->lock);
     return n;
 }
@@ -842,6 +863,17 @@ wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *ar
 
 /* Fork. */
 
+/* The worker that forked, wherever it did: in a task, in a wait inside of one, or in the host. It is woken for no
+ * reason, in case it was about to sleep, and finds its way from there. */
+static void keep(wg_pool *pool, struct wg_worker *me) {
+    me->looking = me->urged = false;
+    wg_store_relaxed32(&me->wake, 1);
+    enrol(pool, me);
+    pool->computing = me->computing;
+}
+
+/* No lane of a group can be left with its lock held, unless nobody will want it: outside of the pool's lock, which fork.c
+ * holds, only a thread that has a slot of the group takes it; so in the child the group is of the parent for good. */
 static void reset(wg_pool *pool) {
     while (pool->ring) {
         struct wg_lane *lane = pool->ring;
@@ -851,9 +883,13 @@ static void reset(wg_pool *pool) {
     pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
     pool->queued = 0;
     pool->idle = pool->watcher = pool->all = NULL;
-    pool->workers = pool->starting = pool->computing = 0;
+    pool->present = pool->expected = pool->starting = pool->computing = 0;
     pool->looking = pool->hiring = false;
-    set_starved(pool, false);
+    pool->starved = false;
+    pool->seen_time = 0;
+    struct wg_worker *me = wg_self()->worker;
+    if (me && me->pool == pool)
+        keep(pool, me);
     note_hands(pool);
 }
 
@@ -872,6 +908,7 @@ void wg_pools_give(void) {
 }
 
 void wg_pools_reset(void) {
+    wg_store_relaxed32(&starved_pools, 0);
     reset(&process_pool);
     for (wg_pool *pool = pools; pool; pool = pool->next)
         reset(pool);

@@ -39,10 +39,10 @@ struct wg_lane {
 /* NULL is the pool of the process. */
 wg_pool *wg_pool_or_default(wg_pool *pool);
 
-/* Memory for a work of `lane`, of `size` bytes, the same for all works of a lane; NULL: there is none. A lane that has come
- * to its end makes no more; those it made may still be about. */
-struct wg_work *wg_work_new(struct wg_lane *lane, size_t size);
+/* Memory for a work of `size` bytes that is of no lane; NULL: there is none. */
+struct wg_work *wg_work_new(size_t size);
 void wg_work_free(struct wg_work *work);
+/* A lane that has come to its end makes no more works; those it made may still be about. */
 void wg_lane_end(struct wg_lane *lane);
 
 /* Queue a copy of `work`, of `size` bytes, in `lane`. WG_OK; WG_STOPPED, WG_NO_THREADS, WG_NO_MEMORY: it is not
@@ -67,7 +67,7 @@ bool wg_worth_spinning(const wg_pool *pool);
 /* For fork.c. */
 void wg_pools_take(void);
 void wg_pools_give(void);
-/* In the child: every pool is empty and has no threads. */
+/* In the child: every pool is empty and has no threads, except the one that forked if it is a worker. */
 void wg_pools_reset(void);
 
 #endif
