@@ -29,12 +29,15 @@ build = {
     ["waitgroup.core"] = {
       sources = {
         "bindings/lua/context.c",
-        "bindings/lua/copy.c",
+        "bindings/lua/code.c",
         "bindings/lua/coroutine.c",
+        "bindings/lua/decode.c",
+        "bindings/lua/encode.c",
         "bindings/lua/errgroup.c",
         "bindings/lua/failure.c",
         "bindings/lua/home.c",
         "bindings/lua/module.c",
+        "bindings/lua/names.c",
         "bindings/lua/object.c",
         "bindings/lua/orphan.c",
         "bindings/lua/sandbox.c",

@@ -86,9 +86,10 @@ function ErrGroup:go(fn, ...) end
 function ErrGroup:try_go(fn, ...) end
 
 --- Run a function on another thread, in a Lua state of its own, with the globals of that, whatever its `_ENV` was. The
---- function, its upvalues, the arguments and the results are copied: nil, booleans, numbers, strings, tables without
---- metatables, Lua functions, library functions and modules (by name), and our own objects, which are shared. Anything
---- else raises, by name. At the limit it waits for room.
+--- function, its upvalues, the arguments and the results are copied: nil, booleans, numbers, strings, light userdata, tables
+--- with their metatables, Lua functions, and whatever has a `__copy` in its metatable. C functions of modules, modules
+--- that are upvalues, and our own objects are the same there. Anything else raises, by its place. At the limit it waits
+--- for room.
 ---@async
 ---@param fn function|string a Lua function, or the name of a module
 ---@param ... any its arguments; after a module: the name of its function, or nil if it is one itself, and the arguments

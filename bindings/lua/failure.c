@@ -12,6 +12,7 @@ struct wgl_failure {
     wgl_home *home; /* with a reference; NULL: no value is kept */
     int ref;        /* in the table of values of that state */
     wgl_message copy;
+    char *text;        /* of a table with __tostring: what that gave; or NULL */
     wgl_failure *next; /* among the dead of the home */
     char *traceback;   /* may be NULL */
     size_t traceback_length;
@@ -21,6 +22,7 @@ static const char values_key; /* registry key of the values that errors refer to
 
 static void free_failure(wgl_failure *failure) {
     wgl_message_clear(&failure->copy);
+    free(failure->text);
     free(failure->traceback);
     free(failure);
 }
@@ -78,18 +80,35 @@ static int to_text(lua_State *L) {
     return 1;
 }
 
-/* A copy of the value at `index`; of its text, if the value itself cannot cross. False without memory. */
-static bool copy_value(lua_State *L, int index, wgl_message *copy) {
-    wgl_refusal refusal;
-    if (wgl_encode(L, index, 1, "error value", 0, NULL, &refusal, copy, NULL, 0))
-        return true;
+/* Push the text of the value at `index`, whatever its __tostring does. */
+static void push_text(lua_State *L, int index) {
     lua_pushcfunction(L, to_text);
     lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
         lua_pop(L, 1);
         lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
     }
-    bool copied = wgl_encode(L, lua_gettop(L), 1, "error value", 0, NULL, &refusal, copy, NULL, 0);
+}
+
+/* The text that a table has by its __tostring, which does not cross. Without memory there is none. */
+static void copy_text(lua_State *L, int index, wgl_failure *failure) {
+    if (!lua_istable(L, index) || luaL_getmetafield(L, index, "__tostring") == LUA_TNIL)
+        return;
+    push_text(L, index);
+    size_t size = strlen(lua_tostring(L, -1)) + 1;
+    if ((failure->text = malloc(size)))
+        memcpy(failure->text, lua_tostring(L, -1), size);
+    lua_pop(L, 2);
+}
+
+/* A copy of the value at `index`; of its text, if the value itself cannot cross. False without memory. */
+static bool copy_value(lua_State *L, int index, wgl_failure *failure) {
+    if (wgl_encode_error(L, index, &failure->copy)) {
+        copy_text(L, index, failure);
+        return true;
+    }
+    push_text(L, index);
+    bool copied = wgl_encode_error(L, lua_gettop(L), &failure->copy);
     lua_pop(L, 1);
     return copied;
 }
@@ -124,8 +143,14 @@ wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
     wgl_home *home = NULL;
     int ref = LUA_NOREF;
     int type = lua_type(L, index);
-    luaL_checkstack(L, 6, NULL);
-    if (keep && type != LUA_TNIL && type != LUA_TBOOLEAN && type != LUA_TNUMBER && type != LUA_TSTRING) {
+    luaL_checkstack(L, 8, NULL);
+    if (type == LUA_TNIL) {
+        lua_pushliteral(L, WGL_NO_ERROR_OBJECT);
+        wg_error *error = wgl_failure_new(L, -1, traceback, false);
+        lua_pop(L, 1);
+        return error;
+    }
+    if (keep && type != LUA_TBOOLEAN && type != LUA_TNUMBER && type != LUA_TSTRING) {
         home = wgl_home_of(L);
         lua_rawgetp(L, LUA_REGISTRYINDEX, &values_key);
         lua_pushvalue(L, index);
@@ -136,7 +161,7 @@ wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
     if (failure) {
         failure->home = home ? wgl_home_retain(home) : NULL;
         failure->ref = ref;
-        bool copied = copy_value(L, index, &failure->copy);
+        bool copied = copy_value(L, index, failure);
         const char *text = traceback ? lua_tolstring(L, traceback, &failure->traceback_length) : NULL;
         if (text && (failure->traceback = malloc(failure->traceback_length + 1)))
             memcpy(failure->traceback, text, failure->traceback_length + 1);
@@ -159,6 +184,27 @@ wg_error *wgl_failure_text(const char *text) {
     return wg_error_new(WG_ERROR_FAILURE, failure, let_go);
 }
 
+static int give_text(lua_State *L) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    return 1;
+}
+
+/* The copy, with the text that it had where it was thrown, unless a __copy has made it what it was. */
+static void push_copy(lua_State *L, const wgl_failure *failure) {
+    wgl_decode(L, &failure->copy, NULL);
+    if (!failure->text || !lua_istable(L, -1))
+        return;
+    if (lua_getmetatable(L, -1)) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, failure->text);
+    lua_pushcclosure(L, give_text, 1);
+    lua_setfield(L, -2, "__tostring");
+    lua_setmetatable(L, -2);
+}
+
 void wgl_push_error(lua_State *L, const wg_error *error) {
     wgl_failure *failure = wg_error_value(error);
     if (failure && failure->home && failure->home == wgl_home_of(L)) {
@@ -166,7 +212,7 @@ void wgl_push_error(lua_State *L, const wg_error *error) {
         lua_rawgeti(L, -1, failure->ref);
         lua_remove(L, -2);
     } else if (failure)
-        wgl_decode(L, &failure->copy, NULL);
+        push_copy(L, failure);
     else if (error == wg_error_cancelled()) /* this and the next: of a task that is not ours, in a group of a C host */
         lua_pushstring(L, wgl_end_word(WG_CANCELLED));
     else if (error == wg_error_deadline())

@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "waitgroup_lua.h"
 
@@ -29,16 +30,21 @@ void wgl_need_module(lua_State *L) {
     lua_call(L, 1, 0);
 }
 
-/* module(name) -> what an earlier load of that file made in this state, or nil; module(name, value) sets it. */
+/* module(name) -> what an earlier load of that file made in this state, or nil; module(name, value) sets it, and gives it. */
 static int module(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &halves_key);
     lua_insert(L, 1);
-    if (lua_gettop(L) == 2) {
-        lua_rawget(L, 1);
-        return 1;
+    lua_settop(L, 3);
+    bool whole = strcmp(luaL_checkstring(L, 2), "waitgroup") == 0;
+    if (!lua_isnil(L, 3)) {
+        lua_pushvalue(L, 2);
+        lua_pushvalue(L, 3);
+        lua_rawset(L, 1);
     }
-    lua_rawset(L, 1);
-    return 0;
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, 1) != LUA_TNIL && whole)
+        wgl_note_own(L, -1); /* the second time, the functions of the C half are new ones */
+    return 1;
 }
 
 /* set_drain(function): called after each task that this state runs for a thread. */
@@ -113,6 +119,7 @@ int luaopen_waitgroup_core(lua_State *L) {
     luaL_checkversion(L);
     stay_loaded();
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &opened_key) == LUA_TNIL) {
+        wgl_open_names(L);
         wgl_open_home(L);
         wgl_open_failures(L);
         lua_newtable(L);

@@ -185,6 +185,7 @@ static void new_globals(lua_State *L) {
 void wgl_sandbox_open(lua_State *L) {
     luaL_requiref(L, "waitgroup.core", luaopen_waitgroup_core, 0);
     lua_pop(L, 1);
+    wgl_home_of(L)->worker = true;
     lua_pushglobaltable(L);
     int base = lua_gettop(L);
     lua_pushvalue(L, base);
@@ -245,15 +246,25 @@ void wgl_sandbox_open(lua_State *L) {
     lua_settop(L, base - 1);
 }
 
-static bool is_our_name(const char *module) { return strncmp(module, "waitgroup", strlen("waitgroup")) == 0; }
+bool wgl_is_own_module(const char *module) {
+    size_t length = strlen("waitgroup");
+    return strncmp(module, "waitgroup", length) == 0 && (module[length] == '\0' || module[length] == '.');
+}
+
+bool wgl_is_standard_module(const char *module) {
+    for (int i = 0; libraries[i]; i++)
+        if (strcmp(libraries[i], module) == 0)
+            return true;
+    return strcmp(module, LUA_GNAME) == 0 || strcmp(module, LUA_LOADLIBNAME) == 0;
+}
 
 /* Our own modules stay once they are loaded. */
 static bool is_ours(lua_State *L, int key) {
-    return lua_type(L, key) == LUA_TSTRING && is_our_name(lua_tostring(L, key));
+    return lua_type(L, key) == LUA_TSTRING && wgl_is_own_module(lua_tostring(L, key));
 }
 
 unsigned wgl_module_traces(const char *module) {
-    if (is_our_name(module))
+    if (wgl_is_own_module(module))
         return WGL_LEFT_TASKS;
     for (int i = 0; libraries[i]; i++)
         if (strcmp(libraries[i], module) == 0 && strcmp(module, LUA_DBLIBNAME) != 0)

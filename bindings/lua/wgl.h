@@ -127,6 +127,7 @@ struct wgl_home {
     int current_index;
     lua_State *clerk;         /* a coroutine for what has to run while a task's stack must not grow */
     unsigned left;            /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
+    bool worker;              /* the state is a worker's */
     wgl_paths *paths;         /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     const char *path, *cpath; /* the very strings, which are user values of the box */
     /* What other threads may touch. */
@@ -166,7 +167,7 @@ void wgl_orphans_abandon(wgl_home *home);                 /* after the home is c
  * of the argument `arg`, at `level`. */
 int64_t wgl_deadline(lua_State *L, int index, int arg, int level);
 
-/* --- copies between states: copy.c --- */
+/* --- copies between states: encode.c and decode.c, in the format of message.h --- */
 
 typedef struct wgl_message {
     unsigned char *data;
@@ -192,10 +193,14 @@ bool wgl_encode(lua_State *L, int first, int count, const char *what, int number
                 wgl_refusal *refusal, wgl_message *message, void *space, size_t size);
 /* Functions in a preload table: C functions may cross too, which stay valid as long as their libraries do. */
 bool wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal, wgl_message *message);
+/* An error value: a table in it arrives without what cannot be kept of its metatable. */
+bool wgl_encode_error(lua_State *L, int index, wgl_message *message);
 bool wgl_message_text(wgl_message *message, const char *text); /* one string; false without memory */
 /* Push the values; how many. `blob`: as it was for encoding. May raise. */
 int wgl_decode(lua_State *L, const wgl_message *message, const wgl_blob *blob);
 void wgl_message_clear(wgl_message *message);
+
+/* --- the code of functions: code.c --- */
 
 /* Push the code of the Lua function at `index` as a userdata and return it; `blobs` is the table of those that are known,
  * which the other pushes. Neither index is relative to the top. May raise. */
@@ -204,8 +209,53 @@ void wgl_push_blobs(lua_State *L);
 wgl_blob *wgl_blob_retain(wgl_blob *blob);
 void wgl_blob_release(wgl_blob *blob);
 const char *wgl_blob_name(const wgl_blob *blob); /* file:line */
+int wgl_blob_upvalues(const wgl_blob *blob);
+lua_Integer wgl_blob_id(const wgl_blob *blob);
+const char *wgl_blob_code(const wgl_blob *blob, size_t *length);
+int wgl_count_upvalues(lua_State *L, int index); /* of the function there */
+
+/* --- functions and modules by name: names.c --- */
+
+/* A function of the standard libraries. */
+typedef struct wgl_standard {
+    lua_CFunction function;
+    bool closure; /* it has something of its state in it */
+    char module[12], field[20];
+} wgl_standard;
+
+const wgl_standard *wgl_standard_of(lua_CFunction function); /* or NULL */
+void wgl_push_standard(lua_State *L, const wgl_standard *function);
+
+/* What is a module, or in one, has names: of the module, and its own there, which of a module is empty. They are borrowed
+ * from the state. The first is the likeliest to work elsewhere. */
+enum { WGL_NAMES_MAX = 6 };
+typedef struct wgl_name {
+    const char *module, *field;
+    bool likely;
+} wgl_name;
+typedef struct wgl_names {
+    int count;
+    wgl_name list[WGL_NAMES_MAX];
+} wgl_names;
+
+/* The names that the loaded modules have for the C function, or are themselves for the table, at the absolute `index`.
+ * Needs 12 places on the stack. Never raises. */
+void wgl_find_names(lua_State *L, int index, wgl_names *names);
+/* Push what the first of the `count` pairs of strings from `names` on leads to that leads to `function`, or with NULL to
+ * anything; false: none, and why is pushed. May raise. */
+bool wgl_look_up(lua_State *L, int names, int count, lua_CFunction function);
+
+/* Our own functions: those in the module at `module`, and the methods, get names; push the name of the function at
+ * `index`, if it is one; and from the name on top to the function. */
+void wgl_note_own(lua_State *L, int module);
+bool wgl_push_own_name(lua_State *L, int index);
+void wgl_push_own(lua_State *L);
+void wgl_open_names(lua_State *L);
 
 /* --- errors as values: failure.c --- */
+
+/* What error(nil) is: the words of Lua 5.5. */
+#define WGL_NO_ERROR_OBJECT "<no error object>"
 
 /* The value at `index` as an error with one reference. `traceback`: index of a string, or 0. `keep`: let this state
  * find the very value again. May raise. */
@@ -313,11 +363,14 @@ bool wgl_tasks_unfinished(void); /* of the whole process */
 wg_pool *wgl_pool(void);
 wg_error *wgl_worker_run(void *task, wg_context *ctx); /* a wg_task_fn */
 wgl_task *wgl_worker_task(void);                       /* the task that this thread runs, or NULL */
-extern const char wgl_drain; /* registry key of the function that lets a state's coroutine tasks end */
+int wgl_call_by_name(lua_State *L); /* module, function name or nil, arguments -> what the function gives for them */
+extern const char wgl_drain;        /* registry key of the function that lets a state's coroutine tasks end */
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */
 void wgl_sandbox_open(lua_State *L);
 void wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted);
+bool wgl_is_own_module(const char *module);
+bool wgl_is_standard_module(const char *module);
 unsigned wgl_module_traces(const char *module); /* what a task may leave behind that has it without asking for it */
 extern const char
     wgl_hidden; /* key in the metatable of a table: of the table of its fields that are hidden behind it */

@@ -230,6 +230,14 @@ static void find_function(lua_State *L) {
     lua_remove(L, 1);
 }
 
+int wgl_call_by_name(lua_State *L) {
+    if (lua_gettop(L) < 2)
+        lua_settop(L, 2);
+    find_function(L);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
 /* What the task started in this state has to end: by a function, or nothing is pushed. True if it was. */
 static bool push_drain(const level *here) {
     if (!(here->home->left & (WGL_LEFT_MORE | WGL_LEFT_TASKS)))

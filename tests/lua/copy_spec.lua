@@ -66,10 +66,57 @@ describe("a copy", function()
     assert.equal(_ENV.tostring, echo(load("return function() return tostring end"))()())
   end)
 
-  it("leaves metatables behind", function()
-    local got = echo(setmetatable({ 1 }, { __index = { x = 1 }, __len = function() return 9 end }))
-    assert.is_nil(getmetatable(got))
-    assert.same({ 1 }, got)
+  it("keeps metatables", function()
+    local class = { __len = function() return 9 end }
+    class.__index = class
+    function class.double(self) return 2 * self[1] end
+    local object = setmetatable({ 21 }, class)
+    local got = echo({ object, object, setmetatable({}, class) })
+    assert.equal(9, #got[1])
+    assert.equal(42, got[1]:double())
+    assert.equal(got[1], got[2])
+    assert.equal(getmetatable(got[1]), getmetatable(got[3]))
+    assert.is_true(getmetatable(got[1]) ~= class)
+    local self = setmetatable({}, { __metatable = "locked" })
+    debug.getmetatable(self).__index = self
+    assert.equal("locked", getmetatable(echo(self)))
+    assert.equal("object", getmetatable(echo(setmetatable({}, { __jsontype = "object" }))).__jsontype)
+  end)
+
+  it("has the metatable of its module, where that is one", function()
+    local path = package.path
+    package.path = "tests/lua/modules/?.lua;" .. path
+    local account = require "account"
+    local g = waitgroup.errgroup()
+    local task = g:thread(function(a)
+      a:deposit(5)
+      return a, getmetatable(a) == require "account"
+    end, account.new(1))
+    g:wait(20)
+    local ok, back, same = task:result()
+    package.path = path
+    assert(ok, back)
+    assert.is_true(same)
+    assert.equal(account, getmetatable(back))
+    assert.equal(6, back.balance)
+  end)
+
+  it("keeps light userdata", function()
+    local null = debug.upvalueid(echo, 1) -- as cjson.null is one
+    assert.equal("userdata", type(null))
+    assert.equal(null, echo(null))
+    assert.equal(null, echo({ x = { null } }).x[1])
+    local got = echo(function() return null end)
+    assert.equal(null, got())
+  end)
+
+  it("of a library's table, on its way back, is that library", function()
+    local g = waitgroup.errgroup()
+    local task = g:thread(function() return string, { math } end)
+    assert(g:wait(20))
+    local _, s, m = task:result()
+    assert.equal(string, s)
+    assert.equal(math, m[1])
   end)
 
   it("of ours is the same object", function()
@@ -156,10 +203,13 @@ describe("refused by name is", function()
     assert.matches("argument 2: a waitgroup.Task cannot cross threads$", refusal(f, other:go(f)))
     assert.matches("argument 2: a waitgroup.Task cannot cross threads$", refusal(f, other:thread(f)))
     assert.is_true(other:wait(20))
-    local core, wg = require "waitgroup.core", waitgroup.new()
-    local light = core.watch(wg, "zero", 0)
-    assert.matches("argument 2: a light userdata cannot cross threads$", refusal(f, light))
-    core.unwatch(light)
+  end)
+
+  it("a table with a finalizer, or a metatable with something that cannot cross", function()
+    assert.matches("argument 2: a table with a finalizer %(__gc%) cannot cross threads, as it would be finalized in both: "
+      .. "give its metatable a __copy$", refusal(f, setmetatable({}, { __gc = f })))
+    assert.matches("argument 2, element 1, its metatable, field '__index', field 'co': a coroutine cannot cross threads$",
+      refusal(f, { setmetatable({}, { __index = { co = coroutine.create(f) } }) }))
   end)
 
   it("nesting without end", function()
@@ -182,5 +232,93 @@ describe("refused by name is", function()
   it("without a trace in the group", function()
     assert.equal(0, g:running() + g:pending())
     assert.is_true(g:wait(0))
+  end)
+end)
+
+describe("a type with __copy", function()
+  local g = waitgroup.errgroup()
+  local function refusal(value)
+    local ok, message = pcall(g.thread, g, function() end, value)
+    assert.is_false(ok)
+    return message
+  end
+
+  it("is made anew by the function and the arguments that it gives", function()
+    local class = { __copy = function(self) return function(n) return { made = n } end, self.n + 1 end }
+    local object = setmetatable({ n = 1, co = coroutine.create(print) }, class)
+    local got = echo({ object, { object }, setmetatable({ n = 5 }, class) })
+    assert.equal(2, got[1].made)
+    assert.equal(got[1], got[2][1])
+    assert.equal(6, got[3].made)
+    assert.equal("x", echo(setmetatable({}, { __copy = function() return string.rep, "x", 1 end })))
+  end)
+
+  it("or by a module and its function", function()
+    local got = echo(setmetatable({}, { __copy = function() return "string", "rep", "ab", 2 end }))
+    assert.equal("abab", got)
+  end)
+
+  it("may be a plain copy", function()
+    local got = echo(setmetatable({ 1, { 2 } }, { __copy = true, __gc = print }))
+    assert.same({ 1, { 2 } }, got)
+    assert.is_nil(getmetatable(got))
+  end)
+
+  it("may be a userdata of a host, or in an upvalue", function()
+    local file = io.stdout
+    local metatable = getmetatable(file)
+    metatable.__copy = function() return "io", "output" end
+    local h = waitgroup.errgroup()
+    local task = h:thread(function(same) return same == io.stdout, file == io.stdout end, file)
+    metatable.__copy = nil
+    h:wait(20)
+    assert.same({ true, true, true }, { task:result() })
+  end)
+
+  it("may make what it gives for the moment only", function()
+    local made = {}
+    for i = 1, 300 do
+      made[i] = setmetatable({ i }, { __copy = function(self)
+        collectgarbage()
+        return function(t) return t.list[1] end, { list = { self[1] } }
+      end })
+    end
+    local got = echo(made)
+    for i = 1, 300 do
+      assert.equal(i, got[i])
+    end
+  end)
+
+  it("is refused if that fails, gives nothing that can be called, or contains itself", function()
+    local function with(copy)
+      return { setmetatable({}, { __copy = copy }) }
+    end
+    assert.matches("argument 2, element 1: its __copy failed: no$", refusal(with(function() error("no", 0) end)))
+    assert.matches("argument 2, element 1: its __copy is a string, where a function, or true, is expected$",
+      refusal(with("x")))
+    assert.matches("element 1: its __copy gave nothing: a function or the name of a module, and arguments, expected$",
+      refusal(with(function() end)))
+    assert.matches("element 1: its __copy gave no function or name of a module first$", refusal(with(function() return 5 end)))
+    assert.matches("element 1, value 2 of its __copy: a coroutine cannot cross threads$",
+      refusal(with(function() return print, coroutine.create(print) end)))
+    assert.matches("element 1, value 2 of its __copy: it contains itself, which its __copy cannot give$",
+      refusal(with(function(self) return print, self end)))
+    assert.matches("its __copy failed: attempt to yield", refusal(with(coroutine.yield)))
+    assert.is_true(g:wait(0))
+  end)
+
+  it("that changes what is being copied is refused, and nothing is lost", function()
+    local t = {}
+    for i = 1, 40 do
+      t["k" .. i] = setmetatable({}, { __copy = function()
+        for n = 1, 100 do t[n + 0.5] = n end
+        for key in pairs(t) do if math.type(key) ~= "float" then t[key] = nil end end
+        collectgarbage()
+        return type, 1
+      end })
+    end
+    local h = waitgroup.errgroup()
+    pcall(h.thread, h, function() end, t)
+    assert.is_not_nil(h:wait(20))
   end)
 end)

@@ -58,7 +58,8 @@ describe("an error group", function()
     end
     local g = waitgroup.errgroup()
     g[go](g, function() error(nil) end)
-    assert.same({ nil, nil, n = 3 }, { n = 3, (g:wait(20)), (select(2, g:wait(20))) })
+    assert.same({ nil, "<no error object>", n = 3 }, { n = 3, (g:wait(20)), (select(2, g:wait(20))) })
+    assert.same({ "<no error object>" }, g:errors())
     assert.is_true(g:context():cancelled())
   end)
 
