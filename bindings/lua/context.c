@@ -91,12 +91,12 @@ static int pollfd(lua_State *L) {
     int fd;
     wg_status status = wg_context_fd(check(L, 1), &fd);
     if (status == WG_INVALID)
-        return luaL_error(L, "the root of all contexts never ends, and has no file descriptor");
+        return luaL_error(L, "'pollfd' of the root of all contexts: it never ends, and has no file descriptor");
     if (status == WG_FORKED)
-        return luaL_error(L,
-                          "the file descriptor of this context belongs to the parent process: make a context below it");
+        return luaL_error(
+            L, "'pollfd' of a context whose file descriptor belongs to the parent process: make a context below it");
     if (status != WG_OK)
-        return luaL_error(L, "no file descriptor is left for this context: close some, or raise their limit");
+        return luaL_error(L, "'pollfd' of a context: no file descriptor is left: close some, or raise their limit");
     lua_pushinteger(L, fd);
     return 1;
 }

@@ -196,7 +196,7 @@ static int waitgroup_go(lua_State *L) {
         lua_setfield(L, -2, "context");
     }
     lua_pop(L, 1);
-    wgl_waitgroup_step(L, (wgl_waitgroup *)handle->object, 1, 1);
+    wgl_waitgroup_step(L, (wgl_waitgroup *)handle->object, 1, "go", 1);
     handle->tasks++;
     launch(L, home, false);
     return 0;

@@ -52,7 +52,7 @@ static int limit(lua_State *L) {
 
 static int set_limit(lua_State *L) {
     wg_errgroup *g = check(L, 1)->group;
-    lua_Integer n = luaL_optinteger(L, 2, WG_NO_LIMIT);
+    lua_Integer n = wgl_opt_integer(L, 2, WG_NO_LIMIT, 1);
     if (n <= 0 || n > WG_NO_LIMIT)
         return luaL_argerror(L, 2, lua_pushfstring(L, "a limit is a positive integer or nil, got %I", (LUAI_UACINT)n));
     wg_errgroup_set_limit(g, (int)n);
@@ -213,7 +213,7 @@ static int set_left_behind(lua_State *L) {
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
     wg_waitgroup *tasks = wg_errgroup_tasks(((wgl_errgroup *)handle->object)->group);
-    return wgl_push_watch_fd(L, handle, tasks, "error group");
+    return wgl_push_watch_fd(L, handle, tasks, "an error group");
 }
 
 static int tostring(lua_State *L) {

@@ -57,7 +57,7 @@ void wgl_home_release(wgl_home *home) {
 
 wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box) {
     if (!*box)
-        luaL_error(L, "this Lua state is being closed");
+        luaL_error(L, "waitgroup cannot be used any more: this Lua state is being closed");
     return *box;
 }
 
@@ -269,7 +269,7 @@ static int home_sleep(lua_State *L) {
     wgl_home *home = wgl_home_of(L);
     int64_t deadline = luaL_checkinteger(L, 1);
     if (!open_fds(home, false))
-        return luaL_error(L, "cannot sleep: no file descriptor is left");
+        return luaL_error(L, "cannot sleep: no file descriptor is left: close some, or raise their limit");
     atomic_store(&home->listening, true);
     if (!atomic_load(&home->fired)) {
         struct pollfd fd = {.fd = home->event_fd, .events = POLLIN};
@@ -289,7 +289,8 @@ static int home_listen(lua_State *L) {
     wgl_home *home = wgl_home_of(L);
     int64_t deadline = luaL_checkinteger(L, 1);
     if (!open_fds(home, true))
-        return luaL_error(L, "cannot wait in an event loop: no file descriptor is left");
+        return luaL_error(L,
+                          "cannot wait in an event loop: no file descriptor is left: close some, or raise their limit");
     int64_t left = deadline == WG_FOREVER ? 0 : deadline - wg_now();
     if (deadline != WG_FOREVER && left <= 0)
         left = 1;

@@ -139,11 +139,34 @@ int wgl_argerror(lua_State *L, int level, int arg, const char *message) {
     return wgl_error(L, level, "bad argument #%d to '%s' (%s)", arg, name, message);
 }
 
+static const char *push_type_name(lua_State *L, int index) {
+    if (luaL_getmetafield(L, index, "__name") != LUA_TSTRING)
+        lua_pushstring(L, luaL_typename(L, index));
+    return lua_tostring(L, -1);
+}
+
 static int type_error(lua_State *L, int level, int arg, const char *expected) {
-    const char *actual = luaL_typename(L, arg);
-    if (luaL_getmetafield(L, arg, "__name") == LUA_TSTRING)
-        actual = lua_tostring(L, -1);
-    return wgl_argerror(L, level, arg, lua_pushfstring(L, "%s expected, got %s", expected, actual));
+    return wgl_argerror(L, level, arg, lua_pushfstring(L, "%s expected, got %s", expected, push_type_name(L, arg)));
+}
+
+const char *wgl_push_shown(lua_State *L, int index) {
+    switch (lua_type(L, index)) {
+    case LUA_TSTRING: return lua_pushfstring(L, "'%s'", lua_tostring(L, index));
+    case LUA_TNIL:
+    case LUA_TBOOLEAN:
+    case LUA_TNUMBER: return luaL_tolstring(L, index, NULL);
+    default: return push_type_name(L, index);
+    }
+}
+
+lua_Integer wgl_opt_integer(lua_State *L, int arg, lua_Integer none, int level) {
+    if (lua_isnoneornil(L, arg))
+        return none;
+    int is_integer;
+    lua_Integer n = lua_tointegerx(L, arg, &is_integer);
+    if (!is_integer)
+        wgl_argerror(L, level, arg, lua_pushfstring(L, "an integer expected, got %s", wgl_push_shown(L, arg)));
+    return n;
 }
 
 /* --- handles --- */
@@ -169,6 +192,13 @@ static wgl_handle *check_any(lua_State *L, int arg, const char *expected, int le
     return handle;
 }
 
+static int closed_error(lua_State *L, int level, int arg, const wgl_object *object) {
+    const char *name = object->kind == WGL_ERRGROUP ? ((const wgl_errgroup *)object)->name : "";
+    return wgl_argerror(
+        L, level, arg,
+        lua_pushfstring(L, *name ? "this %s, '%s', is closed" : "this %s%s is closed", type_names[object->kind], name));
+}
+
 wgl_handle *wgl_check_closable(lua_State *L, int arg, wgl_kind kind, int level) {
     wgl_handle *handle = check_any(L, arg, type_names[kind], level);
     if (handle->object->kind != kind)
@@ -179,7 +209,7 @@ wgl_handle *wgl_check_closable(lua_State *L, int arg, wgl_kind kind, int level) 
 wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level) {
     wgl_handle *handle = wgl_check_closable(L, arg, kind, level);
     if (handle->closed)
-        wgl_argerror(L, level, arg, lua_pushfstring(L, "this %s is closed", type_names[kind]));
+        closed_error(L, level, arg, handle->object);
     return handle;
 }
 
@@ -303,7 +333,7 @@ int wgl_is_closed(lua_State *L) {
 static int handle_id(lua_State *L) {
     wgl_handle *handle = check_any(L, 1, "a waitgroup object", 1);
     if (handle->closed)
-        return wgl_argerror(L, 1, 1, lua_pushfstring(L, "this %s is closed", type_names[handle->object->kind]));
+        return closed_error(L, 1, 1, handle->object);
     wgl_share(handle->object);
     lua_Integer id = id_of(handle->object);
     if (id == 0)

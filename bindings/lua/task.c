@@ -173,6 +173,12 @@ static const char *push_name(lua_State *L) {
     return lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
 }
 
+static void refuse(lua_State *L, const wgl_errgroup *group, const char *why) {
+    if (group->name[0])
+        wgl_error(L, 1, "cannot start a thread task of error group '%s': %s", group->name, why);
+    wgl_error(L, 1, "cannot start a thread task: %s", why);
+}
+
 /* g, function | module, ...: push the handle of a new task. */
 static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     wgl_blob *blob = NULL;
@@ -209,7 +215,7 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     take_preload(L, task);
     wgl_refusal refusal;
     if (!wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal, &task->message, task->space, sizeof task->space))
-        wgl_error(L, 1, "%s", refusal.text);
+        refuse(L, group, refusal.text);
     return task;
 }
 
@@ -286,7 +292,7 @@ static int set_hooks(lua_State *L) {
 static wgl_task *task_of(lua_State *L) {
     wgl_task *task = (wgl_task *)wgl_test(L, 1);
     if (!task)
-        luaL_error(L, "the handle of this task was finalized");
+        luaL_error(L, "this task cannot be used any more: its handle was finalized");
     return task;
 }
 
@@ -351,7 +357,8 @@ static int result(lua_State *L) {
     int64_t deadline = wgl_deadline(L, 2, 2, 1);
     wg_status status = wg_wait(&task->done, &(wg_until){.deadline = WG_POLL});
     if (status == WG_FORKED)
-        return luaL_error(L, "this task was left behind in the parent process by a fork");
+        return luaL_error(L, "'result' of task %s, which was left behind in the parent process by a fork",
+                          wgl_task_name(task));
     if (status == WG_OK)
         return push_result(L, task);
     lua_settop(L, 1);
@@ -370,10 +377,10 @@ static int cancelled(lua_State *L) {
     return 1;
 }
 
-static const char *name_of(const wgl_task *task) { return task->blob ? wgl_blob_name(task->blob) : task->name; }
+const char *wgl_task_name(const wgl_task *task) { return task->blob ? wgl_blob_name(task->blob) : task->name; }
 
 static int name(lua_State *L) {
-    lua_pushstring(L, name_of((wgl_task *)wgl_check(L, 1, WGL_TASK, 1)));
+    lua_pushstring(L, wgl_task_name((wgl_task *)wgl_check(L, 1, WGL_TASK, 1)));
     return 1;
 }
 
@@ -389,7 +396,7 @@ static int tostring(lua_State *L) {
         lua_pushliteral(L, "waitgroup.Task (closed)");
         return 1;
     }
-    lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", name_of(task), state_of(task));
+    lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", wgl_task_name(task), state_of(task));
     return 1;
 }
 

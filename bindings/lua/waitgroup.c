@@ -2,28 +2,30 @@
 #include "wgl.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static wgl_waitgroup *check(lua_State *L) { return (wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 1); }
 
-int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *object, lua_Integer n, int level) {
+int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *object, lua_Integer n, const char *call, int level) {
     wg_status status = wg_add(&object->wg, n);
     if (status == WG_OK)
         return 0;
     int count = wg_count(&object->wg);
-    if (status == WG_NEGATIVE)
-        return wgl_error(L, level,
-                         "the count of this wait group would become negative: it is %d, and %I was to be added", count,
-                         (LUAI_UACINT)n);
-    return wgl_error(L, level, "the count of this wait group would pass %d: it is %d, and %I was to be added",
-                     WG_COUNT_MAX, count, (LUAI_UACINT)n);
+    if (status == WG_OVERFLOW)
+        return wgl_error(L, level, "'%s' of a wait group with the count %d: %I more would pass %d, so it is unchanged",
+                         call, count, (LUAI_UACINT)n, WG_COUNT_MAX);
+    if (strcmp(call, "done") == 0 && count == 0)
+        return wgl_error(L, level, "'done' of a wait group with the count 0: there were as many calls as were added");
+    return wgl_error(L, level, "'%s' of a wait group with the count %d: %I less would be negative, so it is unchanged",
+                     call, count, (LUAI_UACINT)-n);
 }
 
 static int add(lua_State *L) {
     wgl_waitgroup *wg = check(L);
-    return wgl_waitgroup_step(L, wg, luaL_optinteger(L, 2, 1), 1);
+    return wgl_waitgroup_step(L, wg, wgl_opt_integer(L, 2, 1, 1), "add", 1);
 }
 
-static int done(lua_State *L) { return wgl_waitgroup_step(L, check(L), -1, 1); }
+static int done(lua_State *L) { return wgl_waitgroup_step(L, check(L), -1, "done", 1); }
 
 static int count(lua_State *L) {
     lua_pushinteger(L, wg_count(&check(L)->wg));
@@ -32,15 +34,15 @@ static int count(lua_State *L) {
 
 int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const char *what) {
     if (wg_wait(wg, &(wg_until){.deadline = WG_POLL}) == WG_FORKED)
-        return luaL_error(L, "what this %s counts was left behind in the parent process by a fork: make a new one",
-                          what);
+        return luaL_error(
+            L, "'pollfd' of %s whose tasks were left behind in the parent process by a fork: make a new one", what);
     int fd = wg_watch_fd(handle->watch);
     if (fd < 0) { /* the first call, here or in the child of a fork */
         wg_watch_free(handle->watch);
         handle->watch = NULL;
         wg_status status = wg_watch_new(&handle->watch, wg);
         if (status == WG_NO_FD)
-            return luaL_error(L, "no file descriptor is left for this %s: close some, or raise their limit", what);
+            return luaL_error(L, "'pollfd' of %s: no file descriptor is left: close some, or raise their limit", what);
         if (status != WG_OK)
             return luaL_error(L, "not enough memory");
         fd = wg_watch_fd(handle->watch);
@@ -51,7 +53,7 @@ int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const 
 
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
-    return wgl_push_watch_fd(L, handle, &((wgl_waitgroup *)handle->object)->wg, "wait group");
+    return wgl_push_watch_fd(L, handle, &((wgl_waitgroup *)handle->object)->wg, "a wait group");
 }
 
 static int tostring(lua_State *L) {
@@ -69,10 +71,7 @@ static void destroy(wgl_object *object) { free(object); }
 static int new (lua_State *L) {
     lua_Integer n = 0;
     if (!lua_isnoneornil(L, 1)) {
-        int is_integer;
-        n = lua_tointegerx(L, 1, &is_integer);
-        if (!is_integer)
-            return wgl_argerror(L, 2, 1, lua_pushfstring(L, "integer expected, got %s", luaL_tolstring(L, 1, NULL)));
+        n = wgl_opt_integer(L, 1, 0, 2);
         if (n < 0 || n > WG_COUNT_MAX)
             return wgl_argerror(L, 2, 1,
                                 lua_pushfstring(L, "a count is 0 to %d, got %I", WG_COUNT_MAX, (LUAI_UACINT)n));
@@ -96,8 +95,10 @@ static int push_outcome(lua_State *L, wg_status status) {
     } else if (status == WG_TIMEOUT)
         return wgl_push_timeout(L);
     else if (status == WG_FORKED)
-        return luaL_error(
-            L, "what this wait group counts was left behind in the parent process by a fork: make a new one");
+        return luaL_error(L,
+                          "'wait' of a wait group with the count %d, which was left behind in the parent process by a "
+                          "fork: make a new one",
+                          (int)wg_count(&((wgl_waitgroup *)wgl_test(L, 1))->wg));
     return wgl_push_ended(L, wgl_opt_context(L, 2, 1));
 }
 

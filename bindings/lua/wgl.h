@@ -89,6 +89,12 @@ wgl_object *wgl_check(lua_State *L, int arg, wgl_kind kind, int level);
 wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level);
 wgl_handle *wgl_check_closable(lua_State *L, int arg, wgl_kind kind, int level); /* the same, also if it is closed */
 
+/* The integer at argument `arg`, which may be a float or a string that stands for one; `none` if it is nil or missing. */
+lua_Integer wgl_opt_integer(lua_State *L, int arg, lua_Integer none, int level);
+
+/* Push the value at `index` as messages show it: a text in quotes, a number, or the name of its type. */
+const char *wgl_push_shown(lua_State *L, int index);
+
 /* Like luaL_argerror and luaL_error, at `level`. */
 int wgl_argerror(lua_State *L, int level, int arg, const char *message);
 int wgl_error(lua_State *L, int level, const char *format, ...);
@@ -290,8 +296,8 @@ int wgl_push_ended(lua_State *L, const wg_context *ctx);
 /* The words of the two ways to end. */
 const char *wgl_end_word(wg_status status);
 
-/* Count `n` more; an error at `level` if the count would leave its range. */
-int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *wg, lua_Integer n, int level);
+/* Count `n` more, for the method `call`; an error at `level` if the count would leave its range. */
+int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *wg, lua_Integer n, const char *call, int level);
 
 /* Push the descriptor that tells when `wg`, of the object behind the handle, is at zero. `what` names it in errors. */
 int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const char *what);
@@ -358,6 +364,8 @@ void wgl_paths_release(wgl_paths *paths);
 void wgl_open_task(lua_State *L);
 extern const luaL_Reg wgl_task_functions[];
 bool wgl_tasks_unfinished(void); /* of the whole process */
+
+const char *wgl_task_name(const wgl_task *task);
 
 /* worker.c: the pool, its threads and their states. */
 wg_pool *wgl_pool(void);

@@ -147,7 +147,18 @@ wg_pool *wgl_pool(void) {
 
 /* --- running a task --- */
 
+/* A function that is copied to a thread finds other globals there than where it was written. */
+static void explain_global(lua_State *L) {
+    if (lua_type(L, 1) != LUA_TSTRING || !strstr(lua_tostring(L, 1), " a nil value (global '"))
+        return;
+    lua_pushliteral(
+        L, ": globals do not travel to thread tasks: pass it as an upvalue or an argument, or require it there");
+    lua_concat(L, 2);
+}
+
 static int on_error(lua_State *L) {
+    lua_settop(L, 1);
+    explain_global(L);
     luaL_traceback(L, L, NULL, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
     lua_settop(L, 1);
@@ -279,7 +290,7 @@ static int execute(lua_State *L) {
     task->succeeded =
         wgl_encode(L, 1, lua_gettop(L), "result", 1, NULL, &refusal, &task->message, task->space, sizeof task->space);
     if (!task->succeeded)
-        here->error = wgl_failure_text(refusal.text);
+        here->error = wgl_failure_text(lua_pushfstring(L, "task %s: %s", wgl_task_name(task), refusal.text));
     lua_settop(L, 0);
     if (push_drain(here))
         lua_call(L, 0, 0);

@@ -12,58 +12,76 @@ local errgroup = require "waitgroup.errgroup"
 local error, type, pairs, tostring = error, type, pairs, tostring
 local math_type, to_integer, max_integer = math.type, math.tointeger, math.maxinteger
 local require, pcall = require, pcall
+local concat, sort = table.concat, table.sort
 
 local waitgroup = { _VERSION = core.version }
 
--- An error of whoever called the constructor that checks its options.
-local function bad_option(name, what, value)
-  error(("bad option '%s' (%s, got %s)"):format(name, what, type(value) == "string" and "'" .. value .. "'"
-    or tostring(value)), 5)
+-- A value as messages show it.
+local function shown(value)
+  return type(value) == "string" and "'" .. value .. "'" or tostring(value)
 end
 
-local function positive_integer(name, value)
-  if math_type(value) ~= "integer" or value <= 0 or value > 0x7fffffff then
-    bad_option(name, "a positive integer expected", value)
+-- Checks of options give the value to use; or nil, and what was expected.
+
+local function positive_integer(value)
+  local integer = math_type(value) and to_integer(value)
+  if integer and integer > 0 and integer <= 0x7fffffff then
+    return integer
   end
-  return value
+  return nil, "a positive integer expected"
 end
 
-local function seconds(name, value)
-  if type(value) ~= "number" or value < 0 or value ~= value then
-    bad_option(name, "seconds, not negative and not NaN, expected", value)
+local function seconds(value)
+  if type(value) == "number" and value >= 0 then
+    return value
   end
-  return value
+  return nil, "seconds, not negative and not NaN, expected"
 end
 
-local function text(name, value)
-  if type(value) ~= "string" or value:find("\0", 1, true) then
-    bad_option(name, "a string without zero bytes expected", value)
+local function text(value)
+  if type(value) == "string" and not value:find("\0", 1, true) then
+    return value
   end
-  return value
+  return nil, "a string without zero bytes expected"
 end
 
-local function context_option(name, value)
-  local ok = pcall(core.context_open, value)
-  if not ok then
-    bad_option(name, "an open waitgroup.Context expected", value)
+local function context_option(value)
+  if pcall(core.context_open, value) then
+    return value
   end
-  return value
+  return nil, "an open waitgroup.Context expected"
 end
 
--- The checked options, a new table.
-local function check_options(options, known)
+local function names_of(known)
+  local names = {}
+  for name in pairs(known) do
+    names[#names + 1] = name
+  end
+  sort(names)
+  return concat(names, ", ")
+end
+
+-- The checked options of the constructor `call`, a new table. Errors are those of its caller.
+local function check_options(call, options, known)
   local checked = {}
+  local function refuse(format, ...)
+    error(("bad argument #1 to '%s' (%s)"):format(call, format:format(...)), 4)
+  end
   if options == nil then
     return checked
   elseif type(options) ~= "table" then
-    error(("a table of options expected, got %s"):format(type(options)), 3)
+    refuse("a table of options or nil expected, got %s", shown(options))
   end
   for name, value in pairs(options) do
     local check = known[name]
     if not check then
-      error(("unknown option '%s'"):format(tostring(name)), 3)
+      refuse("unknown option %s: there are %s", shown(name), names_of(known))
     end
-    checked[name] = check(name, value)
+    local used, expected = check(value)
+    if used == nil then
+      refuse("option '%s': %s, got %s", name, expected, shown(value))
+    end
+    checked[name] = used
   end
   return checked
 end
@@ -77,7 +95,7 @@ end
 local context_options = { parent = context_option, timeout = seconds }
 
 function waitgroup.context(options)
-  local checked = check_options(options, context_options)
+  local checked = check_options("context", options, context_options)
   local context = core.context(checked.parent or core.current_context(), core.deadline(checked.timeout, 1))
   return context
 end
@@ -97,7 +115,7 @@ local errgroup_options = {
 }
 
 function waitgroup.errgroup(options)
-  local checked = check_options(options, errgroup_options)
+  local checked = check_options("errgroup", options, errgroup_options)
   local grace = checked.grace
   if grace then
     grace = grace < 9e9 and grace * 1e9 // 1 | 0 or max_integer
@@ -117,19 +135,19 @@ local kinds = { waitgroup = "waitgroup.WaitGroup", errgroup = "waitgroup.ErrGrou
 function waitgroup.attach(id, kind)
   local number = math_type(id) and to_integer(id) -- some libraries carry integers as floats
   if not number then
-    error(("bad argument #1 to 'attach' (an id, as id() gives it, expected, got %s)"):format(
-      math_type(id) and tostring(id) or type(id)), 2)
+    error(("bad argument #1 to 'attach' (an id, as id() gives it, expected, got %s)"):format(shown(id)), 2)
   elseif kind ~= nil and not kinds[kind] then
-    error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got %s)"):format(
-      tostring(kind)), 2)
+    error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got %s)"):format(shown(kind)), 2)
   end
   local object, name = core.attach(number)
   if not object then
-    error(("no object has the id %d: it never existed, or nobody holds it any more (an id does not)"):format(number), 2)
+    error(("bad argument #1 to 'attach' (no object has the id %d: it never existed, or nobody holds it any more, as "
+      .. "an id does not)"):format(number), 2)
   elseif core.is_closed(object) then
-    error(("the %s with the id %d was closed in this state"):format(name, number), 2)
+    error(("bad argument #1 to 'attach' (the %s with the id %d was closed in this state)"):format(name, number), 2)
   elseif kind and name ~= kinds[kind] then
-    error(("the id %d is that of a %s, not of a %s"):format(number, name, kinds[kind]), 2)
+    error(("bad argument #2 to 'attach' (the id %d is that of a %s, not of a %s)"):format(number, name, kinds[kind]),
+      2)
   end
   return object
 end
@@ -165,11 +183,11 @@ function waitgroup.use(loop)
   if type(loop) == "string" then
     local found, adapter = pcall(require, "waitgroup.loops." .. loop)
     if not found then
-      error(("no adapter for the event loop '%s': %s"):format(loop, adapter), 2)
+      error(("bad argument #1 to 'use' (no adapter for the event loop '%s': %s)"):format(loop, adapter), 2)
     end
     loop = adapter
   elseif loop ~= nil and (type(loop) ~= "table" or not loop.here or not loop.wait) then
-    core.argerror(1, "the name of an event loop, an adapter, or nil expected")
+    core.argerror(1, "the name of an event loop, an adapter, or nil expected, got " .. shown(loop))
   end
   scheduler.use(loop)
 end

@@ -50,8 +50,8 @@ describe("the count", function()
   it("says what it was, in an error at the caller's line", function()
     local wg = waitgroup.new(1)
     local _, message = pcall(function() wg:add(-2) end)
-    assert.equal(debug.getinfo(1, "S").short_src .. ":52: the count of this wait group would become negative: "
-      .. "it is 1, and -2 was to be added", message)
+    assert.equal(debug.getinfo(1, "S").short_src .. ":52: 'add' of a wait group with the count 1: "
+      .. "2 less would be negative, so it is unchanged", message)
   end)
 end)
 

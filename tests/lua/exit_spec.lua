@@ -103,7 +103,7 @@ it("a finalizer that still lets tasks run, whose groups are gone, cannot do harm
 end)
 
 it("a finalizer that lets tasks run which wait for a thread, or for room for one, cannot do harm", function()
-  assert.matches("^false\tthe handle of this task was finalized\ntrue\tnil\tcancelled\t.*\nstatus 0\n$", process([[
+  assert.matches("^false\tthis task cannot be used any more: its handle was finalized\ntrue\tnil\tcancelled\t.*\nstatus 0\n$", process([[
     local w = require "waitgroup"
     last = setmetatable({}, { __gc = function() w.sleep(0.3) end })
     local function nap() require("waitgroup").sleep(0.1) end

@@ -21,10 +21,32 @@ end
 
 describe("misuse names the argument:", function()
   local cases = {
-    { "w.new('x')", "bad argument #1 to 'new' (integer expected, got x)" },
+    { "w.new('x')", "bad argument #1 to 'new' (an integer expected, got 'x')" },
     { "w.new(-1)", "bad argument #1 to 'new' (a count is 0 to 2147483647, got -1)" },
-    { "wg:add('x')", "bad argument #1 to 'add' (number expected, got string)" },
-    { "wg:done(wg:done())", "the count of this wait group would become negative: it is 0, and -1 was to be added" },
+    { "wg:add('x')", "bad argument #1 to 'add' (an integer expected, got 'x')" },
+    { "wg:done(wg:done())", "'done' of a wait group with the count 0: there were as many calls as were added" },
+    { "wg:add(-2)", "'add' of a wait group with the count 0: 2 less would be negative, so it is unchanged" },
+    { "wg:add(1.5)",
+      "bad argument #1 to 'add' (an integer expected, got 1.5)" },
+    { "w.new(2^31 - 1):add()",
+      "'add' of a wait group with the count 2147483647: 1 more would pass 2147483647, so it is unchanged" },
+    { "w.new(2^31 - 1):go(f)",
+      "'go' of a wait group with the count 2147483647: 1 more would pass 2147483647, so it is unchanged" },
+    { "local n = w.errgroup { name = 'n' } n:close() n:wait()",
+      "calling 'wait' on bad self (this waitgroup.ErrGroup, 'n', is closed)" },
+    { "local c = w.context() c:close() c:err()", "calling 'err' on bad self (this waitgroup.Context is closed)" },
+    { "w.root():pollfd()", "'pollfd' of the root of all contexts: it never ends, and has no file descriptor" },
+    { "w.errgroup{ name = 'fetch' }:thread(f, coroutine.create(f))",
+      "cannot start a thread task of error group 'fetch': argument 2: a coroutine cannot cross threads" },
+    { "w.errgroup(42)", "bad argument #1 to 'errgroup' (a table of options or nil expected, got 42)" },
+    { "w.errgroup('x')", "bad argument #1 to 'errgroup' (a table of options or nil expected, got 'x')" },
+    { "w.context(42)", "bad argument #1 to 'context' (a table of options or nil expected, got 42)" },
+    { "w.errgroup{ 4 }", "bad argument #1 to 'errgroup' (unknown option 1: there are context, grace, "
+      .. "interrupt, limit, name, timeout)" },
+    { "g:set_limit(1.5)", "bad argument #1 to 'set_limit' (an integer expected, got 1.5)" },
+    { "w.attach(1.5)", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got 1.5)" },
+    { "w.attach(1, 'x')", "bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got 'x')" },
+    { "w.use(5)", "bad argument #1 to 'use' (the name of an event loop, an adapter, or nil expected, got 5)" },
     { "wg.add(g)", "bad argument #1 to 'add' (waitgroup.WaitGroup expected, got waitgroup.ErrGroup)" },
     { "wg.wait()", "bad argument #1 to 'wait' (waitgroup.WaitGroup expected, got no value)" },
     { "wg:wait(-1)", "bad argument #1 to 'wait' (seconds must not be negative or NaN, got -1.0)" },
@@ -43,8 +65,8 @@ describe("misuse names the argument:", function()
     { "g:thread(print)", "bad argument #1 to 'thread' (a Lua function or the name of a module expected, got a C function)" },
     { "g:thread('string', 5)",
       "bad argument #2 to 'thread' (the name of a function in module 'string', or nil, expected, got number)" },
-    { "g:thread(f, coroutine.create(f))", "argument 2: a coroutine cannot cross threads" },
-    { "g:try_thread(f, io.stdout)", "argument 2: a FILE* cannot cross threads" },
+    { "g:thread(f, coroutine.create(f))", "cannot start a thread task: argument 2: a coroutine cannot cross threads" },
+    { "g:try_thread(f, io.stdout)", "cannot start a thread task: argument 2: a FILE* cannot cross threads" },
     { "g:wait(-0.5)", "bad argument #1 to 'wait' (seconds must not be negative or NaN, got -0.5)" },
     { "g.wait(ctx)", "bad argument #1 to 'wait' (waitgroup.ErrGroup expected, got waitgroup.Context)" },
     { "g:set_limit(0)", "bad argument #1 to 'set_limit' (a limit is a positive integer or nil, got 0)" },
@@ -58,23 +80,25 @@ describe("misuse names the argument:", function()
     { "w.sleep({})", "bad argument #1 to 'sleep' (seconds expected, got table)" },
     { "w.run()", "bad argument #1 to 'run' (function expected, got nil)" },
     { "w.on_error(5)", "bad argument #1 to 'on_error' (function expected, got number)" },
-    { "w.errgroup(5)", "a table of options expected, got number" },
-    { "w.errgroup{ limt = 1 }", "unknown option 'limt'" },
-    { "w.errgroup{ limit = 0 }", "bad option 'limit' (a positive integer expected, got 0)" },
-    { "w.errgroup{ limit = 1.5 }", "bad option 'limit' (a positive integer expected, got 1.5)" },
-    { "w.errgroup{ limit = 2^31 | 0 }", "bad option 'limit' (a positive integer expected, got 2147483648)" },
-    { "w.errgroup{ limit = 'x' }", "bad option 'limit' (a positive integer expected, got 'x')" },
-    { "w.errgroup{ timeout = -1 }", "bad option 'timeout' (seconds, not negative and not NaN, expected, got -1)" },
-    { "w.errgroup{ grace = nan }", "bad option 'grace' (seconds, not negative and not NaN, expected, got -nan)" },
-    { "w.errgroup{ context = 5 }", "bad option 'context' (an open waitgroup.Context expected, got 5)" },
-    { "w.errgroup{ name = 5 }", "bad option 'name' (a string without zero bytes expected, got 5)" },
-    { "w.errgroup{ name = 'a\\0b' }", "bad option 'name' (a string without zero bytes expected, got 'a\0b')" },
-    { "w.context{ timeout = -1 }", "bad option 'timeout' (seconds, not negative and not NaN, expected, got -1)" },
-    { "w.context{ parent = g }", "bad option 'parent' (an open waitgroup.Context expected, "
+    { "w.errgroup(5)", "bad argument #1 to 'errgroup' (a table of options or nil expected, got 5)" },
+    { "w.errgroup{ limt = 1 }", "bad argument #1 to 'errgroup' (unknown option 'limt': there are context, grace, "
+      .. "interrupt, limit, name, timeout)" },
+    { "w.errgroup{ limit = 0 }", "bad argument #1 to 'errgroup' (option 'limit': a positive integer expected, got 0)" },
+    { "w.errgroup{ limit = 1.5 }", "bad argument #1 to 'errgroup' (option 'limit': a positive integer expected, got 1.5)" },
+    { "w.errgroup{ limit = 2^31 | 0 }", "bad argument #1 to 'errgroup' (option 'limit': a positive integer expected, got 2147483648)" },
+    { "w.errgroup{ limit = 'x' }", "bad argument #1 to 'errgroup' (option 'limit': a positive integer expected, got 'x')" },
+    { "w.errgroup{ timeout = -1 }", "bad argument #1 to 'errgroup' (option 'timeout': seconds, not negative and not NaN, expected, got -1)" },
+    { "w.errgroup{ grace = nan }", "bad argument #1 to 'errgroup' (option 'grace': seconds, not negative and not NaN, expected, got -nan)" },
+    { "w.errgroup{ context = 5 }", "bad argument #1 to 'errgroup' (option 'context': an open waitgroup.Context expected, got 5)" },
+    { "w.errgroup{ name = 5 }", "bad argument #1 to 'errgroup' (option 'name': a string without zero bytes expected, got 5)" },
+    { "w.errgroup{ name = 'a\\0b' }", "bad argument #1 to 'errgroup' (option 'name': a string without zero bytes expected, got 'a\0b')" },
+    { "w.context{ timeout = -1 }", "bad argument #1 to 'context' (option 'timeout': seconds, not negative and not NaN, expected, got -1)" },
+    { "w.context{ parent = g }", "bad argument #1 to 'context' (option 'parent': an open waitgroup.Context expected, "
       .. "got waitgroup.ErrGroup (0 running, 0 waiting, 0 ended))" },
-    { "w.context{ limit = 1 }", "unknown option 'limit'" },
-    { "w.attach('x')", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got string)" },
-    { "w.attach(1)", "no object has the id 1: it never existed, or nobody holds it any more (an id does not)" },
+    { "w.context{ limit = 1 }", "bad argument #1 to 'context' (unknown option 'limit': there are parent, timeout)" },
+    { "w.attach('x')", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got 'x')" },
+    { "w.attach(1)", "bad argument #1 to 'attach' (no object has the id 1: it never existed, or nobody holds it any more, as an "
+      .. "id does not)" },
     { "g:go(f):result(-1)", "bad argument #1 to 'result' (seconds must not be negative or NaN, got -1.0)" },
     { "g:go(f).result(5)", "bad argument #1 to 'result' (waitgroup.Task expected, got number)" },
   }
@@ -115,6 +139,40 @@ describe("the coroutine of a suspended task", function()
     local g, co = suspended(function() waitgroup.sleep(0.01) end)
     assert.is_true(coroutine.close(co))
     assert.same({ nil, "somebody else closed the coroutine of this task" }, { table.unpack({ g:wait(10) }, 1, 2) })
+  end)
+end)
+
+describe("a float that stands for an integer", function()
+  it("is one, wherever an integer is taken", function()
+    local g = waitgroup.errgroup { limit = 8 / 2, interrupt = 1e6 }
+    assert.equal("integer", math.type(g:limit()))
+    assert.equal(4, g:limit())
+    g:set_limit(6 / 2)
+    assert.equal(3, g:limit())
+    local wg = waitgroup.new(4 / 2)
+    wg:add(2 / 2)
+    assert.equal(3, wg:count())
+    assert.equal(wg, waitgroup.attach(wg:id() + 0.0))
+  end)
+end)
+
+describe("a global that is not there on another thread", function()
+  it("is explained", function()
+    local env = setmetatable({ helper = print }, { __index = _G })
+    for _, code in ipairs { "helper(1)", "helper.x()", "helper:x()", "pcall(print) helper.y.z = 1" } do
+      local g = waitgroup.errgroup()
+      g:thread(assert(load(code, "=here", "t", env)))
+      local _, message = g:wait(20)
+      assert.matches("^here:1: attempt to %a+ a nil value %(global 'helper'%): globals do not travel to thread tasks: "
+        .. "pass it as an upvalue or an argument, or require it there$", message)
+    end
+  end)
+
+  it("is not, for another error", function()
+    local g = waitgroup.errgroup()
+    g:thread(function() local t = {} return t.x.y end)
+    local _, message = g:wait(20)
+    assert.matches("a nil value %(field 'x'%)$", message)
   end)
 end)
 

@@ -119,7 +119,8 @@ describe("an id", function()
     assert.has_error(function() waitgroup.attach(wg:id(), "nonsense") end)
     local ok, message = pcall(function() waitgroup.attach(wg:id(), "errgroup") end)
     assert.is_false(ok)
-    assert.matches("^tests/lua/share_spec.lua:%d+: the id %d+ is that of a waitgroup.WaitGroup, not of a waitgroup.ErrGroup$",
+    assert.matches("^tests/lua/share_spec.lua:%d+: bad argument #2 to 'attach' %(the id %d+ is that of a "
+      .. "waitgroup.WaitGroup, not of a waitgroup.ErrGroup%)$",
       message)
   end)
 
@@ -128,7 +129,7 @@ describe("an id", function()
     local id = g:id()
     g:close()
     assert.has_error(function() waitgroup.attach(id) end,
-      ("the waitgroup.ErrGroup with the id %d was closed in this state"):format(id))
+      ("bad argument #1 to 'attach' (the waitgroup.ErrGroup with the id %d was closed in this state)"):format(id))
   end)
 
   it("is not a small number", function()
