@@ -11,7 +11,7 @@ import cwaitgroup
 import pytest
 
 TOP = Path(__file__).parents[2]
-MODULES = {"__init__.py", "__main__.py", "_async.py", "_core.pyi", "_map.py", "py.typed"}
+MODULES = {p.name for p in (TOP / "python/cwaitgroup").iterdir() if p.suffix in (".py", ".pyi") or p.name == "py.typed"}
 
 pytestmark = pytest.mark.timeout(600)
 
