@@ -49,6 +49,7 @@ struct task {
     };
 };
 _Static_assert(sizeof(struct task) <= 64, "a queued task is small");
+WG_KEPT_IN_SLABS(struct task);
 
 /* A thread in wg_errgroup_go that sleeps for a slot. */
 struct goer {

@@ -833,6 +833,7 @@ struct loose_task {
     void *arg;
     void (*destroy)(void *arg);
 };
+WG_KEPT_IN_SLABS(struct loose_task);
 
 static void run_loose(struct wg_work *work, bool skip) {
     struct loose_task task = *(struct loose_task *)work;

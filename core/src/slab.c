@@ -10,8 +10,11 @@
 
 /* The things follow it. */
 struct wg_slab {
-    _Alignas(8) wg_a32 live;
+    _Alignas(WG_SLAB_ALIGN) wg_a32 live;
 };
+_Static_assert(sizeof(struct wg_slab) % WG_SLAB_ALIGN == 0, "the first thing is aligned");
+_Static_assert(_Alignof(max_align_t) >= WG_SLAB_ALIGN, "malloc aligns a slab");
+_Static_assert(MOST_THINGS * (WG_SLAB_LARGEST / WG_SLAB_ALIGN) < UINT16_MAX, "every place has a number");
 
 static void count_off(struct wg_slab *slab, uint32_t n) {
     if (wg_sub_acq_rel32(&slab->live, n) == n)
@@ -32,15 +35,18 @@ static bool refill(struct wg_slabs *slabs, size_t size) {
     return true;
 }
 
+/* From one thing to the next. */
+static size_t step(size_t size) { return (size + WG_SLAB_ALIGN - 1) / WG_SLAB_ALIGN * WG_SLAB_ALIGN; }
+
 void *wg_slabs_take(struct wg_slabs *slabs, size_t size, uint16_t *place) {
-    if (slabs->used == slabs->things && !refill(slabs, size))
+    if (slabs->used == slabs->things && !refill(slabs, step(size)))
         return NULL;
-    size_t offset = sizeof(struct wg_slab) + slabs->used++ * size;
-    *place = (uint16_t)(offset / 8);
+    size_t offset = sizeof(struct wg_slab) + slabs->used++ * step(size);
+    *place = (uint16_t)(offset / WG_SLAB_ALIGN);
     return (char *)slabs->slab + offset;
 }
 
-void wg_slab_give(void *thing, uint16_t place) { count_off((struct wg_slab *)((char *)thing - place * 8), 1); }
+void wg_slab_give(void *thing, uint16_t place) { count_off((struct wg_slab *)((char *)thing - (size_t)place * WG_SLAB_ALIGN), 1); }
 
 void wg_slabs_end(struct wg_slabs *slabs) {
     if (slabs->used < slabs->things)

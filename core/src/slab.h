@@ -13,7 +13,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where things come from, all of one size, a multiple of 8. Zeroed at first. The owner's lock guards it. */
+/* Every thing lies at a multiple of this. Stated beside each type that is kept in slabs, so that a type which needs more,
+ * or is so large that its place has no number, does not compile. */
+#define WG_SLAB_ALIGN 8
+#define WG_SLAB_LARGEST 4096
+#define WG_KEPT_IN_SLABS(type)                                                                                         \
+    _Static_assert(_Alignof(type) <= WG_SLAB_ALIGN && sizeof(type) <= WG_SLAB_LARGEST, #type " is kept in slabs")
+
+/* Where things come from, all of one size, at most WG_SLAB_LARGEST. Zeroed at first. The owner's lock guards it. */
 struct wg_slabs {
     struct wg_slab *slab; /* gone, perhaps, once it is used up */
     uint16_t things, used;

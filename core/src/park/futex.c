@@ -4,27 +4,51 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/types.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../deadline.h"
 #include "../park.h"
 
 const char wg_park_name[] = "futex";
 
+/* On 32-bit systems there are two calls, one for each size of time. Which size the C library's time_t has says nothing of
+ * what a call reads, so the times are declared here. */
+#ifdef SYS_futex_time64
+struct time64 {
+    int64_t seconds, nanoseconds;
+};
+#ifndef SYS_futex /* where times never had 32 bits */
+#define SYS_futex SYS_futex_time64
+#endif
+#endif
+struct old_time {
+    __kernel_long_t seconds, nanoseconds;
+};
+
+/* Sleep until `deadline`, of the monotonic clock and not negative; INT64_MAX: no deadline. */
+static long wait_until(wg_a32 *word, uint32_t expected, int64_t deadline) {
+    int64_t seconds = deadline / WG_SECOND, nanoseconds = deadline % WG_SECOND;
+    bool timed = deadline != INT64_MAX;
+#ifdef SYS_futex_time64
+    struct time64 at = {seconds, nanoseconds};
+    long r = syscall(SYS_futex_time64, word, FUTEX_WAIT_BITSET_PRIVATE, expected, timed ? &at : NULL, NULL,
+                     FUTEX_BITSET_MATCH_ANY);
+    if (r == 0 || errno != ENOSYS) /* of a kernel before 5.1 */
+        return r;
+#endif
+    struct old_time old = {(__kernel_long_t)(seconds < LONG_MAX ? seconds : LONG_MAX), (__kernel_long_t)nanoseconds};
+    return syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, timed ? &old : NULL, NULL,
+                   FUTEX_BITSET_MATCH_ANY);
+}
+
 wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interruptible) {
-    struct timespec at, *until = NULL;
-    if (interruptible && (deadline == 0 || deadline == INT64_MAX))
-        deadline = INT64_MAX - 1; /* without a time, the kernel goes on sleeping after a handler with SA_RESTART */
-    if (deadline != 0 && deadline != INT64_MAX) {
-        if (deadline < 0)
-            deadline = 0; /* the kernel refuses negative times */
-        at.tv_sec = (time_t)(deadline / 1000000000);
-        at.tv_nsec = (long)(deadline % 1000000000);
-        until = &at;
-    }
+    deadline = deadline < 0 ? 0 : wg_point(deadline); /* the kernel refuses negative times */
+    if (interruptible && deadline == INT64_MAX)
+        deadline--; /* without a time, the kernel goes on sleeping after a handler with SA_RESTART */
     int saved = errno;
-    long r = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL, FUTEX_BITSET_MATCH_ANY);
+    long r = wait_until(word, expected, deadline);
     int why = errno;
     errno = saved;
     if (r == 0 || why == EAGAIN)
