@@ -28,7 +28,7 @@ def core_sources() -> list[str]:
     return [*sources, "core/src/park/" + ("futex.c" if linux else "pthread.c")]
 
 
-FLAGS = ["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"]
+FLAGS = ["-std=c11", "-fvisibility=hidden", "-fexceptions", "-Wall", "-Wextra"]
 LINK: list[str] = []
 if os.environ.get("CWAITGROUP_DEBUG"):
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]

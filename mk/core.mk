@@ -6,7 +6,8 @@ PREFIX ?= /usr/local
 CORE_VERSION := $(shell sed -n 's/^\#define WG_VERSION "\(.*\)"/\1/p' core/include/waitgroup/status.h)
 CORE_ABI := $(firstword $(subst ., ,$(CORE_VERSION)))
 CORE_WARN := -Wall -Wextra -Wpedantic -Wconversion
-CORE_CFLAGS := -std=c11 $(CORE_WARN) -fvisibility=hidden -fPIC -pthread -Icore/include
+# exceptions: the unwinder that ends a thread, and the exceptions of C++ tasks, find our frames described.
+CORE_CFLAGS := -std=c11 $(CORE_WARN) -fvisibility=hidden -fexceptions -fPIC -pthread -Icore/include
 CORE_SOURCES := $(filter-out core/src/signal_%.c,$(wildcard core/src/*.c)) core/src/signal_$(SIGNAL).c core/src/park/$(PARK).c
 CORE_HEADERS := $(wildcard core/include/*.h core/include/waitgroup/*.h core/src/*.h)
 CORE_DIR := build/core-$(PARK)-$(SIGNAL)

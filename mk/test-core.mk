@@ -18,13 +18,13 @@ $(CORE_FAULT_TESTS): CORE_TEST_LIBS = $(WITH_FAULTS)
 comma := ,
 WITH_FAULTS := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free pthread_create)
 
-$(CORE_TEST_DIR)/test_install: tests/core/consumer.c
+$(CORE_TEST_DIR)/test_install: tests/core/consumer.c tests/core/plugin.c tests/core/plugin_host.c
 $(CORE_TEST_DIR)/test_install: CORE_TEST_LIBS = $(foreach v,CC CXX CORE_DIR PARK SIGNAL,-D$v='"$($v)"') \
     -DTEST_DIR='"$(CORE_TEST_DIR)"'
 
 $(CORE_TEST_DIR)/%: tests/core/%.c tests/core/support.c tests/core/support.h tests/core/tasks.h tests/core/slow_call.h $(CORE_A) mk/test-core.mk | system-test
 	@mkdir -p $(@D)
-	$(CC) $(CORE_TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$(filter-out %/consumer.c,$^)) $(CORE_A) $(CORE_TEST_LIBS) $(LDFLAGS) -lcmocka
+	$(CC) $(CORE_TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$(filter-out %/consumer.c %/plugin.c %/plugin_host.c,$^)) $(CORE_A) $(CORE_TEST_LIBS) $(LDFLAGS) -lcmocka
 
 # The same tests under sanitizers and valgrind, each in a build of its own. What these cannot do is skipped, and counted
 # as skipped; test_install has nothing to do with them.
@@ -65,6 +65,11 @@ verify-core-i386: ## the C core's tests as 32-bit x86, under UndefinedBehaviorSa
 	    $(MAKE) --no-print-directory test-core-instrumented CORE_DIR=build/verify-core/i386 CC=gcc \
 	        CORE_REPORT=build/reports/core-i386.xml CFLAGS='$(CORE_I386)' LDFLAGS='-m32 -fsanitize=undefined'; \
 	else echo "verify-core-i386: 0 passed, 0 failed, 1 skipped: no compiler or no cmocka for i386"; fi
+
+.PHONY: verify-core-compilers
+verify-core-compilers: core $(CORE_TEST_DIR)/test_install ## the core compiles without a warning by every gcc and clang there is
+	@tools/newest-compilers
+	@WG_TEST='*_has_nothing_to_say' python3 tools/run_cmocka.py build/reports/core-compilers.xml $(CORE_TEST_DIR)/test_install
 
 verify-core-portable: ## the C core's tests, sleeping by pthread and signalling by pipe
 	+$(MAKE) --no-print-directory test-core PARK=pthread SIGNAL=pipe CORE_REPORT=build/reports/core-portable.xml

@@ -2,11 +2,9 @@
  *
  * A thread keeps one state and runs one task after the other in it. A core that lets a thread run another task inside
  * a task's wait gets a second state for it, one for each depth, so no state is ever entered twice. */
-#define _GNU_SOURCE /* signal sets */
 #include "wgl.h"
 
 #include <lualib.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,32 +110,14 @@ static void close_levels(void) {
 
 /* --- threads --- */
 
-static void *thread(void *pool) {
-    wg_pool_work(pool);
+static void leave(void *unused) {
+    (void)unused;
     close_levels();
-    return NULL;
-}
-
-/* Signals are for the threads of the host. */
-static bool start_thread(void *data, wg_pool *pool) {
-    (void)data;
-    pthread_t id;
-    pthread_attr_t detached;
-    sigset_t all, old;
-    if (pthread_attr_init(&detached) != 0)
-        return false;
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool started = pthread_create(&id, &detached, thread, pool) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&detached);
-    return started;
 }
 
 static wg_pool *the_pool;
 
-static void make_pool(void) { wg_pool_new(&the_pool, &(wg_pool_host){.start = start_thread}); }
+static void make_pool(void) { wg_pool_new(&the_pool, &(wg_pool_host){.leave = leave, .name = "waitgroup-lua"}); }
 
 wg_pool *wgl_pool(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -3,6 +3,7 @@
 #define WG_OS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "waitgroup/until.h" /* wg_now */
@@ -26,8 +27,31 @@ unsigned wg_cores(void);
 /* One step of a busy loop. */
 void wg_pause(void);
 
-/* Start a detached thread that handles no signals; false if none can be had. */
-bool wg_start_thread(void (*fn)(void *arg), void *arg);
+/* The stack of a thread of ours. The system's own choice differs too much: 8 MiB, or what `ulimit -s` says, or 128 KiB on
+ * musl, in which a runaway recursion of Lua code crashes before Lua notices it. 2 MiB is four times what the deepest C
+ * recursion that Lua allows needs, and few enough for a thousand threads in 32 bits of addresses. It is reserved, not
+ * used: a thread takes memory for the part that it has touched. */
+#define WG_STACK_SIZE ((size_t)2 << 20)
+
+/* The smallest that the system allows. */
+size_t wg_smallest_stack(void);
+
+/* Start a detached thread that runs `fn(arg)`, with a stack of `stack` bytes (0: WG_STACK_SIZE), shown by the system under
+ * the first 15 bytes of `name`. Signals that other threads or processes send are blocked in it: they are for the program's
+ * own threads. False if there is no such thread to be had. */
+bool wg_start_thread(const char *name, size_t stack, void (*fn)(void *arg), void *arg);
+
+/* Never unload the program or library that `code` is part of; a static program has nothing to unload. Not with a lock
+ * held: it waits for the dynamic linker, which may be running a constructor that calls us. */
+void wg_keep_loaded(void (*code)(void));
+
+/* The same for the code of the core itself; costs a load after the first time. Before the start of any thread of ours. */
+void wg_keep_self_loaded(void);
+
+/* Call `body(state)`. If the thread ends inside it, by pthread_exit or pthread_cancel, call `gone(state)`, in the same
+ * thread, while the stack of the caller is still there; then the thread goes on to end. A C++ exception cannot leave
+ * `body`: it ends the program, by std::terminate. */
+void wg_guard(void (*body)(void *state), void (*gone)(void *state), void *state);
 
 /* A descriptor that can be made readable. On an eventfd both are the same number. */
 struct wg_signal {

@@ -1,13 +1,26 @@
 /* os_posix.c - os.h on POSIX systems. */
-#define _GNU_SOURCE /* sched_getaffinity, where there is one */
+#define _GNU_SOURCE /* sched_getaffinity and dladdr, where there are such */
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <unwind.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
+#include "atomics.h"
 #include "os.h"
+
+/* Where frames are described by DWARF, whose description of a frame can name a function of ours. */
+#if defined(__GCC_HAVE_DWARF2_CFI_ASM) && defined(__ELF__) && !defined(__arm__)
+#define CAN_BAR_EXCEPTIONS
+#endif
 
 static int64_t nanoseconds(clockid_t clock) {
     struct timespec t = {0, 0}; /* of a clock that is gone: no time */
@@ -48,33 +61,122 @@ struct wg_self *wg_self(void) {
     return &self;
 }
 
+/* Threads. */
+
 struct start {
     void (*fn)(void *arg);
     void *arg;
+    char name[16]; /* the longest that the system takes */
 };
 
 static void *run(void *raw) {
     struct start start = *(struct start *)raw;
     free(raw);
+#ifdef __linux__
+    prctl(PR_SET_NAME, start.name);
+#endif
     start.fn(start.arg);
     return NULL;
 }
 
-bool wg_start_thread(void (*fn)(void *arg), void *arg) {
+/* Block what can be sent from outside. The others tell of a fault in the thread itself: blocked, they would kill the
+ * process without the handler that was to report them. */
+static void block_signals(sigset_t *before) {
+    static const int of_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    sigset_t set;
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof of_faults / sizeof *of_faults; i++)
+        sigdelset(&set, of_faults[i]);
+    pthread_sigmask(SIG_SETMASK, &set, before);
+}
+
+static bool create(size_t stack, struct start *start) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t before;
+    if (pthread_attr_init(&attributes) != 0)
+        return false;
+    bool created = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+                   pthread_attr_setstacksize(&attributes, stack) == 0;
+    if (created) {
+        block_signals(&before); /* the new thread inherits the mask */
+        created = pthread_create(&thread, &attributes, run, start) == 0;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    pthread_attr_destroy(&attributes);
+    return created;
+}
+
+bool wg_start_thread(const char *name, size_t stack, void (*fn)(void *arg), void *arg) {
     struct start *start = malloc(sizeof *start);
     if (!start)
         return false;
-    *start = (struct start){fn, arg};
-    /* The new thread inherits the mask: signals are for the program's own threads, whose waits they interrupt. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    bool started = pthread_create(&thread, NULL, run, start) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (started)
-        pthread_detach(thread);
-    else
+    *start = (struct start){.fn = fn, .arg = arg};
+    strncpy(start->name, name, sizeof start->name - 1);
+    bool started = create(stack ? stack : WG_STACK_SIZE, start);
+    if (!started)
         free(start);
     return started;
+}
+
+size_t wg_smallest_stack(void) {
+    long size = sysconf(_SC_THREAD_STACK_MIN);
+    return size > 0 ? (size_t)size : 0;
+}
+
+/* Unloading. */
+
+/* A static program has no dynamic linker, and must not get one by our asking for it. A weak reference to dlopen would not
+ * do: where something else of the C library brings it along, the static linker warns of it. */
+#pragma weak dladdr
+#pragma weak dlsym
+
+void wg_keep_loaded(void (*code)(void)) {
+    typedef void *open_fn(const char *file, int mode);
+    Dl_info info;
+    int saved = errno;
+    if (dladdr && dlsym && dladdr((void *)(uintptr_t)code, &info) && info.dli_fname) {
+        open_fn *open = (open_fn *)(uintptr_t)dlsym(RTLD_DEFAULT, "dlopen");
+        if (open)
+            open(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+    }
+    errno = saved;
+}
+
+void wg_keep_self_loaded(void) {
+    static wg_a32 kept;
+    if (wg_load_relaxed32(&kept))
+        return;
+    wg_keep_loaded(wg_keep_self_loaded);
+    wg_store_relaxed32(&kept, 1);
+}
+
+/* The end of a thread inside a call. */
+
+/* What the unwinder asks about a frame that an exception would leave: it goes no further, and who threw it hears that there
+ * is no handler, which is std::terminate. A thread that ends passes. */
+#ifdef CAN_BAR_EXCEPTIONS
+__attribute__((visibility("hidden"), used)) _Unwind_Reason_Code wg_bar_exceptions(int version, _Unwind_Action actions,
+                                                                                  _Unwind_Exception_Class class,
+                                                                                  struct _Unwind_Exception *exception,
+                                                                                  struct _Unwind_Context *context);
+_Unwind_Reason_Code wg_bar_exceptions(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
+                                      struct _Unwind_Exception *exception, struct _Unwind_Context *context) {
+    (void)version, (void)class, (void)exception, (void)context;
+    return actions & _UA_SEARCH_PHASE ? _URC_FATAL_PHASE1_ERROR : _URC_CONTINUE_UNWIND;
+}
+#endif
+
+__attribute__((noinline)) static void call_barred(void (*body)(void *state), void *state) {
+#ifdef CAN_BAR_EXCEPTIONS
+    __asm__ volatile(".cfi_personality 0x1b, wg_bar_exceptions");
+#endif
+    body(state);
+    __asm__ volatile("" ::: "memory"); /* it is no tail call: the frame must be there */
+}
+
+void wg_guard(void (*body)(void *state), void (*gone)(void *state), void *state) {
+    pthread_cleanup_push(gone, state);
+    call_barred(body, state);
+    pthread_cleanup_pop(0);
 }

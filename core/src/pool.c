@@ -84,6 +84,7 @@ struct wg_pool {
     char apart[64];
     wg_a32 short_handed; /* starved, or without a worker that is certain: a submit has to see to it */
     wg_pool_host host;
+    char name[16];        /* of its threads */
     wg_pool *next;        /* among all pools */
     struct wg_lane loose; /* work of no group */
 };
@@ -95,7 +96,9 @@ struct order {
     uint32_t epoch;     /* the process in which it was given: in a child of that there is nothing to do any more */
 };
 
-static wg_pool process_pool = {.refs = 1, .short_handed = 1, .host = {.callers_help = true}};
+#define THREAD_NAME "waitgroup"
+
+static wg_pool process_pool = {.refs = 1, .short_handed = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
 
 static wg_lock pools_lock;
 static wg_pool *pools;       /* all but the process's */
@@ -318,9 +321,11 @@ static bool count_off(wg_pool *pool) {
 static bool hire(wg_pool *pool) {
     uint32_t epoch = wg_fork_epoch();
     bool news = false;
+    wg_keep_self_loaded();
     wg_pool_retain(pool); /* for the new thread */
     wg_pool_retain(pool); /* for what follows: it may have come and gone by then */
-    bool hired = pool->host.start ? pool->host.start(pool->host.data, pool) : wg_start_thread(work_natively, pool);
+    bool hired = pool->host.start ? pool->host.start(pool->host.data, pool)
+                                  : wg_start_thread(pool->name, pool->host.stack_size, work_natively, pool);
     wg_lock_take(&pool->lock);
     if (epoch == wg_fork_epoch()) {
         pool->starting--;
@@ -696,6 +701,8 @@ void wg_pool_work(wg_pool *pool) {
     wg_lock_give(&pool->lock);
     host_wakes(pool, &me);
     carry_out(pool, order);
+    if (pool->host.leave)
+        pool->host.leave(pool->host.data);
     wg_pool_release(pool);
 }
 
@@ -743,13 +750,25 @@ bool wg_pool_help(wg_pool *pool, struct wg_lane *lane) {
 
 wg_pool *wg_pool_or_default(wg_pool *pool) { return pool ? pool : &process_pool; }
 
+/* The code of `host` runs in threads that may outlive whoever made the pool. */
+static void keep_host_loaded(const wg_pool_host *host) {
+    void (*const functions[])(void) = {(void (*)(void))host->start, (void (*)(void))host->before_sleep,
+                                       (void (*)(void))host->after_sleep, (void (*)(void))host->leave};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (functions[i])
+            wg_keep_loaded(functions[i]);
+}
+
 wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host) {
-    if (!out || !host || host->idle_time < 0)
+    if (!out || !host || host->idle_time < 0 || (host->stack_size && host->stack_size < wg_smallest_stack()))
         return WG_INVALID;
     wg_pool *pool = malloc(sizeof *pool);
     if (!pool)
         return WG_NO_MEMORY;
     *pool = (wg_pool){.refs = 1, .short_handed = 1, .host = *host};
+    strncpy(pool->name, host->name ? host->name : THREAD_NAME, sizeof pool->name - 1);
+    pool->host.name = pool->name;
+    keep_host_loaded(host);
     wg_lock_take(&pools_lock);
     pool->next = pools;
     pools = pool;

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cancel.h"
 #include "os.h"
 
 bool wg_signal_open(struct wg_signal *s) {
@@ -14,16 +15,22 @@ bool wg_signal_open(struct wg_signal *s) {
 
 void wg_signal_raise(const struct wg_signal *s) {
     uint64_t one = 1;
-    int saved = errno;
+    int saved = errno, cancel = wg_cancel_forbid();
     while (write(s->writable, &one, sizeof one) < 0 && errno == EINTR) {}
+    wg_cancel_allow(cancel);
     errno = saved;
 }
 
 void wg_signal_clear(const struct wg_signal *s) {
     uint64_t count;
-    int saved = errno;
+    int saved = errno, cancel = wg_cancel_forbid();
     while (read(s->readable, &count, sizeof count) < 0 && errno == EINTR) {}
+    wg_cancel_allow(cancel);
     errno = saved;
 }
 
-void wg_signal_close(const struct wg_signal *s) { close(s->readable); }
+void wg_signal_close(const struct wg_signal *s) {
+    int cancel = wg_cancel_forbid();
+    close(s->readable);
+    wg_cancel_allow(cancel);
+}

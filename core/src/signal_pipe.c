@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "cancel.h"
 #include "os.h"
 
 static void prepare(int fd) {
@@ -22,22 +23,26 @@ bool wg_signal_open(struct wg_signal *s) {
 }
 
 void wg_signal_raise(const struct wg_signal *s) {
-    int saved = errno;
+    int saved = errno, cancel = wg_cancel_forbid();
     while (write(s->writable, "", 1) < 0 && errno == EINTR) {}
+    wg_cancel_allow(cancel);
     errno = saved;
 }
 
 void wg_signal_clear(const struct wg_signal *s) {
     char bytes[64];
-    int saved = errno;
+    int saved = errno, cancel = wg_cancel_forbid();
     ssize_t n;
     do
         n = read(s->readable, bytes, sizeof bytes);
     while (n > 0 || (n < 0 && errno == EINTR));
+    wg_cancel_allow(cancel);
     errno = saved;
 }
 
 void wg_signal_close(const struct wg_signal *s) {
+    int cancel = wg_cancel_forbid();
     close(s->readable);
     close(s->writable);
+    wg_cancel_allow(cancel);
 }

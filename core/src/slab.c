@@ -14,7 +14,7 @@ struct wg_slab {
 };
 _Static_assert(sizeof(struct wg_slab) % WG_SLAB_ALIGN == 0, "the first thing is aligned");
 _Static_assert(_Alignof(max_align_t) >= WG_SLAB_ALIGN, "malloc aligns a slab");
-_Static_assert(MOST_THINGS * (WG_SLAB_LARGEST / WG_SLAB_ALIGN) < UINT16_MAX, "every place has a number");
+_Static_assert(MOST_THINGS *(WG_SLAB_LARGEST / WG_SLAB_ALIGN) < UINT16_MAX, "every place has a number");
 
 static void count_off(struct wg_slab *slab, uint32_t n) {
     if (wg_sub_acq_rel32(&slab->live, n) == n)
@@ -46,7 +46,9 @@ void *wg_slabs_take(struct wg_slabs *slabs, size_t size, uint16_t *place) {
     return (char *)slabs->slab + offset;
 }
 
-void wg_slab_give(void *thing, uint16_t place) { count_off((struct wg_slab *)((char *)thing - (size_t)place * WG_SLAB_ALIGN), 1); }
+void wg_slab_give(void *thing, uint16_t place) {
+    count_off((struct wg_slab *)((char *)thing - (size_t)place * WG_SLAB_ALIGN), 1);
+}
 
 void wg_slabs_end(struct wg_slabs *slabs) {
     if (slabs->used < slabs->things)

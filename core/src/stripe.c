@@ -117,6 +117,13 @@ static void detach(wg_observer **list, const void *subject, wg_observer **pendin
     }
 }
 
+/* In a function of its own: compilers take it for a mistake when they see the address of a variable stored in a list that
+ * outlives the variable, and do not see it taken out again. */
+static void call_link(struct wg_stripe *stripe, struct wg_call *call) {
+    call->next = stripe->calls;
+    stripe->calls = call;
+}
+
 static void call_unlink(struct wg_stripe *stripe, struct wg_call *call) {
     for (struct wg_call **link = &stripe->calls; *link; link = &(*link)->next) {
         if (*link == call) {
@@ -131,8 +138,7 @@ void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void 
     detach(list, subject, &call.pending);
     if (!call.pending)
         return;
-    call.next = stripe->calls;
-    stripe->calls = &call;
+    call_link(stripe, &call);
     while (call.pending) {
         wg_observer *observer = call.pending;
         void (*fn)(void *arg) = observer->fn_;

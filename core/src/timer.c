@@ -109,12 +109,13 @@ static void thread_main(void *unused) {
 }
 
 bool wg_timer_add(struct wg_timer *timer, wg_context *ctx, int64_t deadline) {
+    wg_keep_self_loaded();
     wg_lock_take(&lock);
     *timer = (struct wg_timer){.ctx = ctx, .deadline = deadline, .queued = true};
     first = merge(first, timer);
     bool earliest = first == timer;
     if (!thread_runs)
-        thread_runs = wg_start_thread(thread_main, NULL);
+        thread_runs = wg_start_thread("wg-timer", 0, thread_main, NULL);
     bool kept = thread_runs;
     if (!kept)
         heap_remove(timer);

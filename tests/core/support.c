@@ -116,7 +116,7 @@ int fds_now(void) {
 void __gcov_dump(void);
 #endif
 
-bool in_child(void (*fn)(void)) {
+int exit_status_of_child(void (*fn)(void)) {
     fflush(NULL);
     pid_t pid = fork();
     REQUIRE(pid >= 0);
@@ -133,8 +133,10 @@ bool in_child(void (*fn)(void)) {
     }
     int status;
     while (waitpid(pid, &status, 0) < 0) {}
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
+
+bool in_child(void (*fn)(void)) { return exit_status_of_child(fn) == 0; }
 
 bool readable(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLIN};

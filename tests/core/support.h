@@ -80,6 +80,9 @@ int fds_now(void);
 /* Run `fn` in a child process. True if it returned; a REQUIRE that fails, a crash or a hang make it false. */
 bool in_child(void (*fn)(void));
 
+/* The same, and what the child ended with: 0 if `fn` returned; -1 if a signal killed it. */
+int exit_status_of_child(void (*fn)(void));
+
 /* Is `fd` readable now? */
 bool readable(int fd);
 

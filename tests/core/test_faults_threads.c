@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "os.h"
+
 static bool refused(wg_status status) {
     REQUIRE(status == WG_OK || status == WG_NO_THREADS);
     return status != WG_OK;
@@ -223,18 +225,11 @@ static void leave_room_for(size_t bytes, struct rlimit *before) {
     REQUIRE(setrlimit(RLIMIT_AS, &after) == 0);
 }
 
-static size_t stack_size(void) {
-    pthread_attr_t attr;
-    size_t size;
-    REQUIRE(pthread_getattr_default_np(&attr) == 0 && pthread_attr_getstacksize(&attr, &size) == 0);
-    return size;
-}
-
 static void without_room_for_a_stack(void) {
     struct rlimit before;
     wg_waitgroup wg = WG_INIT;
     wg_context *ctx;
-    leave_room_for(stack_size() / 4, &before);
+    leave_room_for(WG_STACK_SIZE / 4, &before);
     REQUIRE(wg_go(&wg, NULL, run_plain, NULL, NULL) == WG_NO_THREADS);
     REQUIRE(wg_context_new(&ctx, NULL, wg_after(HANG)) == WG_NO_THREADS);
     REQUIRE(wg_count(&wg) == 0);
@@ -247,7 +242,7 @@ static void with_room_for_two_stacks(void) {
     struct rlimit before;
     wg_errgroup *g;
     atomic_store(&ran, 0);
-    leave_room_for(stack_size() * 5 / 2, &before);
+    leave_room_for(WG_STACK_SIZE * 5 / 2, &before);
     REQUIRE(wg_errgroup_new(&g, NULL) == WG_OK);
     for (int i = 0; i < 50; i++)
         REQUIRE(wg_errgroup_go(g, run_slowly, NULL, NULL, NULL) == WG_OK);

@@ -42,12 +42,14 @@ static void every_header_stands_alone_in_cxx(void **state) {
         " done; done");
 }
 
-static void the_sources_compile_without_a_warning(const char *compiler) {
+/* By every compiler of the kind that is installed: gcc, gcc-12 and so on. */
+static void the_sources_compile_without_a_warning(const char *kind) {
     char line[1024];
     snprintf(line, sizeof line,
-             "for f in core/src/*.c core/src/park/*.c; do"
-             " %s -std=c11 -O2 " STRICT " -Icore/include -c -o /dev/null $f || exit 1; done",
-             compiler);
+             "for cc in $(bash -c 'compgen -c %s' | grep -xE '%s(-[0-9]+)?' | sort -u); do for o in -O2 -O3; do"
+             " for f in core/src/*.c core/src/park/*.c; do"
+             " $cc -std=c11 $o -fexceptions " STRICT " -Icore/include -c -o /dev/null $f || exit 1; done; done; done",
+             kind, kind);
     run(line);
 }
 
@@ -113,6 +115,36 @@ static void a_cxx_program_builds_against_the_static_library(void **state) {
     a_program_builds_against_it(CXX " -std=c++11 -x c++", "-x none " STATIC);
 }
 
+/* No dynamic linker comes along, and no warning about one. */
+static void a_static_program_links(void **state) {
+    (void)state;
+    install();
+    run(CC " -std=c11 " STRICT " -static $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR
+           "/consumer tests/core/consumer.c " STATIC " 2>&1 | tee " TEST_DIR "/static.log; test ! -s " TEST_DIR
+           "/static.log && timeout 60 " TEST_DIR "/consumer");
+}
+
+static void a_plugin_may_be_unloaded_while_its_threads_are_idle(const char *libs) {
+    char line[2048];
+    install();
+    snprintf(line, sizeof line,
+             CC " -std=c11 " STRICT " -fPIC -shared $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR
+                "/plugin.so tests/core/plugin.c %s && " CC " -std=gnu11 -o " TEST_DIR
+                "/plugin_host tests/core/plugin_host.c -ldl && "
+                "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/plugin_host " TEST_DIR "/plugin.so",
+             libs);
+    run(line);
+}
+
+static void a_plugin_with_the_static_library_may_be_unloaded(void **state) {
+    (void)state;
+    a_plugin_may_be_unloaded_while_its_threads_are_idle(STATIC);
+}
+static void a_plugin_with_the_shared_library_may_be_unloaded(void **state) {
+    (void)state;
+    a_plugin_may_be_unloaded_while_its_threads_are_idle(SHARED);
+}
+
 static void the_shared_library_exports_what_the_headers_declare(void **state) {
     (void)state;
     install();
@@ -140,6 +172,9 @@ int main(void) {
         cmocka_unit_test(a_c_program_builds_against_the_static_library),
         cmocka_unit_test(a_cxx_program_builds_against_the_shared_library),
         cmocka_unit_test(a_cxx_program_builds_against_the_static_library),
+        cmocka_unit_test(a_static_program_links),
+        cmocka_unit_test(a_plugin_with_the_static_library_may_be_unloaded),
+        cmocka_unit_test(a_plugin_with_the_shared_library_may_be_unloaded),
         cmocka_unit_test(the_shared_library_exports_what_the_headers_declare),
         cmocka_unit_test(the_library_that_runs_says_its_version),
     };

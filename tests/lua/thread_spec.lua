@@ -1,5 +1,6 @@
 -- Tasks on other threads: what they get, what they give, and that none sees what another did.
 local waitgroup = require "waitgroup"
+local process = require "process"
 
 -- Run one task on a thread: true and its results, or nil, error, traceback.
 local function thread(...)
@@ -152,6 +153,45 @@ describe("a task on a thread", function()
       return f()
     end)))
     assert.same({ true, 1, n = 2 }, results(function() return 1 end))
+  end)
+
+  it("that recurses for ever in whatever way fails, however small the stacks of the system's threads are", function()
+    local code = [[
+      local waitgroup = require "waitgroup"
+      local ways = {
+        calls = function() local function f() return 1 + f() end f() end,
+        pcall = function() local function f() assert(pcall(f)) end f() end,
+        xpcall = function() xpcall(error, function() error() end) error "handled" end,
+        gsub = function() local function f() return (("x"):gsub("x", f)) end f() end,
+        sort = function() local function f() table.sort({ 1, 2, 3 }, f) return false end f() end,
+        index = function() local t = setmetatable({}, {}) getmetatable(t).__index = function(_, k) return t[k] end
+          return t.x end,
+        tostring = function() local t = setmetatable({}, { __tostring = tostring }) return tostring(t) end,
+        concat = function() local t = setmetatable({}, {}) getmetatable(t).__concat = function(a, b) return a .. b end
+          return t .. t end,
+        close = function() local function f() local x <close> = setmetatable({}, { __close = f }) end f() end,
+        wrap = function() local function f() return coroutine.wrap(f)() end f() end,
+        load = function() assert(load("return " .. ("("):rep(100000))) end,
+        dostring = function() local function f() return assert(load(function() return f() end))() end f() end,
+        pattern = function() return (("x"):rep(1000000)):match((".-"):rep(1000) .. "y") end,
+        format = function() local t = setmetatable({}, {}) getmetatable(t).__tostring = function()
+          return ("%s"):format(t) end return ("%s"):format(t) end,
+        require = function() package.preload.m = function() return require "m" end return require "m" end,
+      }
+      local names = {}
+      for name in pairs(ways) do names[#names + 1] = name end
+      table.sort(names)
+      for _, name in ipairs(names) do
+        local g = waitgroup.errgroup { grace = 5 }
+        g:thread(ways[name])
+        local ok, why = g:wait(15)
+        print(name, ok, type(why))
+      end
+    ]]
+    local small, usual = process(code, "ulimit -s 200"), process(code)
+    assert.matches("calls\tnil\tstring", usual)
+    assert.matches("wrap\tnil\tstring.*status 0\n$", usual)
+    assert.equal(usual, small)
   end)
 
   it("fails when a result cannot cross", function()

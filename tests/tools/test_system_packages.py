@@ -12,6 +12,7 @@ demo  present  true
 demo  absent   test -f installed
 demo  other    test -f installed
 more  never    false
+foreign  absent:i386  test -f installed
 """
 APT_GET = """echo "apt-get $*" >> calls; case "$*" in *never*) ;; *install*) touch installed ;; esac"""
 
@@ -66,6 +67,14 @@ def test_updates_the_lists_when_the_first_try_fails(run, tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     assert [line.split()[0] for line in calls(tmp_path).splitlines()] == ["install", "update", "install"]
+
+
+def test_tells_dpkg_of_a_foreign_architecture_first(run, tmp_path, script):
+    script("bin/dpkg", 'echo "dpkg $*" >> calls')
+    ran = run("foreign")
+    assert ran.returncode == 0, ran.stderr
+    assert [line.split()[0] for line in calls(tmp_path).splitlines()] == ["dpkg", "apt-get"]
+    assert "--add-architecture i386" in calls(tmp_path)
 
 
 def test_shows_why_an_installation_failed(run):

@@ -8,6 +8,7 @@
 #define WAITGROUP_POOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "status.h"
@@ -19,7 +20,8 @@ extern "C" {
 
 typedef struct wg_pool wg_pool;
 
-/* How the threads of a pool are hosted. All functions are called without any lock of the library. */
+/* How the threads of a pool are hosted. A zeroed field asks for nothing special. All functions are called without any lock
+ * of the library, and must return. */
 typedef struct wg_pool_host {
     /* Start a thread that calls wg_pool_work(pool) once; false if none can be had. Called from any thread that submits or
      * works, and from any that waits for whatever, to try again for a thread that could not be had. The pool lives until
@@ -29,7 +31,14 @@ typedef struct wg_pool_host {
      * several times between the two. Where a binding lets go of its interpreter and takes it again. Either may be NULL. */
     void (*before_sleep)(void *data);
     void (*after_sleep)(void *data);
+    /* Called once by each worker, awake, as the last thing that it does for the pool; also when its thread ends inside a
+     * task. Where a binding gives up what it keeps for the thread. NULL: nothing. */
+    void (*leave)(void *data);
     void *data;
+    const char
+        *name; /* of threads that the library starts, copied: the system shows its first 15 bytes; NULL: "waitgroup" */
+    size_t
+        stack_size; /* of threads that the library starts, in bytes; 0: 2 MiB, of which a thread uses what it touches */
     unsigned cores; /* how many tasks can compute at once; 0: the cores of the machine; 1 under an interpreter lock */
     int64_t idle_time; /* nanoseconds after which an idle worker leaves; 0: five seconds */
     bool callers_help; /* true, as for the pool of the process: a thread in an unbounded wg_errgroup_wait may itself run
@@ -37,7 +46,8 @@ typedef struct wg_pool_host {
 } wg_pool_host;
 
 /* A new pool with one reference, the caller's; groups and workers refer to it too. `host` is copied; its `data` must
- * stay valid until the last wg_pool_work has returned. WG_OK; WG_NO_MEMORY; WG_INVALID. */
+ * stay valid until the last wg_pool_work has returned, or the last `leave`. The code of the functions is never unloaded.
+ * WG_OK; WG_NO_MEMORY; WG_INVALID: an argument is NULL, idle_time negative, or stack_size less than the system allows. */
 WG_API wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host);
 WG_API wg_pool *wg_pool_retain(wg_pool *pool);
 WG_API void wg_pool_release(wg_pool *pool);

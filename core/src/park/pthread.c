@@ -10,6 +10,7 @@
 
 #include "waitgroup/until.h"
 
+#include "../cancel.h"
 #include "../park.h"
 
 const char wg_park_name[] = "pthread";
@@ -69,8 +70,8 @@ wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interr
     pthread_condattr_destroy(&attr);
 
     struct bucket *b = bucket_of(word);
+    int err = 0, cancel = wg_cancel_forbid();
     pthread_mutex_lock(&b->mutex);
-    int err = 0;
     if (wg_load_acquire32(word) == expected) {
         me.next = b->sleepers;
         b->sleepers = &me;
@@ -83,6 +84,7 @@ wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interr
             err = 0;
     }
     pthread_mutex_unlock(&b->mutex);
+    wg_cancel_allow(cancel);
     pthread_cond_destroy(&me.cond);
     if (err == 0)
         return WG_PARK_WOKEN;

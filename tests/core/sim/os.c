@@ -66,7 +66,12 @@ struct wg_self *wg_self(void) {
     return &engine->current->self;
 }
 
-bool wg_start_thread(void (*fn)(void *arg), void *arg) {
+size_t wg_smallest_stack(void) { return 0; }
+void wg_keep_loaded(void (*code)(void)) { (void)code; }
+void wg_keep_self_loaded(void) {}
+
+bool wg_start_thread(const char *name, size_t stack, void (*fn)(void *arg), void *arg) {
+    (void)name, (void)stack;
     if (engine->starts == SIM_NEVER || (engine->starts == SIM_PERHAPS && sim_pick(2) == 1))
         return false;
     sim_go(LIBRARY, fn, arg);
