@@ -10,6 +10,7 @@ ErrGroup         runs functions in threads; the first error stops the rest
 Task             what ErrGroup.go() returns: a result to come
 Context          says "stop now", with a cause, a deadline and children
 current_context  the Context of the task that runs in this thread
+progress         draws a progress bar of a group
 
 Errors: Cancelled, DeadlineExceeded, NegativeCounterError, DeadlockError.
 """
@@ -26,6 +27,7 @@ from cwaitgroup._core import (
     __version__,
     current_context,
 )
+from cwaitgroup._progress import progress
 
 __all__ = [
     "Cancelled",
@@ -38,4 +40,5 @@ __all__ = [
     "WaitGroup",
     "__version__",
     "current_context",
+    "progress",
 ]

@@ -20,6 +20,7 @@ def public_members(cls):
 def documented():
     yield "cwaitgroup", cwaitgroup
     yield "current_context", cwaitgroup.current_context
+    yield "progress", cwaitgroup.progress
     for cls in CLASSES:
         yield cls.__name__, cls
         for name, member in public_members(cls):
@@ -79,6 +80,7 @@ def test_public_names():
         "WaitGroup",
         "__version__",
         "current_context",
+        "progress",
     }
     for cls in (*CLASSES, cwaitgroup.Cancelled, cwaitgroup.DeadlockError):
         assert cls.__module__ == "cwaitgroup"
