@@ -49,6 +49,7 @@ build = {
         "core/src/errgroup.c",
         "core/src/error.c",
         "core/src/fork.c",
+        "core/src/go.c",
         "core/src/lock.c",
         "core/src/os_posix.c",
         "core/src/pool.c",

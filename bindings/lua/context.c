@@ -24,7 +24,7 @@ static wg_context *check(lua_State *L, int level) { return ((wgl_context *)wgl_c
 
 wg_context *wgl_opt_context(lua_State *L, int arg, int level) {
     if (lua_isnoneornil(L, arg))
-        return NULL;
+        return wg_context_root();
     wgl_object *object = wgl_test(L, arg);
     if (!object || object->kind != WGL_CONTEXT)
         wgl_check(L, arg, WGL_CONTEXT, level); /* raises */

@@ -86,6 +86,7 @@ static void check_outcome(lua_State *L, wg_status status, const char *deadlock, 
     switch (status) {
     case WG_OK:
     case WG_TIMEOUT:
+    case WG_CONTEXT_ENDED:
     case WG_LIMIT:
     case WG_FINISHED:
     case WG_CANCELLED:
@@ -156,7 +157,8 @@ static int wait_on(lua_State *L, wgl_reason reason) {
     int64_t deadline = lua_tointeger(L, DEADLINE), grace_end = lua_tointeger(L, GRACE_END);
     bool closes = lua_toboolean(L, CLOSES);
     wg_error *first = NULL;
-    wg_status status = wg_errgroup_wait(g->group, &(wg_until){.deadline = WG_POLL}, &first);
+    wg_status status =
+        wg_errgroup_wait(g->group, &(wg_until){.deadline = WG_POLL, .context = wg_context_root()}, &first);
     if (status == WG_TIMEOUT && reason == WGL_TIMED_OUT && deadline != WG_FOREVER && deadline <= wg_now())
         return wgl_push_timeout(L);
     if (status != WG_TIMEOUT) {

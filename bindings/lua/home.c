@@ -256,7 +256,7 @@ static int block(lua_State *L) {
     if (status == WG_INTERRUPTED)
         return 0;
     wgl_reason reason = WGL_READY; /* also with an outcome of a group that is no success */
-    if (status != WG_OK && wg_context_status(until.context) != WG_OK)
+    if (status == WG_CONTEXT_ENDED)
         reason = WGL_ENDED;
     else if (status == WG_TIMEOUT)
         reason = WGL_TIMED_OUT;

@@ -96,6 +96,7 @@ static const struct {
     /* statuses */
     {"OK", WG_OK},
     {"TIMEOUT", WG_TIMEOUT},
+    {"CONTEXT_ENDED", WG_CONTEXT_ENDED},
     {"INTERRUPTED", WG_INTERRUPTED},
     {"LIMIT", WG_LIMIT},
     {"FINISHED", WG_FINISHED},

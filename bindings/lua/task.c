@@ -260,7 +260,7 @@ static int start(lua_State *L, bool wait) {
     wgl_task *task = make(L, home, group);
     wg_status status = give(task, NULL);
     if (status == WG_LIMIT && wait && nobody_else(L, home)) {
-        status = give(task, &(wg_until){.interruptible = true});
+        status = give(task, &(wg_until){.context = wg_context_root(), .interruptible = true});
         if (status == WG_INTERRUPTED)
             status = WG_LIMIT;
     }
@@ -306,8 +306,8 @@ static int finalize(lua_State *L) {
     return 0;
 }
 
-/* submit(task, deadline, context) -> status: blocks the thread at the limit; TIMEOUT also if the context ends. Without
- * a deadline it never blocks. */
+/* submit(task, deadline, context) -> status: blocks the thread at the limit; CONTEXT_ENDED if the context ends. Without a
+ * deadline it never blocks. */
 static int submit(lua_State *L) {
     wgl_task *task = task_of(L);
     wg_status status;

@@ -287,7 +287,7 @@ extern const luaL_Reg wgl_errgroup_functions[];
 
 /* A new object around `ctx`, whose reference passes to it; NULL without memory: then the reference is given up. */
 wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent);
-/* The context at argument `arg` that ends a wait, NULL for none. A closed one will do, for it has ended. */
+/* The context at argument `arg` that ends a wait, the root for none. A closed one will do, for it has ended. */
 wg_context *wgl_opt_context(lua_State *L, int arg, int level);
 /* Push the context of the running task, or of the thread's, or nil. */
 void wgl_push_context(lua_State *L);

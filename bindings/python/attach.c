@@ -62,7 +62,7 @@ static bool would_block(wg_status status) { return status == WG_TIMEOUT || statu
 
 int block(state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
           wg_context *context) {
-    wg_until until = {.deadline = WG_POLL, .context = context};
+    wg_until until = {.deadline = WG_POLL, .context = context ? context : wg_context_root()};
     wg_status status = call(arg, &until);
     if (!would_block(status) || deadline == WG_POLL)
         return status;

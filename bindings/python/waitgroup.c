@@ -93,8 +93,7 @@ static PyObject *waitgroup_wait_until(WaitGroup *self, int64_t deadline, Context
     switch (status) {
     case WG_OK: return Py_NewRef(Py_True);
     case WG_TIMEOUT: return Py_NewRef(Py_False);
-    case WG_CANCELLED:
-    case WG_DEADLINE_EXCEEDED: return raise_ended(context, "context");
+    case WG_CONTEXT_ENDED: return raise_ended(context, "context");
     case RAISED: return NULL;
     default: return raise_status(self->st, status, "WaitGroup.wait()");
     }

@@ -8,6 +8,7 @@
 #include "waitgroup/observer.h"
 #include "waitgroup/waitgroup.h"
 #include "waitgroup/context.h"
+#include "waitgroup/task.h"
 #include "waitgroup/pool.h"
 #include "waitgroup/errgroup.h"
 #include "waitgroup/watch.h"

@@ -44,6 +44,9 @@ static inline uint64_t wg_load_acquire64(const wg_a64 *p) { return atomic_load_e
 static inline uint64_t wg_add_relaxed64(wg_a64 *p, uint64_t v) {
     return atomic_fetch_add_explicit(p, v, memory_order_relaxed);
 }
+static inline uint64_t wg_add_release64(wg_a64 *p, uint64_t v) {
+    return atomic_fetch_add_explicit(p, v, memory_order_release);
+}
 static inline bool wg_cas_relaxed64(wg_a64 *p, uint64_t *old, uint64_t v) {
     return atomic_compare_exchange_strong_explicit(p, old, v, memory_order_relaxed, memory_order_relaxed);
 }

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 
 #include "deadline.h"
-#include "errgroup.h"
 #include "fork.h"
+#include "frame.h"
 #include "timer.h"
 #include "wait.h"
 
@@ -235,6 +235,12 @@ void wg_context_release(wg_context *ctx) {
     }
 }
 
+bool wg_context_descends(const wg_context *ctx, const wg_context *ancestor) {
+    while (ctx && ctx != ancestor)
+        ctx = ctx->parent;
+    return ctx != NULL;
+}
+
 bool wg_context_link(wg_context *ctx, struct wg_sleeper *sleeper) {
     if (ctx == &root)
         return true;
@@ -264,24 +270,28 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
         return WG_INVALID;
     if (!until)
         until = &for_ever;
+    wg_context *bound = wg_until_context(until);
+    if (bound == ctx)
+        bound = NULL;
+    bool ended = wg_context_status(bound) != WG_OK; /* read first: what is waited for may end it */
     wg_context_expire(ctx);
     if (wg_context_status(ctx) != WG_OK)
         return WG_OK;
-    if (wg_context_status(until->context) != WG_OK)
-        return wg_context_status(until->context);
+    if (ended)
+        return WG_CONTEXT_ENDED;
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;
 
     wg_context_retain(ctx); /* giving up the last reference meanwhile does no harm */
     struct wg_waiter w = {.contexts = 0};
     wg_status status = WG_OK;
-    if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, until->context, WG_ON_CONTEXT))
+    if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
         status = wg_waiter_sleep(&w, until);
     wg_waiter_leave(&w);
     if (wg_context_status(ctx) != WG_OK)
         status = WG_OK;
     else if (status == WG_OK)
-        status = wg_context_status(until->context);
+        status = WG_CONTEXT_ENDED;
     wg_context_release(ctx);
     return status;
 }

@@ -13,21 +13,24 @@
  *   limit, failed, failures, room, own_blocked, outcome   under the stripe's lock of `tasks`; limit is also read
  *                     without: the count is compared with it again under the lock before anybody sleeps
  *   finished          set last, under the same lock, with release: whoever reads it may read outcome
- *   started, ended    anybody, atomically; they are for people to look at
+ *   started, ended, never_started   anybody, atomically; they are for people to look at
  *   lane              see pool.h
+ *   others            grows only, under the same lock; its entries do not change
  *   looks             anybody, a guess
  *   context, pool, grace   never after its making
  *
- * At the end of a task, in this order: record the error, cancel the context, destroy the argument, and then the one
- * step that gives back the slot and counts the task as done. So no sibling's "cancelled" can come before the error, and
- * whoever waits finds everything in its place. */
-#include "errgroup.h"
+ * At the end of a task, in this order: record the error, cancel the context, tell the task's owner how it ended
+ * (`settled`), give back the slot, which counts the task as done, and tell the owner that this is so (`ended`). So no
+ * sibling's "cancelled" can come before the error; whatever a wait returns to finds the outcome stored; and nobody can
+ * see that a task has ended before there is a slot. */
+#include "waitgroup/errgroup.h"
 
 #include <stdlib.h>
 
 #include "context.h"
 #include "count.h"
 #include "deadline.h"
+#include "frame.h"
 #include "pool.h"
 #include "wait.h"
 
@@ -35,21 +38,35 @@
  * core, so it costs at most as much again; a sleep would also let the workers fall asleep, who then have to be woken. */
 #define MOST_LOOKS 2000
 
+/* What is to be done for a task. */
+struct call {
+    wg_task_fn fn;
+    void *arg;
+    void (*settled)(void *arg, wg_how how);
+    void (*last)(
+        void *arg); /* `ended` of a wg_task; `destroy` of the simple form, which is called in the place of settled */
+};
+
 struct task {
     struct wg_work work;
     wg_errgroup *group;
-    wg_task_fn fn;
     union {
-        void *arg;
-        wg_error *error; /* of a task that failed: from then on it is an entry in the list `failed` */
-    };
-    union {
-        void (*destroy)(void *arg);
-        struct task *next_failed;
-    };
+        struct call call; /* until its function has returned */
+        struct {          /* then, if it failed: an entry in the group's list of those */
+            wg_error *error;
+            struct task *next;
+        } failed;
+    } as;
 };
 _Static_assert(sizeof(struct task) <= 64, "a queued task is small");
 WG_KEPT_IN_SLABS(struct task);
+
+/* Where the tasks of the group queue that run in another pool than the group's own. */
+struct other_pool {
+    wg_pool *pool; /* with a reference */
+    struct wg_lane lane;
+    struct other_pool *next;
+};
 
 /* A thread in wg_errgroup_go that sleeps for a slot. */
 struct goer {
@@ -69,7 +86,8 @@ struct wg_errgroup {
     wg_a64 grace_end;    /* set once, by the first wait that finds the group cancelled; 0 before */
     wg_a32 looks;        /* how often the next goer looks for a slot: halved when that was in vain */
     struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
-    wg_a64 started, ended;
+    struct other_pool *others;
+    wg_a64 started, ended, never_started;
     struct task *failed, **last_failed;
     struct task last_resort; /* the entry of a first error without memory */
     size_t failures;
@@ -84,12 +102,7 @@ static struct wg_stripe *stripe_of(wg_errgroup *g) { return wg_stripe_of(&g->tas
 static int32_t limit_of(const wg_errgroup *g) { return (int32_t)wg_load_relaxed32(&g->limit); }
 
 /* Slots of `g` held by the tasks that this thread runs, one inside the wait of another. */
-static unsigned slots_held(const wg_errgroup *g) {
-    unsigned held = 0;
-    for (struct wg_frame *frame = wg_self()->frame; frame; frame = frame->outer)
-        held += frame->group == g;
-    return held;
-}
+static unsigned slots_held(const wg_errgroup *g) { return wg_tasks_run_of(&g->tasks); }
 
 /* Making and unmaking. */
 
@@ -132,10 +145,16 @@ void wg_errgroup_release(wg_errgroup *g) {
     if (g->room_ends)
         wg_context_unobserve_sync(g->context, &g->on_end);
     for (struct task *task = g->failed, *next; task; task = next) {
-        next = task->next_failed;
-        wg_error_release(task->error);
+        next = task->as.failed.next;
+        wg_error_release(task->as.failed.error);
         if (task != &g->last_resort)
             wg_work_free(&task->work);
+    }
+    for (struct other_pool *other = g->others, *next; other; other = next) {
+        next = other->next;
+        wg_lane_end(&other->lane);
+        wg_pool_release(other->pool);
+        free(other);
     }
     wg_lane_end(&g->lane);
     wg_context_release(g->context);
@@ -254,14 +273,14 @@ static void leave_goers(wg_errgroup *g, struct goer *goer) {
     wg_lock_give(&stripe->lock);
 }
 
-/* Sleep until a slot is handed over. WG_LIMIT: try again. */
-static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until) {
+/* Sleep until a slot is handed over, or `context` ends. WG_LIMIT: try again. */
+static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until, wg_context *context) {
     struct goer goer = {.held = 0};
     wg_status status = join_goers(g, &goer);
     if (status != WG_OK)
         return status;
     if (wg_waiter_context(&goer.waiter, g->context, WG_ON_GROUP) &&
-        wg_waiter_context(&goer.waiter, until->context, WG_ON_CONTEXT))
+        wg_waiter_context(&goer.waiter, context, WG_ON_CONTEXT))
         status = wg_waiter_sleep(&goer.waiter, until);
     wg_waiter_leave(&goer.waiter);
     leave_goers(g, &goer);
@@ -275,7 +294,7 @@ static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until) {
         return WG_OK;
     if (happened & WG_ON_DEADLOCK)
         return WG_DEADLOCK;
-    return status != WG_OK ? status : WG_TIMEOUT;
+    return status != WG_OK ? status : WG_CONTEXT_ENDED;
 }
 
 /* Look for a slot for a while. Small tasks give theirs back within microseconds. If looking has been in vain so often that
@@ -293,14 +312,18 @@ static wg_status look_for_slot(wg_errgroup *g) {
 
 /* Take a slot, sleeping for it if need be. */
 static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until) {
+    wg_context *context = wg_until_context(until);
     for (;;) {
-        if (wg_passed(until->deadline) || wg_context_status(until->context) != WG_OK)
+        bool ended = wg_context_status(context) != WG_OK; /* read first: the group's own end comes before */
+        wg_status status = try_take_slot(g);
+        if (status == WG_LIMIT && ended)
+            return WG_CONTEXT_ENDED;
+        if (status == WG_LIMIT && wg_passed(until->deadline))
             return WG_TIMEOUT;
-        wg_status status = look_for_slot(g);
         if (status == WG_LIMIT)
-            status = sleep_for_slot(g, until);
+            status = look_for_slot(g);
         if (status == WG_LIMIT)
-            status = try_take_slot(g);
+            status = sleep_for_slot(g, until, context);
         if (status != WG_LIMIT)
             return status;
     }
@@ -388,10 +411,10 @@ static void record(wg_errgroup *g, struct task *task, wg_error *error) {
     if (!task && first)
         task = &g->last_resort;
     if (task) {
-        task->error = error;
-        task->next_failed = NULL;
+        task->as.failed.error = error;
+        task->as.failed.next = NULL;
         *g->last_failed = task;
-        g->last_failed = &task->next_failed;
+        g->last_failed = &task->as.failed.next;
         g->failures++;
     }
     wg_lock_give(&stripe->lock);
@@ -401,79 +424,174 @@ static void record(wg_errgroup *g, struct task *task, wg_error *error) {
         wg_error_release(error);
 }
 
-/* A task has ended with `error` or NULL, whose reference passes on. `task`: its memory, its argument no longer in it;
- * NULL if it has none. */
-static void settle(wg_errgroup *g, struct task *task, wg_error *error) {
+/* The function of a task has returned `error` or NULL, whose reference passes on. `task`: its memory, from which the call
+ * has been copied; NULL if it has none. */
+static wg_how settle(wg_errgroup *g, struct task *task, wg_error *error) {
     if (error && !wg_errgroup_is_echo(g, error)) {
         record(g, task ? task : (struct task *)wg_work_new(sizeof *task), error);
-    } else {
-        wg_error_release(error);
-        if (task)
-            wg_work_free(&task->work);
+        return WG_TASK_FAILED;
     }
+    wg_error_release(error);
+    if (task)
+        wg_work_free(&task->work);
+    return error ? WG_TASK_STOPPED : WG_SUCCEEDED;
+}
+
+/* Run the function of a task, if it may start, and settle it; its memory is given up. */
+static wg_how run(struct task *task, const struct call *call, bool skip) {
+    wg_errgroup *g = task->group;
+    if (skip || wg_context_status(g->context) != WG_OK) {
+        wg_work_free(&task->work);
+        return WG_NEVER_STARTED;
+    }
+    struct wg_frame frame;
+    wg_add_release64(&g->started, 1);
+    wg_frame_push(&frame, &g->tasks, g->context);
+    wg_error *error = call->fn(call->arg, g->context);
+    wg_frame_pop(&frame);
+    return settle(g, task, error);
+}
+
+static void leave(wg_errgroup *g, wg_how how) {
+    wg_add_relaxed64(how == WG_NEVER_STARTED ? &g->never_started : &g->ended, 1);
+    give_slot(g);
 }
 
 static void run_task(struct wg_work *work, bool skip) {
     struct task *task = (struct task *)work;
     wg_errgroup *g = task->group;
-    void *arg = task->arg;
-    void (*destroy)(void *arg) = task->destroy;
-    wg_error *error = NULL;
-    wg_add_relaxed64(&g->started, 1);
-    if (!skip && wg_context_status(g->context) == WG_OK) {
-        struct wg_self *self = wg_self();
-        struct wg_frame frame = {.group = g, .ctx = g->context, .outer = self->frame};
-        self->frame = &frame;
-        error = task->fn(arg, g->context);
-        self->frame = frame.outer;
-    }
-    settle(g, task, error);
-    if (destroy)
-        destroy(arg);
-    wg_add_relaxed64(&g->ended, 1);
-    give_slot(g);
+    struct call call = task->as.call;
+    wg_how how = run(task, &call, skip);
+    if (call.settled)
+        call.settled(call.arg, how);
+    leave(g, how);
+    if (call.last)
+        call.last(call.arg);
 }
 
-static wg_status go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg), const wg_until *until) {
-    if (!g || !fn)
+static void run_simple_task(struct wg_work *work, bool skip) {
+    struct task *task = (struct task *)work;
+    wg_errgroup *g = task->group;
+    struct call call = task->as.call;
+    wg_how how = run(task, &call, skip);
+    if (call.last)
+        call.last(call.arg);
+    leave(g, how);
+}
+
+/* Under the lock: the queue in `pool`, or NULL. */
+static struct wg_lane *lane_in(wg_errgroup *g, const wg_pool *pool) {
+    struct other_pool *other = g->others;
+    while (other && other->pool != pool)
+        other = other->next;
+    return other ? &other->lane : NULL;
+}
+
+/* Add a queue in `pool`, unless another thread has done it. False without memory. */
+static bool add_pool(wg_errgroup *g, wg_pool *pool) {
+    struct wg_stripe *stripe = stripe_of(g);
+    struct other_pool *other = malloc(sizeof *other);
+    if (!other)
+        return false;
+    wg_lock_take(&stripe->lock);
+    bool known = lane_in(g, pool);
+    if (!known) {
+        *other = (struct other_pool){.pool = wg_pool_retain(pool), .next = g->others};
+        g->others = other;
+    }
+    wg_lock_give(&stripe->lock);
+    if (known)
+        free(other);
+    return true;
+}
+
+/* The queue of the group in `pool`; NULL without memory. */
+static struct wg_lane *lane_of(wg_errgroup *g, wg_pool *pool) {
+    if (pool == g->pool)
+        return &g->lane;
+    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_lane *lane;
+    do {
+        wg_lock_take(&stripe->lock);
+        lane = lane_in(g, pool);
+        wg_lock_give(&stripe->lock);
+    } while (!lane && add_pool(g, pool));
+    return lane;
+}
+
+static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct task *task) {
+    struct wg_lane *lane = lane_of(g, pool);
+    return lane ? wg_pool_submit(pool, lane, &task->work, sizeof *task) : WG_NO_MEMORY;
+}
+
+/* Without `until` it never blocks. */
+static wg_status go(wg_errgroup *g, wg_pool *pool, const struct task *task, const wg_until *until) {
+    if (!g || !task->as.call.fn)
         return WG_INVALID;
     wg_status status = until ? take_slot(g, until) : try_take_slot(g);
     if (status != WG_OK)
         return status;
-    struct task task = {.work = {.run = run_task}, .group = g, .fn = fn, .arg = arg, .destroy = destroy};
-    status = wg_pool_submit(g->pool, &g->lane, &task.work, sizeof task);
+    status = submit(g, pool ? pool : g->pool, task);
     if (status != WG_OK)
         give_slot(g);
     return status;
 }
 
+static const wg_until for_ever = {0};
+
+static wg_status go_simply(wg_errgroup *g, struct call call, const wg_until *until) {
+    struct task task = {.work = {.run = run_simple_task}, .group = g, .as.call = call};
+    return go(g, NULL, &task, until);
+}
+
 wg_status wg_errgroup_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg), const wg_until *until) {
-    static const wg_until for_ever = {0};
-    return go(g, fn, arg, destroy, until ? until : &for_ever);
+    return go_simply(g, (struct call){fn, arg, NULL, destroy}, until ? until : &for_ever);
 }
 
 wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg)) {
-    return go(g, fn, arg, destroy, NULL);
+    return go_simply(g, (struct call){fn, arg, NULL, destroy}, NULL);
 }
+
+static wg_status start(wg_errgroup *g, const wg_task *task, const wg_until *until) {
+    if (!task)
+        return WG_INVALID;
+    struct call call = {task->fn, task->arg, task->settled, task->ended};
+    struct task queued = {.work = {.run = run_task}, .group = g, .as.call = call};
+    return go(g, task->pool, &queued, until);
+}
+
+wg_status wg_errgroup_start(wg_errgroup *g, const wg_task *task, const wg_until *until) {
+    return start(g, task, until ? until : &for_ever);
+}
+
+wg_status wg_errgroup_try_start(wg_errgroup *g, const wg_task *task) { return start(g, task, NULL); }
 
 wg_status wg_errgroup_enter(wg_errgroup *g) {
     if (!g)
         return WG_INVALID;
     wg_status status = try_take_slot(g);
     if (status == WG_OK)
-        wg_add_relaxed64(&g->started, 1);
+        wg_add_release64(&g->started, 1);
     return status;
 }
 
-wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
+wg_status wg_errgroup_settle(wg_errgroup *g, wg_error *error, wg_how *how) {
     if (!g)
         return WG_INVALID;
     if (wg_count(&g->tasks) == 0)
         return WG_NEGATIVE;
-    settle(g, NULL, error);
-    wg_add_relaxed64(&g->ended, 1);
-    give_slot(g);
+    wg_how verdict = settle(g, NULL, error);
+    if (how)
+        *how = verdict;
     return WG_OK;
+}
+
+wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
+    wg_how how;
+    wg_status status = wg_errgroup_settle(g, error, &how);
+    if (status == WG_OK)
+        leave(g, how);
+    return status;
 }
 
 /* The outcome. */
@@ -512,48 +630,52 @@ static int64_t end_of_grace(wg_errgroup *g) {
 /* Wait for the tasks, or for the end of grace: then *grace_over. */
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
     if (g->grace == 0) {
-        bool unbounded = wg_point(until->deadline) == INT64_MAX && !until->context && !until->interruptible;
+        bool unbounded = wg_until_unbounded(until) && !until->interruptible;
         while (unbounded && wg_pool_help(g->pool, &g->lane)) {}
         return wg_wait_zero(&g->tasks, until, NULL);
     }
-    wg_status status = WG_OK;
     if (wg_context_status(g->context) == WG_OK) {
-        status = wg_wait_zero(&g->tasks, until, g->context);
-        if (status == WG_OK || status == WG_INTERRUPTED || wg_context_status(g->context) == WG_OK)
+        wg_status status = wg_wait_zero(&g->tasks, until, g->context);
+        if (status != WG_CANCELLED)
             return status;
     }
     int64_t grace_end = end_of_grace(g);
     wg_until shorter = *until;
     shorter.deadline = wg_earlier(until->deadline, grace_end);
-    status = wg_wait_zero(&g->tasks, &shorter, NULL);
+    wg_status status = wg_wait_zero(&g->tasks, &shorter, NULL);
     *grace_over = status == WG_TIMEOUT && wg_passed(grace_end);
     return *grace_over ? WG_OK : status;
 }
 
+/* Wait until the outcome is given. A task that waits for a group which ends with the task's own context is leaving the
+ * block of that group: the group is cancelled with the context, and its tasks are waited for. */
+static wg_status wait_for_outcome(wg_errgroup *g, wg_until until) {
+    if (wg_load_acquire32(&g->finished))
+        return WG_OK;
+    if (slots_held(g) > 0)
+        return WG_DEADLOCK;
+    wg_context *bound = until.context ? NULL : wg_context_current();
+    if (bound && wg_context_descends(g->context, bound))
+        until.context = wg_context_root();
+    wg_status status;
+    bool grace_over = false;
+    do
+        status = wait_for_tasks(g, &until, &grace_over);
+    while (status == WG_OK && !finish(g, grace_over));
+    return status;
+}
+
 wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **first) {
-    static const wg_until for_ever = {0};
     if (!g)
         return WG_INVALID;
-    if (!until)
-        until = &for_ever;
     wg_errgroup_retain(g); /* so that giving up the last reference during the wait does no harm */
-    wg_status status = WG_OK;
-    if (!wg_load_acquire32(&g->finished)) {
-        if (slots_held(g) > 0)
-            status = WG_DEADLOCK;
-        bool grace_over = false;
-        while (status == WG_OK) {
-            status = wait_for_tasks(g, until, &grace_over);
-            if (status == WG_CANCELLED || status == WG_DEADLINE_EXCEEDED)
-                status = WG_TIMEOUT; /* it was until->context that ended */
-            if (status == WG_OK && finish(g, grace_over))
-                break;
-        }
-    }
+    wg_status status = wait_for_outcome(g, until ? *until : for_ever);
     if (status == WG_OK) {
         status = g->outcome;
         if (first)
-            *first = status == WG_FAILED ? g->failed->error : status == WG_OK ? NULL : wg_context_cause(g->context);
+            *first = status == WG_FAILED ? g->failed->as.failed.error
+                     : status == WG_OK   ? NULL
+                                         : wg_context_cause(g->context);
     }
     wg_errgroup_release(g);
     return status;
@@ -575,8 +697,8 @@ size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity) {
     struct wg_stripe *stripe = stripe_of(g);
     wg_lock_take(&stripe->lock);
     struct task *task = g->failed;
-    for (size_t i = 0; i < capacity && task; i++, task = task->next_failed)
-        errors[i] = task->error;
+    for (size_t i = 0; i < capacity && task; i++, task = task->as.failed.next)
+        errors[i] = task->as.failed.error;
     size_t n = g->failures;
     wg_lock_give(&stripe->lock);
     return n;
@@ -586,12 +708,13 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
     wg_errgroup_counts counts = {0, 0, 0};
     if (!g)
         return counts;
-    /* Three loads of three moments: no difference may be taken for granted. */
+    /* First those that started: so those that end meanwhile make `running` too small, never too large. Who sees a start sees
+     * the end, before it, of the task whose slot was taken for it. */
+    uint64_t started = wg_load_acquire64(&g->started);
     uint64_t ended = wg_load_relaxed64(&g->ended);
-    uint64_t started = wg_load_relaxed64(&g->started);
     uint64_t unfinished = (uint64_t)wg_count(&g->tasks);
     uint64_t running = started > ended ? started - ended : 0;
-    counts.completed = (unsigned long)ended;
+    counts.completed = (unsigned long)(ended + wg_load_relaxed64(&g->never_started));
     counts.running = (unsigned long)running;
     counts.pending = unfinished > running ? (unsigned long)(unfinished - running) : 0;
     return counts;

@@ -10,7 +10,7 @@
 
 /* What the core remembers of a thread. */
 struct wg_self {
-    struct wg_frame *frame;   /* the innermost task that this thread runs, or NULL; see errgroup.c */
+    struct wg_frame *frame;   /* the innermost task that this thread runs, or NULL; see frame.h */
     struct wg_worker *worker; /* if it is a worker of a pool; see pool.c */
     unsigned helping;         /* how deep tasks run inside waits on this stack */
 };

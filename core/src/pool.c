@@ -26,10 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "count.h"
 #include "fork.h"
 #include "lock.h"
 #include "os.h"
+#include "stripe.h"
 
 #define IDLE_TIME (5 * WG_SECOND)
 #define SHORTEST_TICK (WG_MILLISECOND / 2)
@@ -842,44 +842,7 @@ unsigned wg_pool_queued(wg_pool *pool) {
     return (unsigned)n;
 }
 
-/* Tasks of a plain wait group. */
-
-struct loose_task {
-    struct wg_work work;
-    wg_pool *pool; /* a reference: queued, it may be all that is left of the pool */
-    wg_waitgroup *wg;
-    void (*fn)(void *arg);
-    void *arg;
-    void (*destroy)(void *arg);
-};
-WG_KEPT_IN_SLABS(struct loose_task);
-
-static void run_loose(struct wg_work *work, bool skip) {
-    struct loose_task task = *(struct loose_task *)work;
-    wg_work_free(work);
-    if (!skip)
-        task.fn(task.arg);
-    if (task.destroy)
-        task.destroy(task.arg);
-    wg_done(task.wg);
-    wg_pool_release(task.pool);
-}
-
-wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *arg, void (*destroy)(void *arg)) {
-    if (!wg || !fn)
-        return WG_INVALID;
-    pool = wg_pool_or_default(pool);
-    wg_status status = wg_add(wg, 1);
-    if (status != WG_OK)
-        return status;
-    struct loose_task task = {{.run = run_loose}, wg_pool_retain(pool), wg, fn, arg, destroy};
-    status = wg_pool_submit(pool, &pool->loose, &task.work, sizeof task);
-    if (status != WG_OK) {
-        wg_done(wg);
-        wg_pool_release(pool);
-    }
-    return status;
-}
+struct wg_lane *wg_pool_loose(wg_pool *pool) { return &pool->loose; }
 
 /* Fork. */
 

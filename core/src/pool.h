@@ -39,6 +39,9 @@ struct wg_lane {
 /* NULL is the pool of the process. */
 wg_pool *wg_pool_or_default(wg_pool *pool);
 
+/* The lane for work of no group. */
+struct wg_lane *wg_pool_loose(wg_pool *pool);
+
 /* Memory for a work of `size` bytes that is of no lane; NULL: there is none. */
 struct wg_work *wg_work_new(size_t size);
 void wg_work_free(struct wg_work *work);

@@ -5,6 +5,7 @@ const char *wg_strstatus(wg_status status) {
     switch (status) {
     case WG_OK: return "ok";
     case WG_TIMEOUT: return "timeout";
+    case WG_CONTEXT_ENDED: return "the context of the call has ended";
     case WG_CANCELLED: return "cancelled";
     case WG_DEADLINE_EXCEEDED: return "deadline exceeded";
     case WG_INTERRUPTED: return "interrupted by a signal";

@@ -5,6 +5,7 @@
 
 #include "context.h"
 #include "deadline.h"
+#include "frame.h"
 #include "pool.h"
 
 /* How often to look before a sleep, which costs two switches: some microseconds' worth. */
@@ -14,6 +15,15 @@
 #define RETRY_TIME (20 * WG_MILLISECOND)
 
 static const wg_until for_ever = {0};
+
+wg_context *wg_until_context(const wg_until *until) {
+    wg_context *ctx = until->context ? until->context : wg_context_current();
+    return ctx == wg_context_root() ? NULL : ctx;
+}
+
+bool wg_until_unbounded(const wg_until *until) {
+    return wg_point(until->deadline) == INT64_MAX && !wg_until_context(until);
+}
 
 bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit) {
     if (!ctx)
@@ -82,15 +92,20 @@ static wg_status spin(const wg_waitgroup *wg) {
 wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group) {
     if (!until)
         until = &for_ever;
+    wg_context *context = wg_until_context(until);
+    /* Read before the count: a zero that came before an end is not missed for it. */
+    bool ended = wg_context_status(context) != WG_OK, group_ended = wg_context_status(group) != WG_OK;
     wg_status status = wg_wait_look(wg);
     if (status != WG_TIMEOUT)
         return status;
-    if (wg_context_status(until->context) != WG_OK)
-        return wg_context_status(until->context);
-    if (wg_context_status(group) != WG_OK)
+    if (ended)
+        return WG_CONTEXT_ENDED;
+    if (group_ended)
         return WG_CANCELLED;
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;
+    if (wg_runs_task_of(wg) && wg_until_unbounded(until))
+        return WG_DEADLOCK;
     status = spin(wg);
     if (status != WG_TIMEOUT)
         return status;
@@ -98,7 +113,7 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT}};
     if (!wg_wait_link(wg, &w.subject))
         return WG_OK;
-    if (!wg_waiter_context(&w, until->context, WG_ON_CONTEXT) || !wg_waiter_context(&w, group, WG_ON_GROUP))
+    if (!wg_waiter_context(&w, context, WG_ON_CONTEXT) || !wg_waiter_context(&w, group, WG_ON_GROUP))
         status = WG_OK; /* one has ended: no need to sleep */
     else
         status = wg_waiter_sleep(&w, until);
@@ -114,5 +129,5 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
         return WG_OK;
     if (status != WG_OK)
         return status;
-    return wg_context_status(until->context) != WG_OK ? wg_context_status(until->context) : WG_CANCELLED;
+    return wg_context_status(context) != WG_OK ? WG_CONTEXT_ENDED : WG_CANCELLED;
 }

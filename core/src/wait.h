@@ -11,7 +11,7 @@
  * also WG_STIRRED, see stripe.h. */
 enum {
     WG_ON_SUBJECT = 1,  /* what the call is about: zero, the context's end, a slot */
-    WG_ON_CONTEXT = 2,  /* until->context has ended */
+    WG_ON_CONTEXT = 2,  /* the context that bounds the wait has ended */
     WG_ON_GROUP = 4,    /* the group's own context has ended */
     WG_ON_DEADLOCK = 8, /* every slot is held by a task that waits for one */
 };
@@ -27,6 +27,12 @@ struct wg_waiter {
     int contexts;
 };
 
+/* The context that bounds a wait: until->context, or that of the task which this thread runs; NULL if there is none. */
+wg_context *wg_until_context(const wg_until *until);
+
+/* Could nothing but what it waits for end the wait? */
+bool wg_until_unbounded(const wg_until *until);
+
 /* Sleep on `ctx` too; NULL is allowed. False: it has ended, and nothing is linked. */
 bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit);
 
@@ -36,7 +42,7 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
 /* Unlink it from the contexts. Its owner unlinks it from its subject. */
 void wg_waiter_leave(struct wg_waiter *w);
 
-/* wg_wait, which ends with WG_CANCELLED also when `group`, a context or NULL, ends. */
+/* wg_wait, which returns WG_CANCELLED when `group`, a context or NULL, ends. */
 wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group);
 
 /* How the above looks at a wait group. Link: false if it is zero. Look: WG_OK, WG_FORKED, or WG_TIMEOUT. */

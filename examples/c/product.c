@@ -37,7 +37,8 @@ static void product(const http_service *availability, const http_service *price,
     wg_error *first;
     wg_errgroup_new(&g, &(wg_errgroup_options){.deadline = deadline});
     for (int i = 0; i < 2; i++)
-        wg_errgroup_go(g, fetch, &requests[i], NULL, NULL);
+        if (wg_errgroup_go(g, fetch, &requests[i], NULL, NULL) != WG_OK)
+            break; /* it has ended: the wait says why */
     wg_status status = wg_errgroup_wait(g, NULL, &first);
 
     char merged[160];
@@ -59,7 +60,9 @@ static void scene(const char *title, http_service availability, http_service pri
     for (int i = 0; i < 2; i++) {
         if (!http_open(both[i]))
             perror("product: cannot open a port");
-        wg_errgroup_go(services, http_serve, both[i], NULL, NULL);
+        wg_status status = wg_errgroup_go(services, http_serve, both[i], NULL, NULL);
+        if (status != WG_OK)
+            fprintf(stderr, "product: cannot start a service: %s\n", wg_strstatus(status));
     }
     product(&availability, &price, wg_after(time_allowed));
     wg_errgroup_cancel(services, NULL);

@@ -5,7 +5,7 @@ local scheduler = require "waitgroup.scheduler"
 local pairs, setmetatable, getmetatable = pairs, setmetatable, getmetatable
 local concat, sort = table.concat, table.sort
 local math_type = math.type
-local OK <const>, OUT_OF_TIME <const>, NO_ROOM <const> = core.OK, core.TIMEOUT, core.LIMIT
+local OK <const>, CONTEXT_ENDED <const>, NO_ROOM <const> = core.OK, core.CONTEXT_ENDED, core.LIMIT
 local FOREVER <const> = core.FOREVER
 
 local metatable = core.ErrGroup
@@ -80,7 +80,7 @@ core.set_thread_hooks(function(status, wait, group, task)
     repeat
       status = core.submit(task, FOREVER, context)
     until status ~= core.INTERRUPTED
-    if status == OUT_OF_TIME then
+    if status == CONTEXT_ENDED then
       return core.context_ended(context)
     end
   elseif status == NO_ROOM and wait then

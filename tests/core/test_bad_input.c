@@ -213,7 +213,7 @@ static wg_context *given_up, *ends;
 
 static void *wait_for_given_up(void *unused) {
     (void)unused;
-    REQUIRE(wg_context_wait(given_up, WITH(ends)) == WG_CANCELLED);
+    REQUIRE(wg_context_wait(given_up, WITH(ends)) == WG_CONTEXT_ENDED);
     return NULL;
 }
 

@@ -137,7 +137,7 @@ static void a_blocked_go_times_out_and_leaves_nothing_behind(void **state) {
     until = (wg_until){.deadline = wg_after(1000), .context = ctx};
     assert_status(wg_errgroup_go(g, succeed, NULL, NULL, &until), WG_TIMEOUT);
     assert_status(wg_context_cancel(ctx, NULL), WG_OK);
-    assert_status(wg_errgroup_go(g, succeed, NULL, NULL, WITH(ctx)), WG_TIMEOUT);
+    assert_status(wg_errgroup_go(g, succeed, NULL, NULL, WITH(ctx)), WG_CONTEXT_ENDED);
     gate_open(&gate); /* and the slot is not lost to one who has left */
     EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
     assert_status(wg_errgroup_try_go(g, succeed, NULL, NULL), WG_OK);
@@ -157,7 +157,7 @@ static void a_context_that_ends_wakes_a_blocked_go(void **state) {
     let_sleep_on(wg_errgroup_context(w.g), 1);
     assert_status(wg_context_cancel(ctx, NULL), WG_OK);
     thread_join(&w.thread);
-    assert_status(w.status, WG_TIMEOUT);
+    assert_status(w.status, WG_CONTEXT_ENDED);
     gate_open(&gate);
     assert_status(wg_errgroup_wait(w.g, NULL, NULL), WG_OK);
     assert_int_equal(atomic_load(&w.ran), 0);

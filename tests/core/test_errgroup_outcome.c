@@ -89,7 +89,7 @@ static void a_wait_that_times_out_is_no_outcome(void **state) {
     go(g, pass_gate, &gate);
     assert_status(wg_errgroup_wait(g, POLL, &first), WG_TIMEOUT);
     assert_status(wg_errgroup_wait(g, AFTER(1000), &first), WG_TIMEOUT);
-    assert_status(wg_errgroup_wait(g, WITH(ended), &first), WG_TIMEOUT);
+    assert_status(wg_errgroup_wait(g, WITH(ended), &first), WG_CONTEXT_ENDED);
     assert_ptr_equal(first, wg_error_no_memory()); /* untouched */
     assert_status(wg_context_status(wg_errgroup_context(g)), WG_OK);
     go(g, count, &ran);
@@ -261,7 +261,7 @@ static wg_error *make_groups(void *unused, wg_context *ctx) {
     REQUIRE(wg_context_cancel(ctx, NULL) == WG_OK);
     REQUIRE(wg_errgroup_wait(child, NULL, NULL) == WG_CANCELLED);
     REQUIRE(wg_errgroup_go(detached, succeed, NULL, NULL, NULL) == WG_OK);
-    REQUIRE(wg_errgroup_wait(detached, NULL, NULL) == WG_OK);
+    REQUIRE(wg_errgroup_wait(detached, WITH(wg_context_root()), NULL) == WG_OK);
     wg_errgroup_release(child);
     wg_errgroup_release(detached);
     return wg_context_error(ctx);

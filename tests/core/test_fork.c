@@ -399,8 +399,8 @@ static void *hammer(void *unused) {
         wg_context_unobserve_sync(child, &observer);
         REQUIRE(wg_errgroup_new(&g, &(wg_errgroup_options){.limit = 1}) == WG_OK);
         for (int i = 0; i < 5; i++)
-            wg_errgroup_go(g, count, &n, NULL, NULL);
-        wg_go(&wg, NULL, tell, &n, NULL);
+            REQUIRE(wg_errgroup_go(g, count, &n, NULL, NULL) == WG_OK);
+        REQUIRE(wg_go(&wg, NULL, tell, &n, NULL) == WG_OK);
         REQUIRE(wg_errgroup_wait(g, NULL, NULL) == WG_OK);
         REQUIRE(wg_wait(&wg, NULL) == WG_OK);
         wg_errgroup_release(g);

@@ -112,7 +112,7 @@ static void wait_or_work(int number, unsigned *seed) {
         wg_until until = {.deadline = rand_r(seed) % 2 ? wg_after(rand_r(seed) % 20000) : WG_FOREVER,
                           .context = rand_r(seed) % 2 ? busy_ctx : NULL};
         wg_status status = wg_wait(&busy, &until);
-        REQUIRE(status == WG_OK || status == WG_TIMEOUT || status == WG_CANCELLED);
+        REQUIRE(status == WG_OK || status == WG_TIMEOUT || status == WG_CONTEXT_ENDED);
         atomic_fetch_add(&outcomes[status], 1);
     }
     atomic_fetch_sub(&still_waiting, 1);
@@ -131,7 +131,7 @@ static void waits_with_deadline_and_context_against_done_and_cancel(void **state
         wg_context_release(busy_ctx);
     }
     crew_dismiss(&crew);
-    print_message("%d ok, %d timeouts, %d cancelled\n", outcomes[WG_OK], outcomes[WG_TIMEOUT], outcomes[WG_CANCELLED]);
+    print_message("%d ok, %d timeouts, %d cancelled\n", outcomes[WG_OK], outcomes[WG_TIMEOUT], outcomes[WG_CONTEXT_ENDED]);
 }
 
 /* Cancel against removing an observer, and against children that come and go. */

@@ -207,8 +207,8 @@ static void an_ended_context_ends_it_at_once(void **state) {
     assert_status(wg_context_new(&cancelled, NULL, WG_FOREVER), WG_OK);
     assert_status(wg_context_cancel(cancelled, NULL), WG_OK);
     assert_status(wg_context_new(&late_one, NULL, WG_POLL), WG_OK);
-    assert_status(wg_wait(&wg, WITH(cancelled)), WG_CANCELLED);
-    assert_status(wg_wait(&wg, WITH(late_one)), WG_DEADLINE_EXCEEDED);
+    assert_status(wg_wait(&wg, WITH(cancelled)), WG_CONTEXT_ENDED);
+    assert_status(wg_wait(&wg, WITH(late_one)), WG_CONTEXT_ENDED);
     assert_status(wg_done(&wg), WG_OK);
     assert_status(wg_wait(&wg, WITH(cancelled)), WG_OK); /* zero comes first */
     wg_context_release(cancelled);
@@ -229,11 +229,11 @@ static void a_context_that_ends_wakes_it(void **state) {
     assert_status(wg_add(&wg, 1), WG_OK);
     assert_status(wg_context_new(&ctx, NULL, WG_FOREVER), WG_OK);
     thread_start(&t, cancel_later, ctx);
-    assert_status(wg_wait(&wg, WITH(ctx)), WG_CANCELLED);
+    assert_status(wg_wait(&wg, WITH(ctx)), WG_CONTEXT_ENDED);
     thread_join(&t);
     wg_context_release(ctx);
     assert_status(wg_context_new(&ctx, NULL, wg_after(SOON)), WG_OK);
-    assert_status(wg_wait(&wg, WITH(ctx)), WG_DEADLINE_EXCEEDED);
+    assert_status(wg_wait(&wg, WITH(ctx)), WG_CONTEXT_ENDED);
     wg_context_release(ctx);
     assert_int_equal(wg_count(&wg), 1);
 }

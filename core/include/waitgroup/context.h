@@ -64,8 +64,8 @@ WG_API int64_t wg_context_deadline(const wg_context *ctx);
  * lives. `return wg_context_error(ctx);` is always right at the end of a task. */
 WG_API wg_error *wg_context_error(const wg_context *ctx);
 
-/* Sleep until the context ends. WG_OK: it has. WG_TIMEOUT, WG_INTERRUPTED, and the status of until->context, if that
- * ends first: see until.h. WG_INVALID: ctx is NULL. */
+/* Sleep until the context ends. WG_OK: it has. WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_INVALID:
+ * ctx is NULL. */
 WG_API wg_status wg_context_wait(wg_context *ctx, const wg_until *until);
 
 /* Call `fn(arg)` once, when the context ends; see observer.h. WG_OK; WG_INVALID. */

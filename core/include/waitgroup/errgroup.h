@@ -22,6 +22,7 @@
 #include "error.h"
 #include "pool.h"
 #include "status.h"
+#include "task.h"
 #include "until.h"
 #include "waitgroup.h"
 
@@ -30,10 +31,6 @@ extern "C" {
 #endif
 
 typedef struct wg_errgroup wg_errgroup;
-
-/* A task. `ctx` is the group's context, borrowed: look at it in long loops, or sleep on it. NULL: the task succeeded.
- * Else its error, whose reference passes to the group. */
-typedef wg_error *(*wg_task_fn)(void *arg, wg_context *ctx);
 
 /* A zeroed struct, or NULL in its place, asks for nothing special. */
 typedef struct wg_errgroup_options {
@@ -54,18 +51,21 @@ WG_API wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *o
 WG_API wg_errgroup *wg_errgroup_retain(wg_errgroup *g);
 WG_API void wg_errgroup_release(wg_errgroup *g);
 
-/* Run `fn(arg, ctx)` in a worker, then `destroy(arg)` (may be NULL). Blocks at the limit until there is room or the
- * group is cancelled. A task that has not started when the group is cancelled never starts: it is only destroyed.
- * On anything but WG_OK nothing changed and `arg` stays the caller's:
+/* Run `task` in a worker; see task.h. Blocks at the limit until there is a slot or the group is cancelled. A task that
+ * has not started when the group is cancelled never starts: it is settled as WG_NEVER_STARTED, and ends.
+ * On anything but WG_OK nothing changed, and no function of the task is called:
  * WG_CANCELLED, WG_DEADLINE_EXCEEDED: the group is cancelled; see wg_context_cause. WG_FINISHED: the outcome has been
- * given. WG_DEADLOCK: every unfinished task is blocked in this same call on this group. WG_TIMEOUT, WG_INTERRUPTED: see
- * until.h; also WG_TIMEOUT when until->context ends. WG_FORKED, WG_NO_MEMORY, WG_NO_THREADS, WG_OVERFLOW, WG_STOPPED,
- * WG_INVALID. */
-WG_API wg_status wg_errgroup_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg),
-                                const wg_until *until);
+ * given. WG_DEADLOCK: every unfinished task is blocked in this same call on this group. WG_TIMEOUT, WG_CONTEXT_ENDED,
+ * WG_INTERRUPTED: see until.h. WG_FORKED, WG_NO_MEMORY, WG_NO_THREADS, WG_OVERFLOW, WG_STOPPED, WG_INVALID. */
+WG_API wg_status wg_errgroup_start(wg_errgroup *g, const wg_task *task, const wg_until *until) WG_MUST_USE;
 
-/* The same, but never blocks: WG_LIMIT when there is no room now. */
-WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg));
+/* The same, but never blocks: WG_LIMIT when there is no slot now. */
+WG_API wg_status wg_errgroup_try_start(wg_errgroup *g, const wg_task *task) WG_MUST_USE;
+
+/* The simple forms of the two: run `fn(arg, ctx)`, then `destroy(arg)` (may be NULL) in the place of `settled`. */
+WG_API wg_status wg_errgroup_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg),
+                                const wg_until *until) WG_MUST_USE;
+WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*destroy)(void *arg)) WG_MUST_USE;
 
 /* Wait until every task has ended, or the grace period is over, and give the outcome; the group's context ends with it.
  * `first`: NULL, or where to store, borrowed for as long as the caller refers to `g`, the error that decided (or NULL).
@@ -74,9 +74,11 @@ WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, vo
  *   WG_FAILED             a task failed; *first is the first error in time
  *   WG_CANCELLED          cancelled with a cause, or by the parent; *first is the cause
  *   WG_DEADLINE_EXCEEDED  its deadline or the parent's passed; *first is the cause, if any
- * Not an outcome: WG_TIMEOUT (also when until->context ends), WG_INTERRUPTED; WG_DEADLOCK: called from a task of this
+ * Not an outcome: WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h; WG_DEADLOCK: called from a task of this
  * group; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome while wg_count of
  * wg_errgroup_tasks is not zero means that the grace period ended first; those tasks' memory stays valid until they end.
+ * Inside a task, with NULL as until->context, a group that ends with the context of that task, as one does that was made
+ * there, is waited for all the same: its tasks have been told to stop, and may use what the caller is about to give up.
  * A wait without deadline, context, grace and interruptible may itself run tasks of the group that have not started, if
  * the pool lets callers help; the pool of the process does. */
 WG_API wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **first);
@@ -97,12 +99,13 @@ WG_API wg_context *wg_errgroup_context(wg_errgroup *g);
  * as long as the caller refers to `g`; returns how many there are. */
 WG_API size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity);
 
-/* True if `error` is of kind WG_ERROR_STOP and `g` is in fact cancelled: a task that stopped because its own group was
+/* Superseded by what wg_task.settled is told. True if `error` is of kind WG_ERROR_STOP and `g` is in fact cancelled: a task that stopped because its own group was
  * cancelled is not an error. Any other error is one. */
 WG_API bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error);
 
-/* How many tasks wait for a thread, run, and have ended: each at a moment of its own, near the call. While tasks run, more
- * may seem to than the limit allows. */
+/* How many tasks have been taken and not started, run, and have ended, in whatever way. A task that never starts is never
+ * running, and `running` never exceeds the limit, unless that was lowered. The three numbers are read one after the
+ * other: while tasks start and end, their sum may be off. */
 typedef struct wg_errgroup_counts {
     unsigned long pending, running, completed;
 } wg_errgroup_counts;
@@ -114,9 +117,12 @@ WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
 /* A task of the caller's own making, such as a coroutine: it counts as a running task from wg_errgroup_enter to
  * wg_errgroup_leave. Enter returns as wg_errgroup_try_go does, without needing a thread. Leave takes the reference to
  * `error` (or NULL), with which the task ends; without memory, an error other than the first is not listed.
- * wg_errgroup_leave: WG_OK; WG_NEGATIVE: no task is unfinished; WG_INVALID: g is NULL; then `error` stays the caller's.
- * While other tasks are unfinished, a leave too many is not noticed: it ends one of them too early. */
-WG_API wg_status wg_errgroup_enter(wg_errgroup *g);
+ * wg_errgroup_settle does the first half of that, and tells in *how (may be NULL) what wg_task.settled is told; the task
+ * still counts as running, until wg_errgroup_leave(g, NULL).
+ * Both: WG_OK; WG_NEGATIVE: no task is unfinished; WG_INVALID: g is NULL; then `error` stays the caller's. While other
+ * tasks are unfinished, a leave too many is not noticed: it ends one of them too early. */
+WG_API wg_status wg_errgroup_enter(wg_errgroup *g) WG_MUST_USE;
+WG_API wg_status wg_errgroup_settle(wg_errgroup *g, wg_error *error, wg_how *how);
 WG_API wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error);
 
 /* Call `fn(arg)` once, when wg_errgroup_enter or wg_errgroup_try_go may no longer answer WG_LIMIT: at room, at

@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 #include "status.h"
-#include "waitgroup.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -64,12 +63,6 @@ WG_API void wg_pool_stop(wg_pool *pool);
 /* How many threads the pool has now, and how many tasks are queued that none has taken yet. NULL: the process's. */
 WG_API unsigned wg_pool_workers(wg_pool *pool);
 WG_API unsigned wg_pool_queued(wg_pool *pool);
-
-/* Add one to `wg`, run `fn(arg)` in a worker, then `destroy(arg)` (may be NULL), then wg_done. `pool` may be NULL.
- * A task that never starts, because the pool stops, is destroyed and done all the same.
- * WG_OK; WG_OVERFLOW; WG_NO_MEMORY; WG_NO_THREADS; WG_STOPPED; WG_INVALID: nothing changed, `arg` stays the
- * caller's. */
-WG_API wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *arg, void (*destroy)(void *arg));
 
 #ifdef __cplusplus
 }

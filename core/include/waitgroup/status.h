@@ -15,6 +15,13 @@
 #endif
 #endif
 
+/* A call whose status tells whether a task was taken: to ignore it would lose the task. */
+#if defined(__GNUC__)
+#define WG_MUST_USE __attribute__((warn_unused_result))
+#else
+#define WG_MUST_USE
+#endif
+
 #define WG_VERSION "0.1.0"
 
 #ifdef __cplusplus
@@ -24,8 +31,9 @@ extern "C" {
 typedef enum wg_status {
     WG_OK = 0,
     WG_TIMEOUT,           /* the deadline of this call passed first */
-    WG_CANCELLED,         /* a context, or the group's own context, is cancelled */
-    WG_DEADLINE_EXCEEDED, /* the deadline of a context, or of the group, has passed */
+    WG_CONTEXT_ENDED,     /* the context that bounds this call ended first: see until.h */
+    WG_CANCELLED,         /* what the call is about, a context or a group, is cancelled */
+    WG_DEADLINE_EXCEEDED, /* what the call is about, a context or a group, has passed its deadline */
     WG_INTERRUPTED,       /* a signal was handled during an interruptible wait; call again to go on waiting */
     WG_FAILED,            /* a task of the group failed: see its first error */
     WG_LIMIT,             /* as many tasks run as the limit allows */

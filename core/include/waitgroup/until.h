@@ -32,14 +32,20 @@ WG_API int64_t wg_now(void);
  * one that is zero or negative WG_POLL. */
 WG_API int64_t wg_after(int64_t duration);
 
-/* Until when a call may block. A NULL pointer in its place, or a zeroed struct, means: for ever.
+/* Until when a call may block. A NULL pointer in its place means the same as a zeroed struct: for ever, except inside a
+ * task, whose context ends the call.
  *
  *     wg_status s = wg_wait(&wg, &(wg_until){ .deadline = wg_after(5 * WG_SECOND) });
- */
+ *
+ * One rule holds for every blocking call. What the call waits for comes first: if it is there, the call returns that.
+ * Else, once the context has ended, the call returns WG_CONTEXT_ENDED, and once the deadline has passed, WG_TIMEOUT.
+ * WG_CANCELLED and WG_DEADLINE_EXCEEDED always speak of what the call is about, never of this context. */
 typedef struct wg_until {
-    int64_t deadline;    /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
-    wg_context *context; /* NULL, or a context whose end ends the call with the context's status */
-    bool interruptible;  /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread; where the
+    int64_t deadline; /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
+    wg_context
+        *context;       /* whose end ends the call with WG_CONTEXT_ENDED. NULL: that of the task which this thread runs,
+                            if it runs one; wg_context_root(): none */
+    bool interruptible; /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread; where the
                              system does not tell (PARK=pthread), every 50 ms, since one may have run.
                              false: signals change nothing */
 } wg_until;

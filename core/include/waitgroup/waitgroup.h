@@ -16,6 +16,7 @@
 
 #include "observer.h"
 #include "status.h"
+#include "task.h"
 #include "until.h"
 
 #ifdef __cplusplus
@@ -45,10 +46,21 @@ WG_API wg_status wg_add(wg_waitgroup *wg, int64_t n);
 WG_API wg_status wg_done(wg_waitgroup *wg);
 
 /* Wait until the count has been zero at, or at any time after, this call.
- * WG_OK: it was. WG_TIMEOUT, WG_INTERRUPTED: see until.h. WG_CANCELLED, WG_DEADLINE_EXCEEDED: the status of
- * until->context. WG_FORKED: the count is of the parent process, whose threads do not exist here. WG_INVALID: wg is
- * NULL. A wait that ends early leaves nothing behind. */
+ * WG_OK: it was. WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_DEADLOCK: this thread runs a task that
+ * `wg` counts, see wg_go, and nothing else would end the wait. WG_FORKED: the count is of the parent process, whose
+ * threads do not exist here. WG_INVALID: wg is NULL. A wait that ends early leaves nothing behind. */
 WG_API wg_status wg_wait(wg_waitgroup *wg, const wg_until *until);
+
+/* Add one to `wg`, run `fn(arg)` in a worker of `pool` (NULL: that of the process), then `destroy(arg)` (may be NULL),
+ * then wg_done. A task that never starts, because the pool stops, is destroyed and done all the same.
+ * WG_OK; WG_OVERFLOW; WG_NO_MEMORY; WG_NO_THREADS; WG_STOPPED; WG_INVALID: nothing changed, `arg` stays the
+ * caller's. */
+WG_API wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *arg,
+                       void (*destroy)(void *arg)) WG_MUST_USE;
+
+/* The same for a whole wg_task, see task.h: `settled` is called before wg_done, `ended` after it, when `wg` may be gone.
+ * The task has no context: `fn` gets NULL. Its error is given up once `settled` was told WG_TASK_FAILED. */
+WG_API wg_status wg_start(wg_waitgroup *wg, const wg_task *task) WG_MUST_USE;
 
 /* The count just now; it may have changed by the time the caller looks. 0 of NULL. */
 WG_API int32_t wg_count(const wg_waitgroup *wg);

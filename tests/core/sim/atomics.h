@@ -52,6 +52,7 @@ SIM_CAS(wg_cas_relaxed, 32, SIM_RELAXED, SIM_RELAXED)
 SIM_LOAD(wg_load_relaxed, 64, SIM_RELAXED)
 SIM_LOAD(wg_load_acquire, 64, SIM_ACQUIRE)
 SIM_RMW(wg_add_relaxed, 64, SIM_ADD, SIM_RELAXED)
+SIM_RMW(wg_add_release, 64, SIM_ADD, SIM_RELEASE)
 SIM_CAS(wg_cas_relaxed, 64, SIM_RELAXED, SIM_RELAXED)
 SIM_CAS(wg_cas_acq_rel, 64, SIM_ACQ_REL, SIM_ACQUIRE)
 

@@ -23,6 +23,73 @@ static wg_error *fail(void *raw, wg_context *ctx) {
     return *failure = wg_error_new(WG_ERROR_FAILURE, failure, NULL);
 }
 
+/* A task ended: whoever is told finds a slot, a count and the outcome, in every schedule. */
+struct told_end {
+    wg_waitgroup word; /* what waits for the task waits for this */
+    wg_how how;        /* plain memory */
+};
+
+static wg_error *succeed(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    return NULL;
+}
+
+static void store_how(void *raw, wg_how how) { ((struct told_end *)raw)->how = how; }
+
+static void tell_end(void *raw) { SIM_EQUAL(wg_done(&((struct told_end *)raw)->word), WG_OK); }
+
+static void end_seen_means_slot_given_back(void) {
+    struct told_end told = {.word = WG_INIT, .how = WG_NEVER_STARTED};
+    wg_task task = {.fn = succeed, .arg = &told, .settled = store_how, .ended = tell_end};
+    new_group((wg_errgroup_options){.limit = 1});
+    for (unsigned long i = 1; i <= 2; i++) {
+        SIM_EQUAL(wg_add(&told.word, 1), WG_OK);
+        SIM_EQUAL(wg_errgroup_try_start(g, &task), WG_OK); /* refused if the task before it still had the slot */
+        SIM_EQUAL(wg_wait(&told.word, NULL), WG_OK);
+        SIM_EQUAL(told.how, WG_SUCCEEDED);
+        SIM_EQUAL(wg_errgroup_get_counts(g).completed, i);
+    }
+    told.how = WG_NEVER_STARTED;
+    SIM_EQUAL(wg_add(&told.word, 1), WG_OK);
+    SIM_EQUAL(wg_errgroup_try_start(g, &task), WG_OK);
+    expect(WG_OK);
+    SIM_EQUAL(told.how, WG_SUCCEEDED); /* stored before the wait of the group returns */
+    SIM_EQUAL(wg_wait(&told.word, NULL), WG_OK);
+}
+
+/* A task blocked in a wait of ours ends with its group, and says that its own context ended. */
+static wg_waitgroup never;
+
+static wg_error *wait_for_never(void *unused, wg_context *ctx) {
+    (void)unused;
+    SIM_EQUAL(wg_wait(&never, NULL), WG_CONTEXT_ENDED);
+    return wg_context_error(ctx);
+}
+
+static void wait_in_task_ends_with_its_group(void) {
+    SIM_EQUAL(wg_add(&never, 1), WG_OK);
+    new_group((wg_errgroup_options){0});
+    SIM_EQUAL(wg_errgroup_go(g, wait_for_never, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_cancel(g, NULL), WG_OK);
+    expect(WG_OK);
+}
+
+/* Whoever looks at the counts never sees more running than the limit allows. */
+static void look_at_counts(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 3; i++)
+        SIM_CHECK(wg_errgroup_get_counts(g).running <= 1);
+}
+
+static void running_within_the_limit(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    struct sim_thread *looker = sim_go("look", look_at_counts, NULL);
+    for (int i = 0; i < 3; i++)
+        SIM_EQUAL(wg_errgroup_go(g, succeed, NULL, NULL, NULL), WG_OK);
+    sim_join(looker);
+    expect(WG_OK);
+}
+
 static void destroyed(void *raw) { ended[(wg_error **)raw - failures]++; }
 
 static wg_error *stop_when_told(void *unused, wg_context *ctx) {
@@ -139,10 +206,10 @@ static void no_start_after_cancel(void) {
     new_group((wg_errgroup_options){0});
     SIM_EQUAL(wg_errgroup_go(g, must_not_start_late, NULL, count_destroyed, NULL), WG_OK);
     cancel_group(NULL);
-    wg_errgroup_counts counts = wg_errgroup_get_counts(g);
+    bool queued = wg_pool_queued(NULL) > 0;
     SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), WG_OK);
     SIM_EQUAL(wg_load_relaxed32(&gone), 1);
-    if (counts.running + counts.completed == 0)
+    if (queued)
         SIM_EQUAL(wg_load_relaxed32(&ran), 0);
     wg_errgroup_release(g);
 }
@@ -314,7 +381,7 @@ static wg_waitgroup let_go;
 
 static wg_error *straggle(void *unused, wg_context *ctx) {
     (void)unused;
-    SIM_EQUAL(wg_wait(&let_go, NULL), WG_OK);
+    SIM_EQUAL(wg_wait(&let_go, &(wg_until){.context = wg_context_root()}), WG_OK);
     return wg_context_error(ctx);
 }
 
@@ -459,6 +526,10 @@ static void given_up_at_once(void) {
 
 const struct sim_scenario errgroup_scenarios[] = {
     {"first_error_decides", first_error_decides, .cores = 2, .exhaustive = 0, .spurious = false},
+    {"end_seen_means_slot_given_back", end_seen_means_slot_given_back, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"wait_in_task_ends_with_its_group", wait_in_task_ends_with_its_group, .cores = 1, .exhaustive = 2,
+     .spurious = false},
+    {"running_within_the_limit", running_within_the_limit, .cores = 1, .exhaustive = 2, .spurious = false},
     {"slot_handed_over", slot_handed_over, .cores = 1, .exhaustive = 1, .spurious = false},
     {"slot_against_cancel", slot_against_cancel, .cores = 2, .exhaustive = 0, .spurious = false},
     {"slot_against_resize", slot_against_resize, .cores = 1, .exhaustive = 1, .spurious = false},

@@ -89,7 +89,7 @@ static void slow_waiter_of_a_past_round(void) {
     if (!asleep)
         SIM_EQUAL(wg_context_cancel(ctx, NULL), WG_OK);
     sim_join(slow);
-    SIM_CHECK(status == WG_OK || (status == WG_CANCELLED && !asleep));
+    SIM_CHECK(status == WG_OK || (status == WG_CONTEXT_ENDED && !asleep));
     SIM_EQUAL(wg_done(wg), WG_OK);
     free(wg);
     wg_context_release(ctx);
@@ -121,7 +121,7 @@ static void wait_with_deadline_and_context(void) {
     wg_status status = wg_wait(wg, &(wg_until){.deadline = deadline, .context = ctx, .interruptible = true});
     switch (status) {
     case WG_OK: SIM_EQUAL(written[0], 1); break;
-    case WG_CANCELLED: SIM_EQUAL(wg_context_status(ctx), WG_CANCELLED); break;
+    case WG_CONTEXT_ENDED: SIM_EQUAL(wg_context_status(ctx), WG_CANCELLED); break;
     case WG_TIMEOUT: SIM_CHECK(wg_now() >= deadline); break;
     default: SIM_EQUAL(status, WG_INTERRUPTED);
     }
@@ -135,11 +135,41 @@ static void wait_with_deadline_and_context(void) {
     wg_context_release(ctx);
 }
 
+/* A zero that came before the end of the context is what the wait returns. */
+static void done_then_cancel(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_done(wg), WG_OK);
+    SIM_EQUAL(wg_context_cancel(ctx, NULL), WG_OK);
+}
+
+static void zero_comes_before_the_end(void) {
+    wg = new_waitgroup(1);
+    SIM_EQUAL(wg_context_new(&ctx, NULL, WG_FOREVER), WG_OK);
+    struct sim_thread *both = sim_go("both", done_then_cancel, NULL);
+    SIM_EQUAL(wg_wait(wg, &(wg_until){.context = ctx}), WG_OK);
+    sim_join(both);
+    free(wg);
+    wg_context_release(ctx);
+}
+
+/* A task that waits for its own wait group hears of it, and ends. */
+static void wait_for_own(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_wait(wg, FOREVER), WG_DEADLOCK);
+}
+
+static void waits_for_own_wait_group(void) {
+    wg = new_waitgroup(0);
+    SIM_EQUAL(wg_go(wg, NULL, wait_for_own, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_wait(wg, FOREVER), WG_OK);
+    free(wg);
+}
+
 /* The deadline of the context that a wait looks at ends the wait too. */
 static void wait_until_the_contexts_deadline(void) {
     wg = new_waitgroup(1);
     SIM_EQUAL(wg_context_new(&ctx, NULL, wg_after(WG_SECOND)), WG_OK);
-    SIM_EQUAL(wg_wait(wg, &(wg_until){.context = ctx}), WG_DEADLINE_EXCEEDED);
+    SIM_EQUAL(wg_wait(wg, &(wg_until){.context = ctx}), WG_CONTEXT_ENDED);
     wg_context_release(ctx);
     go_done(0);
     SIM_EQUAL(wg_wait(wg, FOREVER), WG_OK);
@@ -251,6 +281,8 @@ const struct sim_scenario waitgroup_scenarios[] = {
     {"slow_waiter_of_a_past_round", slow_waiter_of_a_past_round, .cores = 1, .exhaustive = 2, .spurious = false},
     {"reuse_of_the_address", reuse_of_the_address, .cores = 1, .exhaustive = 2, .spurious = true},
     {"wait_with_deadline_and_context", wait_with_deadline_and_context, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"zero_comes_before_the_end", zero_comes_before_the_end, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"waits_for_own_wait_group", waits_for_own_wait_group, .cores = 1, .exhaustive = 2, .spurious = false},
     {"wait_until_the_contexts_deadline", wait_until_the_contexts_deadline, .cores = 2, .exhaustive = 0,
      .spurious = false},
     {"observer_removed_or_called", observer_removed_or_called, .cores = 1, .exhaustive = 3, .spurious = false},
