@@ -125,7 +125,7 @@ static void crash(void *unused) {
 static void crash_in_a_worker(void) {
     wg_waitgroup wg = WG_INIT;
     signal(SIGSEGV, report_fault);
-    wg_go(&wg, NULL, crash, NULL, NULL);
+    REQUIRE(wg_go(&wg, NULL, crash, NULL, NULL) == WG_OK);
     wg_wait(&wg, NULL);
 }
 
