@@ -1,9 +1,22 @@
 /* deadline.c - deadlines. */
 #include "deadline.h"
 
+/* The least number of seconds that is no int64_t of nanoseconds: 2^63 of them. A double holds every smaller one. */
+#define TOO_LONG 9223372036.854775808
+
 int64_t wg_after(int64_t duration) {
     if (duration <= 0)
         return WG_POLL;
     int64_t now = wg_now();
     return duration > INT64_MAX - now ? WG_FOREVER : now + duration;
+}
+
+int64_t wg_after_seconds(double seconds) {
+    if (!(seconds > 0))
+        return WG_POLL;
+    if (seconds >= TOO_LONG)
+        return WG_FOREVER;
+    double nanoseconds = seconds * (double)WG_SECOND;
+    int64_t whole = nanoseconds < 0x1p63 ? (int64_t)nanoseconds : INT64_MAX;
+    return wg_after(whole < INT64_MAX && (double)whole < nanoseconds ? whole + 1 : whole);
 }

@@ -1,53 +1,112 @@
-/* error.c - errors: a reference count around the caller's value. */
+/* error.c - errors: a reference count around a value whose type its language knows. */
 #include "waitgroup/error.h"
 
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "atomics.h"
 
 struct wg_error {
-    wg_a32 refs; /* 0 of an immortal one */
+    wg_a32 refs;
     wg_error_kind kind;
+    const wg_error_type *type; /* NULL: of wg_error_new */
     void *value;
     void (*destroy)(void *value);
 };
 
-static wg_error no_memory = {.kind = WG_ERROR_FAILURE};
-static wg_error cancelled = {.kind = WG_ERROR_STOP};
-static wg_error deadline = {.kind = WG_ERROR_STOP};
+/* Those that no reference count keeps; their value is their text. */
+static const char *text_of_string(void *value) { return value; }
+
+static const wg_error_type immortal = {.language = "C", .text = text_of_string};
+static const wg_error_type string = {.language = "C", .text = text_of_string};
+
+static wg_error no_memory = {.kind = WG_ERROR_FAILURE, .type = &immortal, .value = "out of memory"};
+static wg_error cancelled = {.kind = WG_ERROR_STOP, .type = &immortal, .value = "cancelled"};
+static wg_error deadline = {.kind = WG_ERROR_STOP, .type = &immortal, .value = "deadline exceeded"};
+static wg_error thread_ended = {.kind = WG_ERROR_FAILURE, .type = &immortal, .value = "the task ended its thread"};
 
 wg_error *wg_error_no_memory(void) { return &no_memory; }
 wg_error *wg_error_cancelled(void) { return &cancelled; }
 wg_error *wg_error_deadline(void) { return &deadline; }
+wg_error *wg_error_thread_ended(void) { return &thread_ended; }
 
-static bool immortal(const wg_error *error) { return error == &no_memory || error == &cancelled || error == &deadline; }
-
-wg_error *wg_error_new(wg_error_kind kind, void *value, void (*destroy)(void *value)) {
+static wg_error *make(wg_error_kind kind, const wg_error_type *type, void *value, void (*destroy)(void *value)) {
     wg_error *error = malloc(sizeof *error);
     if (!error) {
         if (destroy)
             destroy(value);
         return &no_memory;
     }
-    *error = (wg_error){.refs = 1, .kind = kind, .value = value, .destroy = destroy};
+    *error = (wg_error){.refs = 1, .kind = kind, .type = type, .value = value, .destroy = destroy};
     return error;
 }
 
+wg_error *wg_error_new(wg_error_kind kind, void *value, void (*destroy)(void *value)) {
+    return make(kind, NULL, value, destroy);
+}
+
+wg_error *wg_error_of_type(const wg_error_type *type, wg_error_kind kind, void *value) {
+    return make(kind, type, value, type ? type->destroy : NULL);
+}
+
+/* The text follows the error. */
+wg_error *wg_errorf(const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    size_t size = length < 0 ? 1 : (size_t)length + 1;
+    wg_error *error = malloc(sizeof *error + size);
+    if (error) {
+        char *text = (char *)(error + 1);
+        *error = (wg_error){.refs = 1, .kind = WG_ERROR_FAILURE, .type = &string, .value = text};
+        if (vsnprintf(text, size, format, again) < 0)
+            *text = 0;
+    }
+    va_end(again);
+    va_end(args);
+    return error ? error : &no_memory;
+}
+
 wg_error *wg_error_retain(wg_error *error) {
-    if (error && !immortal(error))
+    if (error && error->type != &immortal)
         wg_add_relaxed32(&error->refs, 1);
     return error;
 }
 
+/* The value goes last: its destructor may end the thread. */
 void wg_error_release(wg_error *error) {
-    if (!error || immortal(error) || wg_sub_acq_rel32(&error->refs, 1) != 1)
+    if (!error || error->type == &immortal || wg_sub_acq_rel32(&error->refs, 1) != 1)
         return;
-    if (error->destroy)
-        error->destroy(error->value);
+    void (*destroy)(void *value) = error->destroy;
+    void *value = error->value;
     free(error);
+    if (destroy)
+        destroy(value);
 }
 
-void *wg_error_value(const wg_error *error) { return error ? error->value : NULL; }
+void *wg_error_value(const wg_error *error) { return error && error->type != &immortal ? error->value : NULL; }
 
 wg_error_kind wg_error_get_kind(const wg_error *error) { return error ? error->kind : WG_ERROR_FAILURE; }
+
+const wg_error_type *wg_error_get_type(const wg_error *error) {
+    bool own = error && error->type && error->type != &immortal && error->type != &string;
+    return own ? error->type : NULL;
+}
+
+const char *wg_error_language(const wg_error *error) {
+    return error && error->type && error->type->language ? error->type->language : "C";
+}
+
+const char *wg_error_text(const wg_error *error) {
+    if (!error)
+        return "no error";
+    const char *text = error->type && error->type->text ? error->type->text(error->value) : NULL;
+    return text ? text : "an error without a text";
+}
+
+const char *wg_error_traceback(const wg_error *error) {
+    return error && error->type && error->type->traceback ? error->type->traceback(error->value) : NULL;
+}

@@ -11,9 +11,9 @@ const char *wg_strstatus(wg_status status) {
     case WG_INTERRUPTED: return "interrupted by a signal";
     case WG_FAILED: return "a task failed";
     case WG_LIMIT: return "the limit is reached";
-    case WG_FINISHED: return "the group is finished; make a new one";
+    case WG_FINISHED: return "the group is finished";
     case WG_DEADLOCK: return "deadlock: the call would wait for itself";
-    case WG_FORKED: return "the tasks are in the parent process; make a new group after fork";
+    case WG_FORKED: return "the tasks were left behind in the parent process by a fork";
     case WG_NEGATIVE: return "negative count: more done than add";
     case WG_OVERFLOW: return "count too large";
     case WG_INVALID: return "invalid argument";
@@ -25,4 +25,29 @@ const char *wg_strstatus(wg_status status) {
     return "unknown status";
 }
 
+const char *wg_status_remedy(wg_status status) {
+    switch (status) {
+    case WG_OK: return "";
+    case WG_TIMEOUT: return "call again to go on waiting, or cancel what it waits for";
+    case WG_CANCELLED: return "stop; the cause of the context says why";
+    case WG_DEADLINE_EXCEEDED: return "stop, or give it more time";
+    case WG_CONTEXT_ENDED: return "stop; the cause of that context says why";
+    case WG_INTERRUPTED: return "act on the signal, then call again";
+    case WG_FAILED: return "look at the first error";
+    case WG_LIMIT: return "try again when a task has ended, or raise the limit";
+    case WG_FINISHED: return "make a new group";
+    case WG_DEADLOCK: return "wait outside of the tasks that are waited for";
+    case WG_FORKED: return "make a new group in the child";
+    case WG_NEGATIVE: return "call done once for each add, and add before the task starts";
+    case WG_OVERFLOW: return "wait for some before adding more";
+    case WG_INVALID: return "see the contract of the call";
+    case WG_NO_MEMORY: return "fewer at a time";
+    case WG_NO_THREADS: return "fewer at a time, smaller stacks, or a higher limit of threads or address space";
+    case WG_NO_FD: return "close some, or raise the limit of open files";
+    case WG_STOPPED: return "use another pool";
+    }
+    return "";
+}
+
 const char *wg_version(void) { return WG_VERSION; }
+int wg_version_number(void) { return WG_VERSION_NUMBER; }

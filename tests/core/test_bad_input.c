@@ -198,13 +198,13 @@ static void without_descriptors_the_calls_say_so(void **state) {
 /* Immortal errors. */
 static void immortal_errors_need_no_care(void **state) {
     (void)state;
-    wg_error *const all[] = {wg_error_no_memory(), wg_error_cancelled(), wg_error_deadline()};
+    wg_error *const all[] = {wg_error_no_memory(), wg_error_cancelled(), wg_error_deadline(), wg_error_thread_ended()};
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 10; j++)
             wg_error_release(all[i]);
         assert_ptr_equal(wg_error_retain(all[i]), all[i]);
         assert_null(wg_error_value(all[i]));
-        assert_int_equal(wg_error_get_kind(all[i]), i == 0 ? WG_ERROR_FAILURE : WG_ERROR_STOP);
+        assert_int_equal(wg_error_get_kind(all[i]), i == 0 || i == 3 ? WG_ERROR_FAILURE : WG_ERROR_STOP);
     }
 }
 

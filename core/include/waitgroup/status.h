@@ -22,7 +22,16 @@
 #define WG_MUST_USE
 #endif
 
+/* For a call that takes a format as printf does: the numbers of the format and of the first argument among its parameters. */
+#if defined(__GNUC__)
+#define WG_PRINTF(string, first) __attribute__((__format__(__printf__, string, first)))
+#else
+#define WG_PRINTF(string, first)
+#endif
+
 #define WG_VERSION "0.1.0"
+/* The same for #if: 10000 times the first number, and 100 times the second, and the third. */
+#define WG_VERSION_NUMBER 100
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,8 +61,13 @@ typedef enum wg_status {
 /* A short English text for `status`, such as "timeout"; "unknown status" for a value not listed above. Never NULL. */
 WG_API const char *wg_strstatus(wg_status status);
 
-/* The version of the library that runs, which may differ from WG_VERSION of the header compiled against. */
+/* What to do about it, such as "make a new group"; "" where there is nothing to do. Never NULL. */
+WG_API const char *wg_status_remedy(wg_status status);
+
+/* The version of the library that runs, which may differ from WG_VERSION and WG_VERSION_NUMBER of the header compiled
+ * against. */
 WG_API const char *wg_version(void);
+WG_API int wg_version_number(void);
 
 #ifdef __cplusplus
 }

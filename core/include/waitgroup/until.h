@@ -32,6 +32,9 @@ WG_API int64_t wg_now(void);
  * one that is zero or negative WG_POLL. */
 WG_API int64_t wg_after(int64_t duration);
 
+/* The same for a duration in seconds, rounded up to a nanosecond; infinity gives WG_FOREVER, not a number WG_POLL. */
+WG_API int64_t wg_after_seconds(double seconds);
+
 /* Until when a call may block. A NULL pointer in its place means the same as a zeroed struct: for ever, except inside a
  * task, whose context ends the call.
  *
@@ -42,9 +45,9 @@ WG_API int64_t wg_after(int64_t duration);
  * WG_CANCELLED and WG_DEADLINE_EXCEEDED always speak of what the call is about, never of this context. */
 typedef struct wg_until {
     int64_t deadline; /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
-    wg_context
-        *context;       /* whose end ends the call with WG_CONTEXT_ENDED. NULL: that of the task which this thread runs,
-                            if it runs one; wg_context_root(): none */
+    /* Whose end ends the call with WG_CONTEXT_ENDED. NULL: that of the task which this thread runs, if it runs one;
+     * wg_context_root(): none. */
+    wg_context *context;
     bool interruptible; /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread; where the
                              system does not tell (PARK=pthread), every 50 ms, since one may have run.
                              false: signals change nothing */
