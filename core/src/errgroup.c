@@ -17,7 +17,7 @@
  *   lane              see pool.h
  *   others            grows only, under the same lock; its entries do not change
  *   looks             anybody, a guess
- *   context, pool, grace   never after its making
+ *   context, pool, grace, continues, name   never after its making
  *
  * At the end of a task, in this order: record the error, cancel the context, tell the task's owner how it ended
  * (`settled`), give back the slot, which counts the task as done, and tell the owner that this is so (`ended`). So no
@@ -26,6 +26,7 @@
 #include "waitgroup/errgroup.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "context.h"
 #include "count.h"
@@ -91,10 +92,12 @@ struct wg_errgroup {
     struct task *failed, **last_failed;
     struct task last_resort; /* the entry of a first error without memory */
     size_t failures;
+    bool continues;       /* a failed task does not cancel the others */
     unsigned own_blocked; /* slots held by tasks that sleep as goers */
     wg_observer *room;
     bool room_ends; /* `on_end` is observing the context */
     wg_observer on_end;
+    char name[];
 };
 
 static struct wg_stripe *stripe_of(wg_errgroup *g) { return wg_stripe_of(&g->tasks); }
@@ -112,17 +115,20 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
         options = &nothing_special;
     if (!out || options->limit < 0 || options->grace < 0)
         return WG_INVALID;
-    wg_errgroup *g = malloc(sizeof *g);
+    const char *name = options->name ? options->name : "";
+    wg_errgroup *g = malloc(sizeof *g + strlen(name) + 1);
     if (!g)
         return WG_NO_MEMORY;
     *g = (wg_errgroup){
         .refs = 1,
         .limit = (uint32_t)(options->limit ? options->limit : WG_NO_LIMIT),
         .grace = options->grace,
+        .continues = options->continue_on_error,
         .looks = MOST_LOOKS,
         .pool = wg_pool_retain(wg_pool_or_default(options->pool)),
     };
     g->last_failed = &g->failed;
+    strcpy(g->name, name);
     wg_status status = wg_context_new(&g->context, options->parent, options->deadline);
     if (status != WG_OK) {
         wg_pool_release(g->pool);
@@ -403,7 +409,7 @@ bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error) {
     return g && error && wg_error_get_kind(error) == WG_ERROR_STOP && wg_context_status(g->context) != WG_OK;
 }
 
-/* `task` failed with `error`: it becomes the entry in the list. The first one cancels the group. */
+/* `task` failed with `error`: it becomes the entry in the list. The first one cancels the group, unless it continues. */
 static void record(wg_errgroup *g, struct task *task, wg_error *error) {
     struct wg_stripe *stripe = stripe_of(g);
     wg_lock_take(&stripe->lock);
@@ -418,7 +424,7 @@ static void record(wg_errgroup *g, struct task *task, wg_error *error) {
         g->failures++;
     }
     wg_lock_give(&stripe->lock);
-    if (first)
+    if (first && !g->continues)
         wg_context_cancel(g->context, error);
     if (!task)
         wg_error_release(error);
@@ -617,7 +623,7 @@ static bool finish(wg_errgroup *g, bool leave_stragglers) {
     }
     wg_lock_give(&stripe->lock);
     if (finished)
-        wg_context_cancel(g->context, NULL);
+        wg_context_cancel(g->context, g->failed ? g->failed->as.failed.error : NULL);
     return finished;
 }
 
@@ -686,6 +692,10 @@ wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause) {
 }
 
 /* To look at. */
+
+const char *wg_errgroup_name(const wg_errgroup *g) { return g ? g->name : ""; }
+
+int64_t wg_errgroup_grace(const wg_errgroup *g) { return g ? g->grace : 0; }
 
 wg_context *wg_errgroup_context(wg_errgroup *g) { return g ? g->context : NULL; }
 

@@ -40,6 +40,9 @@ typedef struct wg_errgroup_options {
                             them behind; 0: as long as they need */
     int limit;          /* how many tasks may be unfinished at once; 0: any number */
     wg_pool *pool;      /* where tasks run; NULL: the pool of the process */
+    const char *name;   /* for people; copied; NULL: none */
+    bool continue_on_error; /* true: a failed task does not cancel the others. The outcome is the first error all the
+                               same, and all errors are listed */
 } wg_errgroup_options;
 
 /* A new group with one reference, the caller's. WG_OK; WG_NO_MEMORY; WG_NO_THREADS: none to keep the deadline;
@@ -91,6 +94,10 @@ WG_API wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause);
 #define WG_NO_LIMIT INT32_MAX
 WG_API int wg_errgroup_limit(const wg_errgroup *g);
 WG_API wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit);
+
+/* What it was made with: its name, "" for none, valid as long as the caller refers to `g`; its grace period. */
+WG_API const char *wg_errgroup_name(const wg_errgroup *g);
+WG_API int64_t wg_errgroup_grace(const wg_errgroup *g);
 
 /* The context that its tasks get, borrowed. */
 WG_API wg_context *wg_errgroup_context(wg_errgroup *g);
