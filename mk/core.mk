@@ -1,45 +1,30 @@
-# The C library: `make core PARK=pthread SIGNAL=pipe` for systems without futex and eventfd.
+# The C library, by CMake: `make core PARK=pthread SIGNAL=pipe` for systems without futex and eventfd.
 CC ?= cc
+CXX ?= c++
 PARK ?= futex
 SIGNAL ?= eventfd
-PREFIX ?= /usr/local
 CORE_VERSION := $(shell sed -n 's/^\#define WG_VERSION "\(.*\)"/\1/p' core/include/waitgroup/status.h)
-CORE_ABI := $(firstword $(subst ., ,$(CORE_VERSION)))
 CORE_WARN := -Wall -Wextra -Wpedantic -Wconversion
-# exceptions: the unwinder that ends a thread, and the exceptions of C++ tasks, find our frames described.
-CORE_CFLAGS := -std=c11 $(CORE_WARN) -fvisibility=hidden -fexceptions -fPIC -pthread -Icore/include
-CORE_SOURCES := $(filter-out core/src/signal_%.c,$(wildcard core/src/*.c)) core/src/signal_$(SIGNAL).c core/src/park/$(PARK).c
-CORE_HEADERS := $(wildcard core/include/*.h core/include/waitgroup/*.h core/src/*.h)
 CORE_DIR := build/core-$(PARK)-$(SIGNAL)
-CORE_OBJECTS := $(CORE_SOURCES:core/src/%.c=$(CORE_DIR)/%.o)
 CORE_A := $(CORE_DIR)/libwaitgroup.a
 CORE_SO := $(CORE_DIR)/libwaitgroup.so.$(CORE_VERSION)
+CORE_HEADERS := $(wildcard core/include/*.h core/include/waitgroup/*.h)
+CORE_OPTIONS = -DWAITGROUP_PARK=$(PARK) -DWAITGROUP_SIGNAL=$(SIGNAL)
+# What make watches, to know when to ask CMake; which of it is compiled, core/sources.cmake says.
+CORE_INPUTS := CMakeLists.txt $(CORE_HEADERS) \
+    $(wildcard core/*.txt core/*.cmake core/*.in core/src/*.[ch] core/src/*/*.[ch] mk/core.mk mk/setup.mk)
 
 .PHONY: core install
-core: $(CORE_A) $(CORE_SO) $(CORE_DIR)/waitgroup.pc ## build the C library, static and shared
+core: $(CORE_SO) ## build the C library, static and shared
 
-$(CORE_DIR)/%.o: core/src/%.c $(CORE_HEADERS) mk/core.mk
-	@mkdir -p $(@D)
-	$(CC) -O2 -g $(CORE_CFLAGS) $(CFLAGS) -c -o $@ $<
+$(CORE_A) $(CORE_SO) &: $(CORE_INPUTS) | system-build
+	$(call say,core,the C library in $(CORE_DIR))
+	$(call cmake-configure,$(CORE_DIR),$(CORE_OPTIONS))
+	$(call cmake-build,$(CORE_DIR),waitgroup waitgroup_static)
+	@touch $(CORE_A) $(CORE_SO)
 
-$(CORE_A): $(CORE_OBJECTS)
-	$(AR) rcs $@ $^
-
-# nodelete: threads of the library may outlive the handle by which a program loaded it.
-$(CORE_SO): $(CORE_OBJECTS)
-	$(CC) -shared -pthread -Wl,-soname,libwaitgroup.so.$(CORE_ABI) -Wl,-z,nodelete $(LDFLAGS) -o $@ $^
-	ln -sf $(@F) $(CORE_DIR)/libwaitgroup.so.$(CORE_ABI)
-	ln -sf $(@F) $(CORE_DIR)/libwaitgroup.so
-
-$(CORE_DIR)/waitgroup.pc: core/waitgroup.pc.in core/include/waitgroup/status.h mk/core.mk
-	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(CORE_VERSION)|' $< > $@
-
-install: core ## install the C library (PREFIX=, DESTDIR=)
-	install -d "$(DESTDIR)$(PREFIX)/include/waitgroup" "$(DESTDIR)$(PREFIX)/lib/pkgconfig"
-	install -m 644 core/include/waitgroup.h "$(DESTDIR)$(PREFIX)/include"
-	install -m 644 core/include/waitgroup/*.h "$(DESTDIR)$(PREFIX)/include/waitgroup"
-	install -m 644 $(CORE_A) "$(DESTDIR)$(PREFIX)/lib"
-	install -m 755 $(CORE_SO) "$(DESTDIR)$(PREFIX)/lib"
-	cp -P $(CORE_DIR)/libwaitgroup.so $(CORE_DIR)/libwaitgroup.so.$(CORE_ABI) "$(DESTDIR)$(PREFIX)/lib"
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(CORE_VERSION)|' core/waitgroup.pc.in > "$(DESTDIR)$(PREFIX)/lib/pkgconfig/waitgroup.pc"
+install: core ## install the C library (PREFIX=, LIBDIR=, DESTDIR=)
+	$(call say,install,the C library in $(DESTDIR)$(PREFIX))
+	$(call cmake-configure,$(CORE_DIR),$(CORE_OPTIONS))
+	$(Q)DESTDIR='$(DESTDIR)' cmake --install $(CORE_DIR) --component library $(QUIET)
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" -ne 0 ] || ! command -v ldconfig >/dev/null || ldconfig

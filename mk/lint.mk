@@ -2,7 +2,7 @@
 
 C_FILES = $(wildcard core/include/*.h core/include/waitgroup/*.h core/src/*.[ch] core/src/park/*.c bindings/*/*.[ch] \
     tests/core/*.[ch] tests/core/*/*.[ch] bench/core/*.h bench/core/*.cpp examples/c/*.[ch])
-PY_FILES = $(wildcard setup.py) python tests tools bench examples
+PY_FILES = python tests tools bench examples
 LUA_FILES = $(wildcard lua library tests/lua bench/lua) examples/lua docs tools
 
 # A thread's round of calls lives on its stack while it is listed, on purpose; readdir_r is deprecated.

@@ -1,55 +1,45 @@
 # The Lua module, in build/lua as it would be installed: waitgroup/*.lua and waitgroup/core.so.
-# WG_API: the core is part of the module and keeps its names inside.
-# Asked when it is needed: set-up may install pkg-config and Lua first.
-LUA_CFLAGS = -DWG_API= $(shell pkg-config --cflags lua5.4 2>/dev/null)
+# libwaitgroup lies beside the latter. LUA_PACKAGE is Lua's name for pkg-config; LUA_INCDIR, if given, has its headers.
+LUA_PACKAGE ?= lua5.4
+LUA_INCDIR ?=
 LUA_LMOD ?= $(PREFIX)/share/lua/5.4
 LUA_CMOD ?= $(PREFIX)/lib/lua/5.4
 LUA_BUILD ?= build/lua
 LUA_REPORT ?= build/reports/lua.xml
-LUA_SOURCES := $(wildcard bindings/lua/*.c)
-LUA_OBJECTS = $(LUA_SOURCES:bindings/lua/%.c=$(LUA_BUILD).o/%.o) $(CORE_SOURCES:core/src/%.c=$(LUA_BUILD).o/core/%.o)
-LUA_FILES_IN := $(shell find lua -name '*.lua')
-LUA_FILES_OUT = $(LUA_FILES_IN:lua/%=$(LUA_BUILD)/%)
+LUA_OPTIONS = -DWAITGROUP_LUA=ON -DWAITGROUP_LUA_PACKAGE='$(LUA_PACKAGE)' -DWAITGROUP_LUA_INCDIR='$(LUA_INCDIR)'
+# $(call lua-to,DIRECTORY OF LUA FILES,DIRECTORY OF C MODULES): install there.
+lua-to = $(call cmake-configure,$(LUA_BUILD).o,$(LUA_OPTIONS) -DWAITGROUP_LUA_LMOD='$(1)' -DWAITGROUP_LUA_CMOD='$(2)')
+LUA_INPUTS := $(CORE_INPUTS) $(wildcard bindings/lua/*) $(shell find lua -name '*.lua') mk/lua.mk
 
-.PHONY: lua install-lua test-lua
-lua: $(LUA_BUILD)/waitgroup/core.so $(LUA_FILES_OUT) ## build the Lua module
+.PHONY: lua install-lua test-lua lua-hosts
+lua: $(LUA_BUILD)/waitgroup/core.so ## build the Lua module
 
-$(LUA_BUILD)/%.lua: lua/%.lua
-	@mkdir -p $(@D)
-	cp $< $@
-
-$(LUA_BUILD).o/core/%.o: core/src/%.c $(CORE_HEADERS) mk/lua.mk
-	@mkdir -p $(@D)
-	$(CC) -O2 -g $(CORE_CFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
-
-$(LUA_BUILD).o/%.o: bindings/lua/%.c $(wildcard bindings/lua/*.h) $(CORE_HEADERS) mk/lua.mk | system-build
-	@mkdir -p $(@D)
-	$(CC) -O2 -g $(CORE_CFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
-
-# nodelete: threads of the module may outlive the Lua state that loaded it.
-$(LUA_BUILD)/waitgroup/core.so: $(LUA_OBJECTS)
-	@mkdir -p $(@D)
-	$(CC) -shared -pthread -Wl,-z,nodelete $(LDFLAGS) -o $@ $^ -ldl
+$(LUA_BUILD)/waitgroup/core.so: $(LUA_INPUTS) | system-build
+	$(call say,lua,the Lua module in $(LUA_BUILD))
+	$(call lua-to,$(CURDIR)/$(LUA_BUILD),$(CURDIR)/$(LUA_BUILD))
+	$(call cmake-build,$(LUA_BUILD).o,lua_module waitgroup)
+	$(Q)cmake --install $(LUA_BUILD).o --component lua $(QUIET)
+	@touch $@
 
 install-lua: lua ## install the Lua module (PREFIX=, DESTDIR=, LUA_LMOD=, LUA_CMOD=)
-	install -d "$(DESTDIR)$(LUA_LMOD)" "$(DESTDIR)$(LUA_CMOD)/waitgroup" "$(DESTDIR)$(PREFIX)/include"
-	cp -R lua/waitgroup "$(DESTDIR)$(LUA_LMOD)"
-	install -m 755 $(LUA_BUILD)/waitgroup/core.so "$(DESTDIR)$(LUA_CMOD)/waitgroup"
-	install -m 644 bindings/lua/waitgroup_lua.h "$(DESTDIR)$(PREFIX)/include"
+	$(call say,install,the Lua module in $(DESTDIR)$(LUA_CMOD))
+	$(call lua-to,$(LUA_LMOD),$(LUA_CMOD))
+	$(Q)DESTDIR='$(DESTDIR)' cmake --install $(LUA_BUILD).o --component lua $(QUIET)
+	$(Q)DESTDIR='$(DESTDIR)' cmake --install $(LUA_BUILD).o --component lua_headers $(QUIET)
 
-# A C program that embeds the module: linked in, with memory and threads that can be made to fail; and loaded.
-LUA_LIBS = $(shell pkg-config --libs lua5.4 2>/dev/null)
+# C programs that embed the module, linked in and loaded.
+LUA_HOSTS = $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading
+lua-hosts: $(LUA_HOSTS)
 
-$(LUA_BUILD).o/host-linked: tests/lua/host.c tests/core/faults.c $(LUA_OBJECTS)
-	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread -DLINKED -Ibindings/lua -Itests/core $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) \
-	    $(WITH_FAULTS) -o $@ $^ $(LUA_LIBS) -ldl
+$(LUA_HOSTS) &: $(LUA_INPUTS) tests/lua/host.c $(wildcard tests/core/faults.*) | $(LUA_BUILD)/waitgroup/core.so system-test
+	$(call say,tests,of the Lua module in $(LUA_BUILD).o)
+	$(call cmake-configure,$(LUA_BUILD).o,$(LUA_OPTIONS) -DWAITGROUP_TESTS=ON)
+	$(call cmake-build,$(LUA_BUILD).o,lua_hosts)
+	@touch $(LUA_HOSTS)
 
-$(LUA_BUILD).o/host-loading: tests/lua/host.c $(LUA_BUILD)/waitgroup/core.so
-	$(CC) -O2 -g -std=c11 $(CORE_WARN) -pthread $(LUA_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LUA_LIBS)
-
-test-lua: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-test ## the Lua module, with busted
+test-lua: lua lua-hosts | system-test ## the Lua module, with busted
 	@mkdir -p build/reports
-	LUA_BUILD=$(LUA_BUILD) $(LUA) /usr/bin/busted -Xoutput $(LUA_REPORT)
+	$(Q)LUA_BUILD=$(LUA_BUILD) $(LUA) /usr/bin/busted -Xoutput $(LUA_REPORT)
 
 .PHONY: bench-lua
 bench-lua: lua | system-test system-bench-lua ## measure the Lua module beside luv, cqueues, copas and bare coroutines
@@ -72,10 +62,9 @@ verify-lua-asan: lua ## the Lua host under AddressSanitizer and UndefinedBehavio
 
 verify-lua-tsan: lua ## the Lua host under ThreadSanitizer
 	@TSAN_OPTIONS="halt_on_error=1 die_after_fork=0" $(MAKE) --no-print-directory lua-host-sanitized \
-	    LUA_BUILD=build/lua-tsan SANITIZER="-fsanitize=thread"
+	    LUA_BUILD=build/lua-tsan SANITIZE=thread
 
-lua-host-sanitized:
-	@$(MAKE) --no-print-directory $(LUA_BUILD).o/host-linked CFLAGS="$(SANITIZER)" LDFLAGS="$(SANITIZER)"
+lua-host-sanitized: lua-hosts
 	@$(call RUN_HOST,$(LUA_BUILD).o/host-linked)
 
 verify-lua-gc: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-test ## the Lua suite with a collector that never rests

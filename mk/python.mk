@@ -1,12 +1,18 @@
 # The Python package: built in place and known to the virtual environment, tested, checked, measured.
 
-PY_SOURCES := setup.py pyproject.toml $(wildcard bindings/python/*.[ch] core/src/*.[ch] core/src/park/*.c \
-    core/include/waitgroup/*.h)
-PY_BUILT := build/python/built
+PY_INPUTS := $(CORE_INPUTS) pyproject.toml $(wildcard bindings/python/*) mk/python.mk
+PY_BUILT := build/python/.built
+PY_OPTIONS = -DWAITGROUP_PYTHON=ON -DPython_EXECUTABLE='$(CURDIR)/$(PYTHON)'
 
-$(PY_BUILT): $(PY_SOURCES) $(PY_READY)
-	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps --editable .
-	@mkdir -p $(@D) && touch $@
+# The extension and the core are installed into the sources, which the virtual environment knows by a path: not by pip's
+# way of an editable installation, whose import hook comes before PYTHONPATH.
+$(PY_BUILT): $(PY_INPUTS) $(PY_READY)
+	$(call say,python,the Python package in python/cwaitgroup)
+	$(call cmake-configure,build/python,$(PY_OPTIONS))
+	$(call cmake-build,build/python,_core)
+	$(Q)cmake --install build/python --component python --prefix python $(QUIET)
+	@$(PYTHON) tools/know_package.py '$(CURDIR)/python' $(QUIET)
+	@touch $@
 
 .PHONY: python test-python
 python: setup $(PY_BUILT) ## build the Python package in place
@@ -16,13 +22,23 @@ test-python: python ## the Python package: pytest
 
 # The same suite on an extension with the address and undefined-behaviour sanitizers. What the interpreter itself does
 # not free is no leak of ours, and tests of the package, of types and of memory in use would tell nothing new.
-PY_SANITIZED := build/python/sanitized
+PY_SANITIZED := build/python-sanitized
+comma := ,
+
+# $(call python-apart,DIRECTORY,VARIABLES): the package built for another way of running it, in DIRECTORY/lib.
+python-apart = $(Q)$(MAKE) --no-print-directory python-in PY_DIR=$(1) $(2)
+
+.PHONY: python-in
+python-in: $(PY_READY)
+	$(call say,python,the Python package in $(PY_DIR)/lib)
+	$(call cmake-configure,$(PY_DIR),$(PY_OPTIONS))
+	$(call cmake-build,$(PY_DIR),_core)
+	$(Q)cmake --install $(PY_DIR) --component python --prefix $(PY_DIR)/lib $(QUIET)
+	@cp python/cwaitgroup/*.py* $(PY_DIR)/lib/cwaitgroup/
 
 .PHONY: verify-python
 verify-python: $(PY_READY) ## the Python suite under sanitizers and PYTHONMALLOC=debug
-	CWAITGROUP_DEBUG=1 $(PYTHON) setup.py --quiet build_ext --build-temp $(PY_SANITIZED)/temp \
-	    --build-lib $(PY_SANITIZED)/lib
-	cp python/cwaitgroup/*.py* $(PY_SANITIZED)/lib/cwaitgroup/
+	$(call python-apart,$(PY_SANITIZED),SANITIZE=address$(comma)undefined CFLAGS=-Werror)
 	PYTHONPATH="$(CURDIR)/$(PY_SANITIZED)/lib" PYTHONMALLOC=debug \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \

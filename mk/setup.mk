@@ -11,6 +11,25 @@ unexport LUA_PATH LUA_CPATH LUA_INIT LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT_5_4
 export LC_ALL := C.UTF-8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Each part says in one line what it does; `make V=1` shows every command and what it prints.
+V ?= 0
+Q := $(if $(filter-out 0,$(V)),,@)
+QUIET := $(if $(filter-out 0,$(V)),,>/dev/null)
+say = @printf '  %-8s %s\n' $(1) '$(2)'
+
+# What CMake builds: $(call cmake-configure,DIRECTORY,OPTIONS), then $(call cmake-build,DIRECTORY,TARGETS). CFLAGS and
+# LDFLAGS have the last word; SANITIZE=address,undefined and COVERAGE=1 are for whole builds. Configuring again is quick.
+PREFIX ?= /usr/local
+LIBDIR ?= lib
+unexport CMAKE_GENERATOR CMAKE_BUILD_TYPE CMAKE_BUILD_PARALLEL_LEVEL CFLAGS CXXFLAGS CPPFLAGS LDFLAGS
+cmake-configure = $(Q)CC='$(CC)' CXX='$(CXX)' cmake -S $(if $(3),$(3),.) -B $(1) -G 'Unix Makefiles' \
+    -DCMAKE_INSTALL_PREFIX='$(PREFIX)' -DCMAKE_INSTALL_LIBDIR='$(LIBDIR)' \
+    -DCMAKE_C_FLAGS_RELWITHDEBINFO='-O2 -g $(CFLAGS)' -DCMAKE_EXE_LINKER_FLAGS='$(LDFLAGS)' \
+    -DCMAKE_SHARED_LINKER_FLAGS='$(LDFLAGS)' -DCMAKE_MODULE_LINKER_FLAGS='$(LDFLAGS)' \
+    -DWAITGROUP_SANITIZE='$(SANITIZE)' -DWAITGROUP_COVERAGE='$(COVERAGE)' \
+    -DCMAKE_RULE_MESSAGES=OFF -DCMAKE_TARGET_MESSAGES=OFF $(2) $(QUIET)
+cmake-build = $(Q)+cmake --build $(1) $(addprefix --target ,$(2)) -- $(if $(Q),-s,VERBOSE=1)
+
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LUA := lua5.4
@@ -39,7 +58,7 @@ $(VENV)/.ready-%: pyproject.toml | $(PYTHON)
 .PHONY: clean distclean
 clean: ## remove what was built
 	rm -rf build
-	find python -name '*.so' -delete
+	rm -f python/cwaitgroup/*.so python/cwaitgroup/*.so.*
 
 distclean: clean ## remove what was built and installed in the tree
 	rm -rf $(VENV) dist python/*.egg-info

@@ -1,5 +1,5 @@
-# The suites of `make test`. Each target test-SUITE writes the JUnit report build/reports/SUITE.xml; tools/run_cmocka.py
-# (C), `pytest --junitxml` and tools/busted_report.lua (busted) do so.
+# The suites of `make test`. Each target test-SUITE writes the JUnit report build/reports/SUITE.xml: ctest (C),
+# `pytest --junitxml` and tools/busted_report.lua (busted) do so.
 
 SUITES := core sim python lua examples docs tools
 

@@ -1,8 +1,6 @@
 /* module.c - the module cwaitgroup._core: its types, its state, its birth and its end. */
 #include "binding.h"
 
-extern const char wg_park_name[]; /* of the core: how threads sleep */
-
 /* How long an exit waits for threads that are on their way back into the interpreter, at most. */
 #define EXIT_PATIENCE WG_SECOND
 
@@ -211,7 +209,7 @@ static int execute(PyObject *module) {
     if (workers_start(st) < 0 || register_events(module, st) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "__version__", wg_version()) < 0 ||
-                   PyModule_AddStringConstant(module, "_park", wg_park_name) < 0
+                   PyModule_AddStringConstant(module, "_park", wg_parking()) < 0
                ? -1
                : 0;
 }

@@ -1,6 +1,8 @@
 /* status.c - texts. */
 #include "waitgroup/status.h"
 
+#include "park.h"
+
 const char *wg_strstatus(wg_status status) {
     switch (status) {
     case WG_OK: return "ok";
@@ -51,3 +53,5 @@ const char *wg_status_remedy(wg_status status) {
 
 const char *wg_version(void) { return WG_VERSION; }
 int wg_version_number(void) { return WG_VERSION_NUMBER; }
+
+const char *wg_parking(void) { return wg_park_name; }

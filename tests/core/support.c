@@ -47,7 +47,15 @@ static void count_threads_of_others(void) {
     threads_of_others = threads_now() - 1;
 }
 
+static int list(const struct CMUnitTest *tests, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        puts(tests[i].name);
+    return 0;
+}
+
 int run_group(const char *group, struct CMUnitTest *tests, size_t n) {
+    if (getenv("WG_TEST_LIST"))
+        return list(tests, n);
     const char *only = getenv("WG_TEST");
     if (only)
         cmocka_set_test_filter(only);

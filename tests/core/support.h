@@ -20,7 +20,8 @@
 
 #include "waitgroup.h"
 
-/* Run the tests of a program, or those whose name matches the environment variable WG_TEST. One that does not end within
+/* Run the tests of a program, or those whose name matches the environment variable WG_TEST; only print their names if
+ * WG_TEST_LIST is set. One that does not end within
  * WATCHDOG_SECONDS is named, and ends the program. */
 #define WATCHDOG_SECONDS 100
 #define RUN(group, tests) run_group(group, tests, sizeof(tests) / sizeof *(tests))

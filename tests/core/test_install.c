@@ -1,5 +1,5 @@
-/* What others build against: every header stands alone in C and C++, an installed copy is found by pkg-config, the
- * library exports what the headers declare and nothing else, and nothing warns. The commands run where make runs. */
+/* What others build against: every header stands alone in C and C++, an installed copy is found by pkg-config
+ * and by CMake, the library exports what the headers declare and nothing else, and nothing warns. The commands run where make runs. */
 #include "support.h"
 
 #include <unistd.h>
@@ -75,7 +75,7 @@ static void an_installed_copy_is_complete(void **state) {
     run("test -f " INSTALLED "/lib/libwaitgroup.a && test -f " INSTALLED "/lib/libwaitgroup.so." WG_VERSION " &&"
         " test \"$(readlink -f " INSTALLED "/lib/libwaitgroup.so)\" = \"$(readlink -f " INSTALLED
         "/lib/libwaitgroup.so." WG_VERSION ")\" && test -f " INSTALLED "/lib/pkgconfig/waitgroup.pc");
-    run("test $(find " INSTALLED " -type f | wc -l) = $(($(wc -l <" TEST_DIR "/headers) + 3))");
+    run("test $(find " INSTALLED " -type f | wc -l) = $(($(wc -l <" TEST_DIR "/headers) + 7))"); /* 3 above, 4 for CMake */
 }
 
 static void pkg_config_finds_it(void **state) {
@@ -89,7 +89,7 @@ static void a_program_builds_against_it(const char *compiler, const char *libs) 
     char line[2048];
     install();
     snprintf(line, sizeof line,
-             "%s " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR "/consumer tests/core/consumer.c %s && "
+             "%s " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR "/consumer tests/core/consumer/consumer.c %s && "
              "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/consumer",
              compiler, libs);
     run(line);
@@ -120,7 +120,7 @@ static void a_static_program_links(void **state) {
     (void)state;
     install();
     run(CC " -std=c11 " STRICT " -static $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR
-           "/consumer tests/core/consumer.c " STATIC " 2>&1 | tee " TEST_DIR "/static.log; test ! -s " TEST_DIR
+           "/consumer tests/core/consumer/consumer.c " STATIC " 2>&1 | tee " TEST_DIR "/static.log; test ! -s " TEST_DIR
            "/static.log && timeout 60 " TEST_DIR "/consumer");
 }
 
@@ -143,6 +143,42 @@ static void a_plugin_with_the_static_library_may_be_unloaded(void **state) {
 static void a_plugin_with_the_shared_library_may_be_unloaded(void **state) {
     (void)state;
     a_plugin_may_be_unloaded_while_its_threads_are_idle(SHARED);
+}
+
+/* WG_VERSION without what follows its second number. */
+#define MINOR "$(echo " WG_VERSION " | cut -d. -f1,2)"
+
+static void while_it_is_0_the_minor_number_is_part_of_its_name(void **state) {
+    (void)state;
+    install();
+    run("soname=libwaitgroup.so." MINOR "; test -e " INSTALLED "/lib/$soname &&"
+        " objdump -p " INSTALLED "/lib/libwaitgroup.so | grep -qx \"  SONAME  *$soname\"");
+}
+
+static void a_cmake_project(const char *version, const char *library) {
+    char line[2048];
+    install();
+    snprintf(line, sizeof line,
+             "build=" TEST_DIR "/cmake-%s; rm -rf $build && CC='" CC "' cmake -S tests/core/consumer -B $build"
+             " -DCMAKE_PREFIX_PATH=$(realpath " INSTALLED ") -DVERSION=%s -DLIBRARY=%s &&"
+             " cmake --build $build && timeout 60 $build/consumer",
+             library, version, library);
+    run(line);
+}
+
+static void a_cmake_project_finds_the_shared_library(void **state) {
+    (void)state;
+    a_cmake_project(MINOR, "waitgroup::waitgroup");
+}
+static void a_cmake_project_finds_the_static_library(void **state) {
+    (void)state;
+    a_cmake_project(MINOR, "waitgroup::static");
+}
+static void a_cmake_project_is_refused_a_version_that_does_not_fit(void **state) {
+    (void)state;
+    install();
+    run("for v in 0.0 0.999 999; do cmake -S tests/core/consumer -B " TEST_DIR "/cmake-refused -DCMAKE_PREFIX_PATH="
+        "$(realpath " INSTALLED ") -DVERSION=$v -DLIBRARY=waitgroup::static 2>&1 | grep 'not accepted' || exit 1; done");
 }
 
 static void the_shared_library_exports_what_the_headers_declare(void **state) {
@@ -175,6 +211,10 @@ int main(void) {
         cmocka_unit_test(a_static_program_links),
         cmocka_unit_test(a_plugin_with_the_static_library_may_be_unloaded),
         cmocka_unit_test(a_plugin_with_the_shared_library_may_be_unloaded),
+        cmocka_unit_test(while_it_is_0_the_minor_number_is_part_of_its_name),
+        cmocka_unit_test(a_cmake_project_finds_the_shared_library),
+        cmocka_unit_test(a_cmake_project_finds_the_static_library),
+        cmocka_unit_test(a_cmake_project_is_refused_a_version_that_does_not_fit),
         cmocka_unit_test(the_shared_library_exports_what_the_headers_declare),
         cmocka_unit_test(the_library_that_runs_says_its_version),
     };

@@ -8,7 +8,7 @@ import sys
 
 import cwaitgroup
 import pytest
-from snippets import TOP, snippets
+from snippets import TOP, all_snippets, snippets
 
 HANG = 600  # seconds; tells a hang from a slow machine
 
@@ -54,6 +54,18 @@ def test_c(clone, tmp_path, link):
     (tmp_path / "example.c").write_text(readme("c").code)
     run("cc", "-std=c11", "example.c", "-o", "example", *link, *flags, cwd=tmp_path)
     assert run("./example", cwd=tmp_path, LD_LIBRARY_PATH=str(root / "usr/local/lib")) == readme("c").output
+
+
+def test_cmake(clone, tmp_path):
+    run("make", "install", f"PREFIX={tmp_path / 'prefix'}", cwd=clone)
+    (tmp_path / "work.c").write_text(readme("c").code)
+    [snippet] = all_snippets("cmake")
+    (tmp_path / "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.21)\nproject(work C)\nadd_executable(work work.c)\n{snippet.code}"
+    )
+    run("cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}", cwd=tmp_path)
+    run("cmake", "--build", "build", cwd=tmp_path)
+    assert run("build/work", cwd=tmp_path) == readme("c").output
 
 
 def test_python(clone, tmp_path):

@@ -69,6 +69,9 @@ WG_API const char *wg_status_remedy(wg_status status);
 WG_API const char *wg_version(void);
 WG_API int wg_version_number(void);
 
+/* How threads sleep in the library that runs: "futex", or "pthread" where there is no futex. */
+WG_API const char *wg_parking(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,17 +1,16 @@
 """Apply each mutant of mutants.toml to a copy of the core, and show that the test it names catches it.
 
-usage: run.py [--only NAME] --core SOURCE... --objects OBJECT...   (`make mutants` does it)
+usage: run.py [--only NAME] @build/sim/mutants.args   (`make mutants` does it)
 
-The environment says how to build: MUTANT_CC, the compiler with its flags, SIM, the scheduler built from the unchanged
-core, which must pass every test named, and BUILD, the directory to work in. Prints a table. The exit status is 0 if
-every mutant applies, compiles and is caught.
+The build of the simulator writes that file: how to compile, the sources of the core, and what to link them with. The
+environment names SIM, the simulator built from the unchanged core, which must pass every test named, and BUILD, the
+directory to work in. Prints a table. The exit status is 0 if every mutant applies, compiles and is caught.
 """
 
 import argparse
 import concurrent.futures
 import os
 import pathlib
-import shlex
 import shutil
 import subprocess
 import sys
@@ -50,8 +49,8 @@ def first_error(output: str) -> str:
     return next((line for line in output.splitlines() if "error" in line), output)
 
 
-def build(mutant: dict[str, str], directory: pathlib.Path, sources: list[str], objects: list[str]) -> str:
-    """The scheduler built from the mutated core."""
+def build(mutant: dict[str, str], directory: pathlib.Path, how: argparse.Namespace) -> str:
+    """The simulator built from the mutated core."""
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(SOURCE, directory / "src")
     target = directory / "src" / mutant["file"]
@@ -59,14 +58,13 @@ def build(mutant: dict[str, str], directory: pathlib.Path, sources: list[str], o
     if text.count(mutant["old"]) != 1:
         raise Fault(f"`old` occurs {text.count(mutant['old'])} times in {mutant['file']}: does it need an update?")
     target.write_text(text.replace(mutant["old"], mutant["new"]))
-    compiler = shlex.split(os.environ["MUTANT_CC"])
     mutated = []
-    for source in sources:
+    for source in how.core:
         mutated.append(str(directory / source.replace(".c", ".o")))
-        if (status := run([*compiler, "-w", "-c", "-o", mutated[-1], str(directory / "src" / source)]))[0] != 0:
+        if (status := run([*how.compile, "-w", "-c", "-o", mutated[-1], str(directory / "src" / source)]))[0] != 0:
             raise Fault(f"does not compile: {first_error(status[1])}")
     program = str(directory / "sim")
-    if (status := run([compiler[0], "-no-pie", "-o", program, *objects, *mutated, "-lcmocka"]))[0] != 0:
+    if (status := run([how.compile[0], "-no-pie", "-o", program, *how.objects, *mutated, "-lcmocka"]))[0] != 0:
         raise Fault(f"does not link: {first_error(status[1])}")
     return program
 
@@ -89,8 +87,11 @@ def verdict(program: str, test: str, effort: list[str]) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
+    )
     parser.add_argument("--only", metavar="NAME", help="try the mutants whose name contains this")
+    parser.add_argument("--compile", action="append", required=True, help="the compiler, then each of its arguments")
     parser.add_argument("--core", nargs="+", required=True, help="the sources of the core to compile")
     parser.add_argument("--objects", nargs="+", required=True, help="what to link them with")
     arguments = parser.parse_args()
@@ -109,7 +110,7 @@ def main() -> int:
         number, mutant = numbered
         directory = pathlib.Path(os.environ["BUILD"]) / str(number)
         try:
-            program = build(mutant, directory, arguments.core, arguments.objects)
+            program = build(mutant, directory, arguments)
             failure = verdict(program, mutant["test"], EFFORT)
         except Fault as fault:
             return False, f"NOT TRIED: {fault}"

@@ -1,0 +1,17 @@
+# The sources of the core, in the one place that says which they are. WAITGROUP_PARK and WAITGROUP_SIGNAL say how it
+# sleeps and how it makes a descriptor readable; the simulator takes neither, and is itself the operating system.
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    set(native_park futex)
+    set(native_signal eventfd)
+else()
+    set(native_park pthread)
+    set(native_signal pipe)
+endif()
+set(WAITGROUP_PARK ${native_park} CACHE STRING "How threads sleep: a file of core/src/park")
+set(WAITGROUP_SIGNAL ${native_signal} CACHE STRING "How a descriptor is made readable: eventfd or pipe")
+
+set(core ${CMAKE_CURRENT_LIST_DIR})
+file(GLOB WAITGROUP_SOURCES CONFIGURE_DEPENDS ${core}/src/*.c)
+list(FILTER WAITGROUP_SOURCES EXCLUDE REGEX "/(os|signal)_[a-z]+[.]c$")
+set(WAITGROUP_SYSTEM_SOURCES ${core}/src/os_posix.c ${core}/src/signal_${WAITGROUP_SIGNAL}.c
+    ${core}/src/park/${WAITGROUP_PARK}.c)
