@@ -4,11 +4,14 @@ usage: know_package.py DIRECTORY   (in the top directory; DIRECTORY is where the
 """
 
 import pathlib
+import shutil
 import sys
 import sysconfig
 
 from scikit_build_core.build import prepare_metadata_for_build_wheel
 
-site = sysconfig.get_path("purelib")
-pathlib.Path(site, "cwaitgroup.pth").write_text(f"{sys.argv[1]}\n")
-prepare_metadata_for_build_wheel(site)
+site = pathlib.Path(sysconfig.get_path("purelib"))
+for old in site.glob("cwaitgroup-*.dist-info"):
+    shutil.rmtree(old)
+prepare_metadata_for_build_wheel(str(site))
+(site / "cwaitgroup.pth").write_text(f"{sys.argv[1]}\n")
