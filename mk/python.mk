@@ -37,11 +37,12 @@ python-in: $(PY_READY)
 	@cp python/cwaitgroup/*.py* $(PY_DIR)/lib/cwaitgroup/
 
 .PHONY: verify-python
+verify-python: export ASAN_OPTIONS := detect_leaks=0:allocator_may_return_null=1
+verify-python: export UBSAN_OPTIONS := print_stacktrace=1
 verify-python: $(PY_READY) ## the Python suite under sanitizers and PYTHONMALLOC=debug
 	$(call python-apart,$(PY_SANITIZED),SANITIZE=address$(comma)undefined CFLAGS=-Werror)
 	PYTHONPATH="$(CURDIR)/$(PY_SANITIZED)/lib" PYTHONMALLOC=debug \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    $(PYTHON) -m pytest tests/python --timeout 300 -p no:cacheprovider \
 	    --deselect tests/python/test_package.py --deselect tests/python/test_typing.py \
 	    --deselect tests/python/test_memory.py::test_nothing_grows \

@@ -1,7 +1,7 @@
 # The suites of `make test`. Each target test-SUITE writes the JUnit report build/reports/SUITE.xml: ctest (C),
 # `pytest --junitxml` and tools/busted_report.lua (busted) do so.
 
-SUITES := core sim python lua examples docs tools
+SUITES := core sim python lua hub examples docs tools
 
 .PHONY: test
 test: setup ## build and run every suite: C, pytest, busted, examples, documents

@@ -9,78 +9,136 @@ static _Thread_local thread_self self;
 
 thread_self *self_thread(void) { return &self; }
 
-void let_go(void) { self.detached = PyEval_SaveThread(); }
-
-void take_again(void) {
-    PyThreadState *mine = self.detached;
-    self.detached = NULL;
-    PyEval_RestoreThread(mine);
+static void attach_with(guest *me, PyThreadState *state) {
+    home_line_up(me);
+    PyEval_RestoreThread(state);
+    home_move_up(me);
 }
 
-bool attach(state *st, attachment *a) {
-    a->how = WAS_ATTACHED;
-    if (self.detached) {
-        a->how = WAS_DETACHED;
-        take_again();
-    } else if (!self.worker && !thread_is_attached()) {
-        /* A thread of the core, or of a program around Python. */
-        wg_add(&st->returning, 1);
-        if (atomic_load(&st->closing)) {
-            wg_done(&st->returning);
-            return false;
-        }
-        if (st->interpreter == PyInterpreterState_Main()) {
-            a->how = FROM_OUTSIDE;
-            a->gil = PyGILState_Ensure();
-        } else {
-            PyThreadState *mine = PyThreadState_New(st->interpreter);
-            if (!mine) {
-                wg_done(&st->returning);
-                return false;
-            }
-            a->how = FROM_OUTSIDE_SUB;
-            PyEval_RestoreThread(mine);
-        }
+let_gone let_go(void) {
+    let_gone outer = self.detached;
+    PyThreadState *mine = PyEval_SaveThread();
+    self.detached = (let_gone){mine, PyThreadState_GetInterpreter(mine)};
+    return outer;
+}
+
+void take_again(guest *me, let_gone outer) {
+    attach_with(me, self.detached.state);
+    self.detached = outer;
+}
+
+static bool is_at(const state *st, PyThreadState *of) { return PyThreadState_GetInterpreter(of) == st->interpreter; }
+
+/* The thread state for a thread from outside. NULL: no memory.
+ *
+ * If the host has made one for this thread, that is the one which PyGILState_Ensure, called by other extensions, would
+ * take. Else one is made; and kept for the next call, since making and deleting states is slow and collides with forks
+ * (CPython's gh-112275). But an interpreter that is not the main one cannot end while a state is left, and PyGILState
+ * forgets a state only if its own thread deletes it: there it goes with the call. */
+static PyThreadState *state_for(const state *st, guest *me, bool *passing) {
+    PyThreadState *of_host = PyGILState_GetThisThreadState();
+    if (of_host && is_at(st, of_host))
+        return of_host;
+    if ((*passing = st->interpreter != PyInterpreterState_Main()))
+        return PyThreadState_New(st->interpreter);
+    if (!me->state)
+        me->state = PyThreadState_New(st->interpreter);
+    return me->state;
+}
+
+/* Attach as a thread from outside. */
+static bool enter(const state *st, bool *passing) {
+    guest *me = home_guest(st->home);
+    if (!me || !home_enter(me))
+        return false;
+    PyThreadState *mine = state_for(st, me, passing);
+    if (!mine) {
+        home_leave(me);
+        return false;
     }
+    attach_with(me, mine);
+    home_delete_states(st->home);
     return true;
 }
 
-void detach(state *st, attachment *a) {
-    switch (a->how) {
-    case WAS_ATTACHED: return;
-    case WAS_DETACHED: let_go(); return;
-    case FROM_OUTSIDE: PyGILState_Release(a->gil); break;
-    case FROM_OUTSIDE_SUB:
-        PyThreadState_Clear(PyThreadState_Get());
-        PyThreadState_DeleteCurrent();
-        break;
+/* This thread let go in this interpreter, and comes back for a while. */
+static bool come_back(const state *st) {
+    guest *me = home_guest(st->home);
+    if (me)
+        take_again(me, (let_gone){NULL, NULL});
+    return me;
+}
+
+/* This thread comes from outside, or from another interpreter. */
+static bool come_over(const state *st, attachment *a) {
+    if (a->elsewhere)
+        PyEval_SaveThread();
+    self.detached = (let_gone){NULL, NULL};
+    if (enter(st, &a->passing))
+        return true;
+    self.detached = a->outer;
+    if (a->elsewhere)
+        PyEval_RestoreThread(a->elsewhere);
+    return false;
+}
+
+bool attach(const state *st, attachment *a) {
+    *a = (attachment){.how = WAS_ATTACHED};
+    if (self.worker_of == st && !self.detached.state)
+        return true;
+    PyThreadState *here = thread_state_here(self.detached.state);
+    if (here && is_at(st, here))
+        return true;
+    if (!here && self.detached.state && self.detached.interpreter == st->interpreter) {
+        a->how = WAS_DETACHED;
+        return come_back(st);
     }
-    wg_done(&st->returning);
+    *a = (attachment){.how = FROM_OUTSIDE, .outer = self.detached, .elsewhere = here};
+    return come_over(st, a);
+}
+
+void detach(const state *st, const attachment *a) {
+    if (a->how == WAS_DETACHED)
+        let_go();
+    if (a->how != FROM_OUTSIDE)
+        return;
+    PyThreadState *mine = PyThreadState_Get();
+    if (a->passing) {
+        PyThreadState_Clear(mine);
+        PyThreadState_DeleteCurrent();
+    } else {
+        PyEval_SaveThread();
+    }
+    home_leave(home_guest(st->home));
+    self.detached = a->outer;
+    if (a->elsewhere)
+        PyEval_RestoreThread(a->elsewhere);
 }
 
 static bool would_block(wg_status status) { return status == WG_TIMEOUT || status == WG_LIMIT; }
 
-int block(state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
+/* Until when to sleep at most. */
+static int64_t next_look(const guest *me, int64_t deadline) {
+    int64_t look = wg_after(LOOK_FOR_SIGNALS);
+    return me->handles_signals && (deadline == WG_FOREVER || look < deadline) ? look : deadline;
+}
+
+int block(const state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
           wg_context *context) {
     wg_until until = {.deadline = WG_POLL, .context = context ? context : wg_context_root()};
     wg_status status = call(arg, &until);
     if (!would_block(status) || deadline == WG_POLL)
         return status;
-    bool slices = PyThread_get_thread_ident() == st->main_thread;
+    guest *me = home_guest(st->home);
+    if (!me)
+        return WG_NO_MEMORY;
     until.interruptible = true;
     for (;;) {
-        until.deadline = deadline;
-        bool slice = false;
-        if (slices) {
-            int64_t look = wg_after(LOOK_FOR_SIGNALS);
-            slice = deadline == WG_FOREVER || look < deadline;
-            if (slice)
-                until.deadline = look;
-        }
-        let_go();
+        until.deadline = next_look(me, deadline);
+        let_gone outer = let_go();
         status = call(arg, &until);
-        take_again();
-        if (status != WG_INTERRUPTED && !(slice && would_block(status)))
+        take_again(me, outer);
+        if (status != WG_INTERRUPTED && !(until.deadline != deadline && would_block(status)))
             return status;
         if (PyErr_CheckSignals() < 0)
             return RAISED;

@@ -20,6 +20,7 @@
 #define CWAITGROUP_BINDING_H
 
 #include "compat.h"
+#include "home.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -41,11 +42,9 @@ typedef struct state {
     wg_pool *pool;
     wg_context *base;       /* the ancestor of all contexts of this interpreter; ends when it exits */
     wg_waitgroup loose;     /* tasks of plain wait groups */
-    wg_waitgroup returning; /* detached threads that will attach by themselves: idle workers, callers from outside; and
-                               those that start a thread */
-    atomic_bool closing;    /* the interpreter exits: threads from outside may no longer attach */
+    home *home;
+    atomic_bool closing;    /* the interpreter exits */
     atomic_uint workers;    /* how many workers were ever made, for their names */
-    unsigned long main_thread;
     bool daemons; /* workers are daemon threads: in the main interpreter */
 } state;
 
@@ -56,31 +55,43 @@ state *state_of_type(PyTypeObject *type);
 typedef struct Task Task;
 typedef struct Worker Worker;
 
+/* What a thread has let go of, while it is in a call of ours. */
+typedef struct {
+    PyThreadState *state; /* or NULL */
+    PyInterpreterState *interpreter;
+} let_gone;
+
 /* What this extension remembers of a thread. */
 typedef struct {
-    PyThreadState *detached; /* while a call of ours has let go of the interpreter */
-    Task *task;              /* the innermost task that runs in this thread, borrowed */
-    Worker *worker;          /* if this thread is a worker */
+    let_gone detached;
+    Task *task;             /* the innermost task that runs in this thread, borrowed */
+    Worker *worker;         /* if this thread is a worker, */
+    const state *worker_of; /* of which module, */
+    guest *guest;           /* and its guest */
 } thread_self;
 thread_self *self_thread(void);
 
-void let_go(void);
-void take_again(void);
+/* Returns what a call around this one has let go of, if a host has attached this thread since, for take_again(). */
+let_gone let_go(void);
+void take_again(guest *me, let_gone outer);
 
 typedef struct {
-    enum { WAS_ATTACHED, WAS_DETACHED, FROM_OUTSIDE, FROM_OUTSIDE_SUB } how;
-    PyGILState_STATE gil;
+    enum { WAS_ATTACHED, WAS_DETACHED, FROM_OUTSIDE } how;
+    bool passing;             /* the thread state goes when this thread goes */
+    let_gone outer;           /* what to go back to, */
+    PyThreadState *elsewhere; /* or where: attached to another interpreter */
 } attachment;
 
-/* Attach this thread, whatever it was doing. False: the interpreter is going away, and must not be touched. */
-bool attach(state *st, attachment *a);
-void detach(state *st, attachment *a);
+/* Attach this thread to the interpreter of `st`, whatever it was doing. False: the interpreter is going away, and must
+ * not be touched. */
+bool attach(const state *st, attachment *a);
+void detach(const state *st, const attachment *a);
 
 /* Make a call of the core that may block: first without letting go of the interpreter, then with, as often as signals
  * interrupt it. `call(arg, until)` returns WG_TIMEOUT or WG_LIMIT where it would block. Returns its status, or RAISED
  * with an exception set. */
 #define RAISED (-1)
-int block(state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
+int block(const state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
           wg_context *context);
 
 /* --- convert.c: times, counts, statuses --- */

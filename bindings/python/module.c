@@ -1,7 +1,8 @@
 /* module.c - the module cwaitgroup._core: its types, its state, its birth and its end. */
 #include "binding.h"
 
-/* How long an exit waits for threads that are on their way back into the interpreter, at most. */
+/* How long an exit waits for workers, whose tasks it has cancelled, and for other threads that are inside, at most. An
+ * interpreter that is not the main one cannot end before they have. */
 #define EXIT_PATIENCE WG_SECOND
 
 static state *state_of_module(PyObject *module) { return PyModule_GetState(module); }
@@ -51,24 +52,25 @@ static PyObject *pool_counts(PyObject *module, PyObject *Py_UNUSED(unused)) {
     return Py_BuildValue("II", wg_pool_workers(st->pool), wg_pool_queued(st->pool));
 }
 
-/* The interpreter ends: cancel what still runs, let idle workers go, and start nothing any more. Waits for nobody's
- * task. */
+/* The interpreter ends: cancel what still runs, start nothing any more, and wait for those who stop. */
 static PyObject *at_exit(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
+    guest *me = home_guest(st->home);
     wg_context_cancel(st->base, NULL);
     wg_pool_stop(st->pool);
     atomic_store(&st->closing, true);
-    wg_until until = {.deadline = wg_after(EXIT_PATIENCE)};
-    let_go();
-    wg_wait(&st->returning, &until);
-    take_again();
+    home_close(st->home);
+    if (me) {
+        let_gone outer = let_go();
+        home_wait_until_alone(st->home, st->daemons ? EXIT_PATIENCE : 0);
+        take_again(me, outer);
+    }
+    home_delete_states(st->home);
     return Py_NewRef(Py_None);
 }
 
 static PyObject *after_fork_in_child(PyObject *module, PyObject *Py_UNUSED(unused)) {
-    state *st = state_of_module(module);
-    st->returning = st->loose = (wg_waitgroup)WG_INIT; /* who was counted is not here */
-    st->main_thread = PyThread_get_thread_ident();
+    state_of_module(module)->loose = (wg_waitgroup)WG_INIT; /* who was counted is not here */
     return Py_NewRef(Py_None);
 }
 
@@ -183,15 +185,42 @@ static int register_events(PyObject *module, state *st) {
     return forks ? on_event(module, "_after_fork_in_child", "os", "register_at_fork", "after_in_child") : 0;
 }
 
-static int find_main_thread(state *st) {
+static void dict_goes(PyObject *capsule) {
+    home *h = PyCapsule_GetPointer(capsule, NULL);
+    home_is_gone(h);
+    home_release(h);
+}
+
+/* The interpreter's own dictionary goes with it, whatever else leaks. */
+static int watch_the_end(state *st) {
+    PyObject *dict = PyInterpreterState_GetDict(st->interpreter);
+    PyObject *key = PyUnicode_FromFormat("cwaitgroup._core at %p", st->home);
+    PyObject *capsule = PyCapsule_New(home_retain(st->home), NULL, dict_goes);
+    int result = -1;
+    if (!capsule)
+        home_release(st->home);
+    else if (dict && key)
+        result = PyDict_SetItem(dict, key, capsule);
+    Py_XDECREF(key);
+    Py_XDECREF(capsule);
+    return result;
+}
+
+static int make_home(state *st) {
     PyObject *thread = PyObject_CallMethod(st->threading, "main_thread", NULL);
-    PyObject *ident = thread ? PyObject_GetAttrString(thread, "ident") : NULL;
+    PyObject *id = thread ? PyObject_GetAttrString(thread, "native_id") : NULL;
     Py_XDECREF(thread);
-    if (!ident)
+    if (!id)
         return -1;
-    st->main_thread = PyLong_AsUnsignedLong(ident);
-    Py_DECREF(ident);
-    return PyErr_Occurred() ? -1 : 0;
+    st->home = home_new(PyLong_AsUnsignedLong(id));
+    Py_DECREF(id);
+    if (PyErr_Occurred())
+        return -1;
+    if (!st->home) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return watch_the_end(st);
 }
 
 static int execute(PyObject *module) {
@@ -199,7 +228,7 @@ static int execute(PyObject *module) {
     st->module = module;
     st->interpreter = PyInterpreterState_Get();
     st->daemons = st->interpreter == PyInterpreterState_Main();
-    if (import_all(st) < 0 || add_exceptions(module, st) < 0 || add_types(module, st) < 0 || find_main_thread(st) < 0)
+    if (import_all(st) < 0 || add_exceptions(module, st) < 0 || add_types(module, st) < 0 || make_home(st) < 0)
         return -1;
     wg_status status = wg_context_new(&st->base, wg_context_root(), WG_FOREVER);
     if (status != WG_OK) {
@@ -245,6 +274,7 @@ static void release(void *module) {
     clear(module);
     wg_pool_release(st->pool);
     wg_context_release(st->base);
+    home_release(st->home);
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -4,6 +4,9 @@
  * for a switch interval. So a task costs no hand-over, and no thread state. */
 #include "binding.h"
 
+#include <semaphore.h>
+#include <stdlib.h>
+
 /* As sys.getswitchinterval() is by default. Functions written in C run without the interpreter's own checks. */
 #define SWITCH_INTERVAL (5 * WG_MILLISECOND)
 /* Looking at the clock costs as much as a small task. */
@@ -32,16 +35,11 @@ static bool set_stage(Worker *self, int stage) {
     return first;
 }
 
-static void before_sleep(void *data) {
-    state *st = data;
-    wg_add(&st->returning, 1);
-    let_go();
-}
+static void before_sleep(void *Py_UNUSED(data)) { let_go(); }
 
-static void after_sleep(void *data) {
-    state *st = data;
-    take_again();
-    wg_done(&st->returning);
+/* Until this thread is attached, the module's state may be gone. */
+static void after_sleep(void *Py_UNUSED(data)) {
+    take_again(self_thread()->guest, (let_gone){NULL, NULL});
     Worker *worker = self_thread()->worker;
     worker->attached = wg_now();
     worker->streak = 0;
@@ -54,13 +52,12 @@ void worker_yield(Worker *worker) {
     int64_t now = wg_now();
     if (now - worker->attached < SWITCH_INTERVAL)
         return;
-    let_go();
-    take_again();
+    take_again(self_thread()->guest, let_go());
     worker->attached = wg_now();
 }
 
 void worker_rename(Worker *worker, PyObject *group_name) {
-    if (worker->shown == group_name)
+    if (worker->shown == group_name || !worker->thread)
         return;
     Py_XSETREF(worker->shown, Py_XNewRef(group_name));
     PyObject *name = group_name ? PyUnicode_FromFormat("%U-%u", group_name, worker->number)
@@ -68,24 +65,6 @@ void worker_rename(Worker *worker, PyObject *group_name) {
     if (!name || PyObject_SetAttr(worker->thread, worker->st->name_attribute, name) < 0)
         PyErr_WriteUnraisable(worker->thread);
     Py_XDECREF(name);
-}
-
-/* Raise in the main thread, at its next instruction, what a signal handler raised while a thread was being started. */
-static int raise_later(void *exception) {
-    PyErr_SetRaisedException(exception);
-    return -1;
-}
-
-/* `self` has not become a thread that works. */
-static void start_failed(Worker *self) {
-    PyObject *exception = PyErr_GetRaisedException();
-    if (PyErr_GivenExceptionMatches(exception, PyExc_Exception) ||
-        PyThread_get_thread_ident() != self->st->main_thread) {
-        Py_DECREF(exception); /* the caller hears that there is no thread */
-    } else if (Py_AddPendingCall(raise_later, exception) < 0) {
-        PyErr_SetRaisedException(exception);
-        PyErr_WriteUnraisable((PyObject *)self);
-    }
 }
 
 static Worker *worker_new(state *st, wg_pool *pool) {
@@ -104,16 +83,183 @@ static Worker *worker_new(state *st, wg_pool *pool) {
     return self;
 }
 
+/* --- the thread --- */
+
+/* A thread that was started, or so it seemed, will not work. */
+static void work_failed(Worker *self) {
+    home_unexpect(self->st->home);
+    wg_pool_work_failed(self->pool);
+}
+
+static void work(Worker *self) {
+    thread_self *mine = self_thread();
+    guest *me = home_guest(self->st->home);
+    if (!me) {
+        work_failed(self);
+        return;
+    }
+    home_arrive(me);
+    mine->worker = self;
+    mine->worker_of = self->st;
+    mine->guest = me;
+    self->attached = wg_now();
+    wg_pool_work(self->pool);
+    mine->worker = NULL;
+    mine->worker_of = NULL;
+}
+
+static PyObject *worker_call(Worker *self, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs)) {
+    if (set_stage(self, RUNS))
+        work(self);
+    return Py_NewRef(Py_None);
+}
+
 static PyObject *make_thread(state *st, Worker *worker) {
     PyObject *args = PyTuple_New(0), *thread = NULL;
-    PyObject *kwargs =
-        Py_BuildValue("{sOsNsO}", "target", worker, "name", PyUnicode_FromFormat("cwaitgroup-%u", worker->number),
-                      "daemon", st->daemons ? Py_True : Py_False);
+    PyObject *name = PyUnicode_FromFormat("cwaitgroup-%u", worker->number);
+    PyObject *kwargs = name ? Py_BuildValue("{sOsOsO}", "target", worker, "name", name, "daemon",
+                                            st->daemons ? Py_True : Py_False)
+                            : NULL;
     if (args && kwargs)
         thread = PyObject_Call(st->thread_type, args, kwargs);
     Py_XDECREF(args);
+    Py_XDECREF(name);
     Py_XDECREF(kwargs);
     return thread;
+}
+
+/* Start a threading.Thread for `worker`. This runs Python code, and whatever comes between: signal handlers, if this is
+ * the main thread, finalizers, what has replaced Thread.start. */
+static bool start_thread(Worker *worker) {
+    PyObject *started = NULL;
+    if ((worker->thread = make_thread(worker->st, worker)))
+        started = PyObject_CallMethod(worker->thread, "start", NULL);
+    bool works = started || !set_stage(worker, GIVEN_UP); /* the thread may run although start() has raised */
+    if (!started)
+        PyErr_Clear(); /* the caller hears that there is no thread */
+    Py_XDECREF(started);
+    return works;
+}
+
+/* --- threads without threading --- */
+
+/* What a thread of the system, started here, does once it is attached. */
+typedef struct {
+    bool (*run)(Worker *worker);
+    Worker *worker; /* alive until `run` has returned */
+    home *home;     /* where the thread is expected */
+    PyInterpreterState *interpreter;
+    bool well;
+    sem_t *over; /* or NULL: nobody waits, and the thread frees this */
+} errand;
+
+static bool run_attached(errand *e) {
+    guest *me = home_guest(e->home);
+    PyThreadState *mine = me ? PyThreadState_New(e->interpreter) : NULL;
+    if (!mine)
+        return false;
+    home_line_up(me);
+    PyEval_RestoreThread(mine);
+    home_move_up(me);
+    bool well = e->run(e->worker);
+    PyThreadState_Clear(mine);
+    PyThreadState_DeleteCurrent();
+    return well;
+}
+
+static void go_on_errand(void *arg) {
+    errand *e = arg;
+    home *h = e->home;
+    e->well = run_attached(e);
+    if (!e->well && !e->over)
+        work_failed(e->worker); /* no memory; the reference to it cannot be given up here */
+    home_unexpect(h);
+    if (e->over)
+        sem_post(e->over);
+    else
+        free(e);
+}
+
+/* In a thread of its own, where no signal handler runs: so what a handler raises comes out of the call that it has
+ * interrupted, which is none of ours. */
+static bool start_by_another(Worker *worker) {
+    state *st = worker->st;
+    guest *me = home_guest(st->home);
+    sem_t over;
+    errand e = {start_thread, worker, st->home, st->interpreter, false, &over};
+    if (!me || !home_expect(st->home))
+        return false;
+    sem_init(&over, 0, 0);
+    bool gone = PyThread_start_new_thread(go_on_errand, &e) != PYTHREAD_INVALID_THREAD_ID;
+    if (gone) {
+        let_gone outer = let_go();
+        while (sem_wait(&over) != 0)
+            continue;
+        take_again(me, outer);
+    } else {
+        home_unexpect(st->home);
+    }
+    sem_destroy(&over);
+    return gone && e.well;
+}
+
+/* Let this thread be traced and profiled as threading would have it. */
+static void take_over_hooks(state *st) {
+    static const char *const names[][2] = {{"gettrace", "settrace"}, {"getprofile", "setprofile"}};
+    for (int i = 0; i < 2; i++) {
+        PyObject *hook = PyObject_CallMethod(st->threading, names[i][0], NULL);
+        PyObject *setter = PySys_GetObject(names[i][1]), *set = NULL;
+        if (hook && setter && hook != Py_None)
+            set = PyObject_CallOneArg(setter, hook);
+        Py_XDECREF(hook);
+        Py_XDECREF(set);
+        PyErr_Clear();
+    }
+}
+
+static bool work_barely(Worker *worker) {
+    take_over_hooks(worker->st);
+    if (set_stage(worker, RUNS))
+        work(worker);
+    Py_DECREF((PyObject *)worker);
+    return true;
+}
+
+/* Where threading has been patched to start what are no threads. */
+static bool start_barely(Worker *worker) {
+    state *st = worker->st;
+    errand *e = malloc(sizeof *e);
+    if (!e || !home_expect(st->home)) {
+        free(e);
+        return false;
+    }
+    *e = (errand){work_barely, (Worker *)Py_NewRef((PyObject *)worker), st->home, st->interpreter, false, NULL};
+    if (PyThread_start_new_thread(go_on_errand, e) != PYTHREAD_INVALID_THREAD_ID)
+        return true;
+    home_unexpect(st->home);
+    Py_DECREF((PyObject *)worker);
+    free(e);
+    return false;
+}
+
+/* gevent and eventlet put a function of theirs in the place of the interpreter's, whenever they are told to. */
+static bool threads_are_patched(state *st) {
+    PyObject *start = PyObject_GetAttrString(st->threading, "_start_joinable_thread");
+    if (!start) {
+        PyErr_Clear();
+        start = PyObject_GetAttrString(st->threading, "_start_new_thread");
+    }
+    if (!start)
+        PyErr_Clear();
+    bool patched = start && !PyCFunction_Check(start);
+    Py_XDECREF(start);
+    return patched;
+}
+
+static bool start(state *st, Worker *worker) {
+    if (threads_are_patched(st))
+        return start_barely(worker);
+    return self_thread()->worker ? start_thread(worker) : start_by_another(worker);
 }
 
 static bool host_start(void *data, wg_pool *pool) {
@@ -121,42 +267,20 @@ static bool host_start(void *data, wg_pool *pool) {
     attachment a;
     if (!attach(st, &a))
         return false;
-    /* At exit, who starts a thread is waited for: until a new thread is under way, the interpreter must not go. */
-    wg_add(&st->returning, 1);
-    if (atomic_load(&st->closing)) {
-        wg_done(&st->returning);
-        detach(st, &a);
-        return false;
-    }
     PyObject *raised = PyErr_GetRaisedException();
-    Worker *worker = worker_new(st, pool);
-    PyObject *started = NULL;
-    if (worker && (worker->thread = make_thread(st, worker)))
-        started = PyObject_CallMethod(worker->thread, "start", NULL);
-    bool works = started != NULL;
-    if (!started) {
-        if (worker)
-            works = !set_stage(worker, GIVEN_UP); /* the thread may run although start() has raised */
-        start_failed(worker);
-    }
-    Py_XDECREF(started);
+    bool open = home_expect(st->home);
+    Worker *worker = open ? worker_new(st, pool) : NULL;
+    bool works = worker && start(st, worker);
+    if (worker && !works)
+        set_stage(worker, GIVEN_UP);
+    if (open && !works)
+        home_unexpect(st->home);
+    PyErr_Clear();
     Py_XDECREF((PyObject *)worker);
     if (raised)
         PyErr_SetRaisedException(raised);
-    wg_done(&st->returning);
     detach(st, &a);
     return works;
-}
-
-static PyObject *worker_call(Worker *self, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs)) {
-    if (!set_stage(self, RUNS))
-        return Py_NewRef(Py_None);
-    thread_self *mine = self_thread();
-    mine->worker = self;
-    self->attached = wg_now();
-    wg_pool_work(self->pool);
-    mine->worker = NULL;
-    return Py_NewRef(Py_None);
 }
 
 static int worker_traverse(Worker *self, visitproc visit, void *arg) {
@@ -174,7 +298,7 @@ static void worker_dealloc(Worker *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (set_stage(self, GIVEN_UP))
-        wg_pool_work_failed(self->pool); /* the thread died before it could work */
+        work_failed(self); /* the thread died before it could work */
     Py_XDECREF(self->thread);
     Py_XDECREF(self->shown);
     PyObject_GC_Del(self);

@@ -1,0 +1,14 @@
+# Hosts with interpreters inside: C programs that embed them, and servers.
+
+.PHONY: test-hub verify-hub-asan
+test-hub: python | system-test ## hosts that embed Python: C programs, driven by pytest (WG_TEST_EFFORT=)
+	$(PYTEST) tests/hub
+
+# What Python itself does not free at its end is no leak of ours.
+verify-hub-asan: export ASAN_OPTIONS := detect_leaks=0
+verify-hub-asan: export UBSAN_OPTIONS := print_stacktrace=1
+verify-hub-asan: export HUB_CFLAGS := -fsanitize=address,undefined
+verify-hub-asan: $(PY_READY) ## the same under AddressSanitizer and UndefinedBehaviorSanitizer, with more rounds
+	$(call python-apart,$(PY_SANITIZED),SANITIZE=address$(comma)undefined CFLAGS=-Werror)
+	PYTHONPATH="$(CURDIR)/$(PY_SANITIZED)/lib" PYTHONMALLOC=malloc WG_TEST_EFFORT=2 \
+	    $(PYTHON) -m pytest tests/hub --timeout 900 -p no:cacheprovider -k python_host

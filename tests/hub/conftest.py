@@ -1,0 +1,55 @@
+"""What several test files use."""
+
+import importlib.util
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+HANG = 100  # seconds; tells a hang from a slow machine
+
+
+def compiler_call(target):
+    """What compiles tests/hub/NAME.c to `target`, a path that ends in NAME, and links it with the Python that runs this."""
+    get = sysconfig.get_config_var
+    libraries = [
+        f"-L{get('LIBDIR')}",
+        f"-L{get('LIBPL')}",
+        f"-Wl,-rpath,{get('LIBDIR')}",
+        f"-lpython{get('LDVERSION')}",
+        *shlex.split(f"{get('LIBS')} {get('SYSLIBS')} {get('LINKFORSHARED') or ''}"),
+    ]
+    return [
+        *shlex.split(os.environ.get("CC", "cc")),
+        *("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"),
+        *shlex.split(os.environ.get("HUB_CFLAGS", "")),
+        f"-I{sysconfig.get_path('include')}",
+        str(HERE / f"{target.name}.c"),
+        *("-o", str(target)),
+        *libraries,
+    ]
+
+
+@pytest.fixture(scope="session")
+def python_host(tmp_path_factory):
+    """python_host(scenario, rounds) runs a scenario of python_host.c in a process of its own."""
+    target = tmp_path_factory.mktemp("hub") / "python_host"
+    subprocess.run(compiler_call(target), check=True)
+    package = Path(importlib.util.find_spec("cwaitgroup").origin).parent.parent  # not imported here
+    environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONHOME": sys.base_prefix}
+
+    def run(scenario, rounds=1, **more):
+        return subprocess.run(
+            [target, scenario, str(rounds)],
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=HANG * float(os.environ.get("WG_TEST_EFFORT", "1")) + HANG,
+        )
+
+    return run
