@@ -360,6 +360,8 @@ static int home_gc(lua_State *L) {
     wgl_let_go_of_kept(L);
     wgl_paths_release(home->paths);
     home->paths = NULL;
+    free(home->met.addresses);
+    home->met = (wgl_met){0};
     wgl_home_release(home);
     return 0;
 }

@@ -22,6 +22,7 @@
 static struct standard_list {
     int count;
     wgl_standard functions[STANDARD_MAX]; /* by address */
+    const wgl_standard *setmetatable;     /* of which workers have their own */
 } * _Atomic standard;
 
 static int by_address(const void *a, const void *b) {
@@ -43,6 +44,11 @@ static void add_standard(lua_State *L, struct standard_list *list, const char *m
     list->count++;
 }
 
+static const wgl_standard *find_standard(const struct standard_list *list, lua_CFunction function) {
+    wgl_standard key = {.function = function};
+    return bsearch(&key, list->functions, (size_t)list->count, sizeof list->functions[0], by_address);
+}
+
 /* list_standard(list): in a fresh state. */
 static int list_standard(lua_State *L) {
     struct standard_list *list = lua_touserdata(L, 1);
@@ -59,6 +65,8 @@ static int list_standard(lua_State *L) {
         lua_settop(L, 3);
     }
     qsort(list->functions, (size_t)list->count, sizeof list->functions[0], by_address);
+    lua_getglobal(L, "setmetatable");
+    list->setmetatable = find_standard(list, lua_tocfunction(L, -1));
     return 0;
 }
 
@@ -80,8 +88,7 @@ static bool make_standard(void) {
 
 const wgl_standard *wgl_standard_of(lua_CFunction function) {
     const struct standard_list *list = atomic_load(&standard);
-    wgl_standard key = {.function = function};
-    return bsearch(&key, list->functions, (size_t)list->count, sizeof list->functions[0], by_address);
+    return function == wgl_setmetatable ? list->setmetatable : find_standard(list, function);
 }
 
 /* What stands in a library's table may be another function, with which the user replaced it. One that has nothing of its
@@ -95,7 +102,7 @@ void wgl_push_standard(lua_State *L, const wgl_standard *s) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     if (lua_getfield(L, top + 1, s->module) == LUA_TTABLE)
         lua_getfield(L, top + 2, s->field);
-    if (!s->closure && lua_tocfunction(L, -1) != s->function)
+    if (!s->closure && wgl_standard_of(lua_tocfunction(L, -1)) != s)
         lua_pushcfunction(L, s->function);
     lua_replace(L, top + 1);
     lua_settop(L, top + 1);

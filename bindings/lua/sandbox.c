@@ -18,35 +18,37 @@
 static const char base_key;      /* registry: the real globals */
 static const char front_key;     /* registry: the metatable of a task's globals */
 static const char libraries_key; /* registry: the list of tables in front of libraries */
-static const char copies_key;    /* registry: a list of table, copy, table, copy... */
-static const char files_key;     /* registry: the default input and output of the io library */
+static const char modules_key;   /* registry: what package.loaded has at the start of a task */
+static const char union_key;     /* in the metatable of a table: where what is hidden behind it leads to in all */
 const char wgl_hidden;
 
 static const char *const libraries[] = {LUA_STRLIBNAME, LUA_TABLIBNAME,  LUA_MATHLIBNAME, LUA_IOLIBNAME, LUA_OSLIBNAME,
                                         LUA_COLIBNAME,  LUA_UTF8LIBNAME, LUA_DBLIBNAME,   NULL};
-static const char *const default_files[] = {"_IO_input", "_IO_output"};
 
-/* With rawset a task changes its globals and libraries unseen; a finalizer that it leaves to the collector may still set
- * its globals when the next task runs. */
+/* With rawset a task changes its globals and libraries unseen. */
 static const struct {
     const char *table, *name;
-    wgl_trace leads_to;
-} hidden[] = {{LUA_GNAME, LUA_LOADLIBNAME, WGL_LEFT_MORE},  {LUA_GNAME, "require", WGL_LEFT_MORE},
-              {LUA_GNAME, "getmetatable", WGL_LEFT_MORE},   {LUA_GNAME, LUA_DBLIBNAME, WGL_LEFT_MORE},
-              {LUA_GNAME, "setmetatable", WGL_LEFT_FIELDS}, {LUA_GNAME, "rawset", WGL_LEFT_FIELDS},
-              {LUA_IOLIBNAME, "input", WGL_LEFT_MORE},      {LUA_IOLIBNAME, "output", WGL_LEFT_MORE}};
+    unsigned leads_to;
+} hidden[] = {{LUA_GNAME, LUA_LOADLIBNAME, WGL_LEFT_MODULES},
+              {LUA_GNAME, "require", WGL_LEFT_MODULES},
+              {LUA_GNAME, "getmetatable", WGL_LEFT_METATABLES},
+              {LUA_GNAME, "rawset", WGL_LEFT_FIELDS},
+              {LUA_GNAME, "collectgarbage", WGL_LEFT_SETTINGS},
+              {LUA_GNAME, "warn", WGL_LEFT_SETTINGS},
+              {LUA_MATHLIBNAME, "randomseed", WGL_LEFT_SETTINGS},
+              {LUA_IOLIBNAME, "input", WGL_LEFT_METATABLES},
+              {LUA_IOLIBNAME, "output", WGL_LEFT_METATABLES},
+              {LUA_DBLIBNAME, "getmetatable", WGL_LEFT_METATABLES},
+              {LUA_DBLIBNAME, "setmetatable", WGL_LEFT_METATABLES | WGL_LEFT_FINALIZERS},
+              {LUA_DBLIBNAME, "getregistry", WGL_LEFT_ANYTHING},
+              {LUA_DBLIBNAME, "getupvalue", WGL_LEFT_ANYTHING},
+              {LUA_DBLIBNAME, "setupvalue", WGL_LEFT_ANYTHING},
+              {LUA_DBLIBNAME, "upvaluejoin", WGL_LEFT_ANYTHING},
+              {LUA_DBLIBNAME, "setuservalue", WGL_LEFT_ANYTHING},
+              {LUA_DBLIBNAME, "setcstacklimit", WGL_LEFT_ANYTHING}};
+enum { HIDDEN = sizeof hidden / sizeof *hidden };
 
 static void note(lua_State *L, unsigned traces) { wgl_home_of(L)->left |= traces; }
-
-/* Copy all fields of the table at `from` into the one on top. */
-static void copy_fields(lua_State *L, int from) {
-    lua_pushnil(L);
-    while (lua_next(L, from)) {
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2);
-        lua_rawset(L, -4);
-    }
-}
 
 /* pairs(t) of a table in front of another walks over both, and over what is hidden. */
 static int front_pairs(lua_State *L) {
@@ -55,14 +57,15 @@ static int front_pairs(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key); /* 3 */
     lua_newtable(L);                              /* 4 */
     if (lua_getmetatable(L, 2) && lua_rawgetp(L, -1, &wgl_hidden) == LUA_TTABLE) {
-        note(L, WGL_LEFT_FIELDS | WGL_LEFT_MORE);
         int values = lua_gettop(L);
+        lua_rawgetp(L, values - 1, &union_key);
+        note(L, (unsigned)lua_tointeger(L, -1));
         lua_pushvalue(L, 4);
-        copy_fields(L, values);
+        wgl_copy_fields(L, values);
     }
     lua_settop(L, 4);
-    copy_fields(L, 2);
-    copy_fields(L, 1);
+    wgl_copy_fields(L, 2);
+    wgl_copy_fields(L, 1);
     lua_getfield(L, 3, "next");
     lua_insert(L, -2);
     lua_pushnil(L);
@@ -91,20 +94,6 @@ static void push_front(lua_State *L) {
     lua_remove(L, -2);
 }
 
-/* The table on top will be put right after each task. Pops it. */
-static void keep(lua_State *L) {
-    int table = lua_gettop(L);
-    lua_newtable(L);
-    copy_fields(L, table);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &copies_key);
-    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
-    lua_pushvalue(L, table);
-    lua_rawseti(L, -2, n + 1);
-    lua_pushvalue(L, table + 1);
-    lua_rawseti(L, -2, n + 2);
-    lua_settop(L, table - 1);
-}
-
 /* A field that the real table does not have. Upvalues: the hidden values, and where they lead to. */
 static int find_hidden(lua_State *L) {
     lua_settop(L, 2);
@@ -121,12 +110,13 @@ static int find_hidden(lua_State *L) {
 /* Move what is to be hidden out of the real table of `library`, which is on top. */
 static void hide(lua_State *L, const char *library) {
     int table = lua_gettop(L);
-    lua_createtable(L, 0, 2); /* its metatable */
+    unsigned all = 0;
+    lua_createtable(L, 0, 3); /* its metatable */
     lua_newtable(L);          /* the values */
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, &wgl_hidden);
     lua_newtable(L); /* where they lead to */
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+    for (int i = 0; i < HIDDEN; i++)
         if (strcmp(hidden[i].table, library) == 0) {
             lua_getfield(L, table, hidden[i].name);
             lua_setfield(L, table + 2, hidden[i].name);
@@ -134,16 +124,69 @@ static void hide(lua_State *L, const char *library) {
             lua_setfield(L, table, hidden[i].name);
             lua_pushinteger(L, hidden[i].leads_to);
             lua_setfield(L, table + 3, hidden[i].name);
+            all |= hidden[i].leads_to;
         }
     lua_pushcclosure(L, find_hidden, 2);
     lua_setfield(L, table + 1, "__index");
+    lua_pushinteger(L, all);
+    lua_rawsetp(L, table + 1, &union_key);
     lua_setmetatable(L, table);
 }
 
-static void get_loaded(lua_State *L, const char *name) {
+static bool hides(const char *library) {
+    for (int i = 0; i < HIDDEN; i++)
+        if (strcmp(hidden[i].table, library) == 0)
+            return true;
+    return false;
+}
+
+/* Like that of Lua. What has a finalizer may run it when the next task does. */
+int wgl_setmetatable(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_argexpected(L, lua_isnil(L, 2) || lua_istable(L, 2), 2, "nil or table");
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(L, "cannot change a protected metatable");
+    lua_settop(L, 2);
+    if (lua_istable(L, 2)) {
+        lua_pushliteral(L, "__gc");
+        if (lua_rawget(L, 2) != LUA_TNIL)
+            note(L, WGL_LEFT_FINALIZERS);
+        lua_settop(L, 2);
+    }
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+/* A table that tasks reach by a metatable, and the methods in it. */
+static void protect_type(lua_State *L, const char *name) {
+    luaL_getmetatable(L, name);
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "__index");
+        wgl_restore_later(L, WGL_LEFT_METATABLES);
+    }
+    wgl_restore_later(L, WGL_LEFT_METATABLES);
+}
+
+/* Our module, which is on top, has been loaded: it stays, as it is now. */
+static void protect_self(lua_State *L) {
+    int top = lua_gettop(L);
+    lua_pushvalue(L, top);
+    wgl_restore_later(L, WGL_LEFT_MODULES);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &modules_key);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -1, name);
-    lua_remove(L, -2);
+    lua_pushnil(L);
+    while (lua_next(L, top + 2)) {
+        if (lua_type(L, -2) == LUA_TSTRING && wgl_is_own_module(lua_tostring(L, -2)))
+            lua_setfield(L, top + 1, lua_tostring(L, -2));
+        else
+            lua_pop(L, 1);
+    }
+    lua_pushvalue(L, top); /* `require` has yet to enter it */
+    lua_setfield(L, top + 1, "waitgroup");
+    for (int kind = 0; kind < WGL_KINDS; kind++)
+        protect_type(L, wgl_type_name((wgl_kind)kind));
+    protect_type(L, "waitgroup.CoroutineTask");
+    lua_settop(L, top);
 }
 
 /* require "waitgroup" in a task: our Lua files are loaded with the real globals, for they serve all tasks to come. */
@@ -163,80 +206,105 @@ int wgl_load_self(lua_State *L) {
     lua_setfield(L, 2, "waitgroup");
     lua_pushvalue(L, 1);
     lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-    return status == LUA_OK ? 1 : lua_error(L);
+    if (status != LUA_OK)
+        return lua_error(L);
+    protect_self(L);
+    return 1;
 }
 
-/* Globals for the tasks to come, as long as they leave them empty. */
+/* Globals for the tasks to come. */
 static void new_globals(lua_State *L) {
     int globals = lua_gettop(L) + 1;
     lua_newtable(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &front_key);
     lua_setmetatable(L, globals);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &base_key);
-    lua_pushvalue(L, globals);
-    lua_setfield(L, -2, LUA_GNAME);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushvalue(L, globals);
-    lua_setfield(L, -2, LUA_GNAME);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &modules_key);
+    for (int i = 1; i <= 3; i++) {
+        lua_pushvalue(L, globals);
+        lua_setfield(L, globals + i, LUA_GNAME);
+    }
     lua_settop(L, globals);
     lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+}
+
+/* Put an empty table in front of `library`, the table on top, which it replaces there, in package.loaded and in the real
+ * globals. */
+static void put_front(lua_State *L, int loaded, int base, const char *library) {
+    if (hides(library))
+        hide(L, library);
+    push_front(L);
+    lua_newtable(L);
+    lua_insert(L, -2);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, loaded, library);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, base, library);
+}
+
+/* Push a list of the tables in front of libraries, and below it the real ones. How many in all. */
+static int put_fronts(lua_State *L, int loaded, int base) {
+    int first = lua_gettop(L) + 1;
+    lua_newtable(L);
+    for (int i = 0; libraries[i]; i++)
+        if (lua_getfield(L, loaded, libraries[i]) == LUA_TTABLE) {
+            lua_pushvalue(L, -1);
+            put_front(L, loaded, base, libraries[i]);
+            lua_rawseti(L, first, (lua_Integer)lua_rawlen(L, first) + 1);
+        } else
+            lua_pop(L, 1);
+    lua_pushvalue(L, first);
+    lua_remove(L, first);
+    return lua_gettop(L) - first + 1;
+}
+
+/* What has nothing in front of it. */
+static void protect_tables(lua_State *L, int loaded, int base) {
+    int top = lua_gettop(L);
+    lua_pushliteral(L, "");
+    if (lua_getmetatable(L, -1)) {
+        lua_getfield(L, base, LUA_STRLIBNAME);
+        lua_setfield(L, -2, "__index");
+        wgl_restore_later(L, WGL_LEFT_METATABLES);
+    }
+    protect_type(L, LUA_FILEHANDLE);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushcfunction(L, wgl_load_self);
+    lua_setfield(L, -2, "waitgroup");
+    wgl_restore_later(L, WGL_LEFT_MODULES);
+    if (lua_getfield(L, loaded, LUA_LOADLIBNAME) == LUA_TTABLE) {
+        lua_getfield(L, -1, "searchers");
+        wgl_restore_later(L, WGL_LEFT_MODULES);
+        wgl_restore_later(L, WGL_LEFT_MODULES);
+    }
+    lua_settop(L, top);
+    lua_pushvalue(L, loaded);
+    lua_newtable(L);
+    wgl_copy_fields(L, loaded);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &modules_key);
+    wgl_restore_to(L, WGL_LEFT_MODULES);
 }
 
 void wgl_sandbox_open(lua_State *L) {
     luaL_requiref(L, "waitgroup.core", luaopen_waitgroup_core, 0);
     lua_pop(L, 1);
     wgl_home_of(L)->worker = true;
+    wgl_restore_open(L);
+    int base = lua_gettop(L) + 1, loaded = base + 1;
     lua_pushglobaltable(L);
-    int base = lua_gettop(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_pushvalue(L, base);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &base_key);
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &copies_key);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    int loaded = lua_gettop(L);
-    lua_newtable(L);
-    for (int i = 0; libraries[i]; i++)
-        if (lua_getfield(L, loaded, libraries[i]) == LUA_TTABLE) {
-            if (strcmp(libraries[i], LUA_IOLIBNAME) == 0)
-                hide(L, LUA_IOLIBNAME);
-            push_front(L);
-            lua_newtable(L);
-            lua_insert(L, -2);
-            lua_setmetatable(L, -2);
-            lua_pushvalue(L, -1);
-            lua_setfield(L, loaded, libraries[i]);
-            lua_pushvalue(L, -1);
-            lua_setfield(L, base, libraries[i]);
-            lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-        } else
-            lua_pop(L, 1);
+    lua_pushcfunction(L, wgl_setmetatable);
+    lua_setfield(L, base, "setmetatable");
+    int stops = put_fronts(L, loaded, base);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &libraries_key);
-    lua_pushliteral(L, "");
-    if (lua_getmetatable(L, -1)) {
-        lua_getfield(L, base, LUA_STRLIBNAME);
-        lua_setfield(L, -2, "__index");
-        keep(L);
-    }
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    lua_pushcfunction(L, wgl_load_self);
-    lua_setfield(L, -2, "waitgroup");
-    keep(L);
-    get_loaded(L, LUA_LOADLIBNAME);
-    if (lua_istable(L, -1)) {
-        if (lua_getfield(L, -1, "searchers") == LUA_TTABLE)
-            keep(L);
-        else
-            lua_pop(L, 1);
-        keep(L);
-    }
-    lua_pushvalue(L, loaded);
-    keep(L);
-    lua_newtable(L);
-    for (int i = 0; i < 2; i++) {
-        lua_getfield(L, LUA_REGISTRYINDEX, default_files[i]);
-        lua_rawseti(L, -2, i + 1);
-    }
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &files_key);
+    lua_pushvalue(L, base);
+    wgl_kept_open(L, stops);
+    protect_tables(L, loaded, base);
     lua_pushvalue(L, base);
     push_front(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &front_key);
@@ -258,45 +326,12 @@ bool wgl_is_standard_module(const char *module) {
     return strcmp(module, LUA_GNAME) == 0 || strcmp(module, LUA_LOADLIBNAME) == 0;
 }
 
-/* Our own modules stay once they are loaded. */
-static bool is_ours(lua_State *L, int key) {
-    return lua_type(L, key) == LUA_TSTRING && wgl_is_own_module(lua_tostring(L, key));
-}
-
 unsigned wgl_module_traces(const char *module) {
     if (wgl_is_own_module(module))
-        return WGL_LEFT_TASKS;
-    for (int i = 0; libraries[i]; i++)
-        if (strcmp(libraries[i], module) == 0 && strcmp(module, LUA_DBLIBNAME) != 0)
-            return 0;
-    return strcmp(module, LUA_GNAME) == 0 ? 0 : WGL_LEFT_MORE;
-}
-
-/* Make the table at `table` equal to `copy`. */
-static void put_right(lua_State *L, int table, int copy) {
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        int key = lua_gettop(L) - 1;
-        lua_pushvalue(L, key);
-        lua_rawget(L, copy);
-        if (!lua_rawequal(L, -1, -2) && !is_ours(L, key)) {
-            lua_pushvalue(L, key);
-            lua_insert(L, -2);
-            lua_rawset(L, table);
-        }
-        lua_settop(L, key);
-    }
-    lua_pushnil(L);
-    while (lua_next(L, copy)) {
-        int key = lua_gettop(L) - 1;
-        lua_pushvalue(L, key);
-        if (lua_rawget(L, table) == LUA_TNIL) {
-            lua_pushvalue(L, key);
-            lua_pushvalue(L, key + 1);
-            lua_rawset(L, table);
-        }
-        lua_settop(L, key);
-    }
+        return WGL_LEFT_TASKS | WGL_LEFT_MODULES;
+    if (strcmp(module, LUA_LOADLIBNAME) != 0 && wgl_is_standard_module(module))
+        return 0;
+    return WGL_LEFT_MODULES;
 }
 
 static void empty(lua_State *L, int table) {
@@ -309,56 +344,47 @@ static void empty(lua_State *L, int table) {
     }
 }
 
-/* debug.setmetatable can give one to every value of these types. */
-static void drop_type_metatables(lua_State *L) {
-    lua_pushnil(L);
-    lua_pushboolean(L, 0);
-    lua_pushinteger(L, 0);
-    lua_pushlightuserdata(L, NULL);
-    lua_pushcfunction(L, wgl_load_self);
-    lua_pushthread(L);
-    for (int i = 0; i < 6; i++) {
-        lua_pushnil(L);
-        lua_setmetatable(L, -2);
-        lua_pop(L, 1);
-    }
-}
-
-/* What the hidden functions and tables lead to. */
-static void put_all_right(lua_State *L) {
-    int copies = lua_gettop(L) + 1;
-    drop_type_metatables(L);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &copies_key);
-    for (lua_Integer i = (lua_Integer)lua_rawlen(L, copies); i > 0; i -= 2) {
-        lua_rawgeti(L, copies, i - 1);
-        lua_rawgeti(L, copies, i);
-        put_right(L, copies + 1, copies + 2);
-        lua_settop(L, copies);
-    }
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &files_key);
-    for (int i = 0; i < 2; i++) {
-        lua_rawgeti(L, copies + 1, i + 1);
-        lua_setfield(L, LUA_REGISTRYINDEX, default_files[i]);
-    }
-    lua_settop(L, copies - 1);
-}
-
-/* A state that its host prepared may have functions that change globals and libraries unseen. */
-void wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted) {
-    if (!lua_gc(L, LUA_GCISRUNNING))
-        lua_gc(L, LUA_GCRESTART);
-    if (home->left == 0 && !hosted)
-        return;
+/* The task's globals, and what it put in front of the libraries. */
+static void empty_fronts(lua_State *L) {
     int top = lua_gettop(L);
-    if (home->left & WGL_LEFT_MORE)
-        put_all_right(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &libraries_key);
-    for (lua_Integer i = (lua_Integer)lua_rawlen(L, top + 1); i > 0; i--) {
-        lua_rawgeti(L, top + 1, i);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, top + 1);
+    for (lua_Integer i = 0; i <= count; i++) {
+        if (i > 0)
+            lua_rawgeti(L, top + 1, i);
+        else
+            lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
         empty(L, top + 2);
         lua_settop(L, top + 1);
     }
     lua_settop(L, top);
-    new_globals(L);
+}
+
+/* A finalizer that runs later sets globals that nobody has any more; or those of kept modules: then it runs now. False:
+ * it has seen to it that it runs again. */
+static bool let_finalize(lua_State *L, wgl_home *home) {
+    if (!wgl_kept_any(L)) {
+        new_globals(L);
+        return true;
+    }
+    home->left &= ~(unsigned)WGL_LEFT_FINALIZERS;
+    lua_gc(L, LUA_GCCOLLECT);
+    return !(home->left & WGL_LEFT_FINALIZERS);
+}
+
+/* A state that its host prepared may have functions that change globals and libraries unseen. */
+bool wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted) {
+    if (home->left == 0 && !hosted)
+        return true;
+    if (home->left & WGL_LEFT_FINALIZERS && !let_finalize(L, home))
+        return false;
+    if (home->left & WGL_LEFT_ANYTHING)
+        return false;
+    wgl_restore(L, home->left);
+    if (home->left & (WGL_LEFT_FIELDS | WGL_LEFT_FINALIZERS) || hosted)
+        empty_fronts(L);
+    if (home->left & (WGL_LEFT_MODULES | WGL_LEFT_METATABLES) && !wgl_kept_leave(L, home))
+        return false;
     home->left = 0;
+    return true;
 }

@@ -118,10 +118,20 @@ typedef struct wgl_orphan wgl_orphan;
 
 /* What a task may leave behind that the next one in its state would see. */
 typedef enum wgl_trace {
-    WGL_LEFT_FIELDS = 1, /* in its globals or in libraries */
-    WGL_LEFT_MORE = 2,   /* elsewhere: package and its parts, metatables, default files */
-    WGL_LEFT_TASKS = 4   /* coroutine tasks, and what they wait for */
+    WGL_LEFT_FIELDS = 1,      /* in its globals or in libraries */
+    WGL_LEFT_MODULES = 2,     /* in package and its parts, and in modules */
+    WGL_LEFT_TASKS = 4,       /* coroutine tasks, and what they wait for */
+    WGL_LEFT_METATABLES = 8,  /* in metatables that all tasks have, and default files */
+    WGL_LEFT_SETTINGS = 16,   /* of the collector, of warnings, of random numbers */
+    WGL_LEFT_FINALIZERS = 32, /* objects whose finalizers may run when the next task does */
+    WGL_LEFT_ANYTHING = 64    /* it could change anything in the state */
 } wgl_trace;
+
+/* Addresses met in a walk, with open addressing: a power of two, or none yet. */
+typedef struct wgl_met {
+    uintptr_t *addresses;
+    size_t capacity, count;
+} wgl_met;
 
 struct wgl_home {
     /* The state's coroutine tasks; its own thread only. */
@@ -131,9 +141,13 @@ struct wgl_home {
     wgl_coroutine *current; /* the one that runs, or NULL */
     lua_State *current_L;   /* where it is, on the stack of who resumed it */
     int current_index;
-    lua_State *clerk;         /* a coroutine for what has to run while a task's stack must not grow */
-    unsigned left;            /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
-    bool worker;              /* the state is a worker's */
+    lua_State *clerk;     /* a coroutine for what has to run while a task's stack must not grow */
+    unsigned left;        /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
+    bool worker;          /* the state is a worker's; of such a one only, see kept.c: */
+    bool changed;         /* a task has changed a module that was kept */
+    int loading;          /* how many modules are just being loaded, one within the other */
+    uint64_t fingerprint; /* of the modules that are kept; 0: there are none */
+    wgl_met met;
     wgl_paths *paths;         /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     const char *path, *cpath; /* the very strings, which are user values of the box */
     /* What other threads may touch. */
@@ -376,7 +390,8 @@ extern const char wgl_drain;        /* registry key of the function that lets a 
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */
 void wgl_sandbox_open(lua_State *L);
-void wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted);
+bool wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted); /* false: the state has to be given up */
+int wgl_setmetatable(lua_State *L);                                /* that of workers: it takes note of finalizers */
 bool wgl_is_own_module(const char *module);
 bool wgl_is_standard_module(const char *module);
 unsigned wgl_module_traces(const char *module); /* what a task may leave behind that has it without asking for it */
@@ -384,6 +399,21 @@ extern const char
     wgl_hidden; /* key in the metatable of a table: of the table of its fields that are hidden behind it */
 int wgl_load_self(lua_State *L);   /* the loader of this module in a worker */
 extern const char wgl_self_loader; /* registry key of the parent's loader for it, if it was preloaded there */
+
+/* restore.c: what cannot stand behind another table is put right. */
+void wgl_restore_open(lua_State *L);
+/* The table on top is put right after tasks that left one of `traces`: as it is now, or as the copy above it says then.
+ * Pops them. */
+void wgl_restore_later(lua_State *L, unsigned traces);
+void wgl_restore_to(lua_State *L, unsigned traces);
+void wgl_restore(lua_State *L, unsigned traces);
+void wgl_copy_fields(lua_State *L, int from); /* of the table there into the one on top */
+
+/* kept.c: modules that stay loaded. */
+void wgl_kept_open(lua_State *L, int more); /* as long as no module is loaded */
+bool wgl_kept_any(lua_State *L);
+bool wgl_kept_leave(lua_State *L, wgl_home *home); /* after a task; false: it has changed one */
+void wgl_kept_forget(lua_State *L);
 
 /* module.c: handles need the Lua half of the module. */
 void wgl_need_module(lua_State *L);

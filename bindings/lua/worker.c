@@ -12,14 +12,16 @@
 
 typedef struct level {
     struct level *outer, *inner;
-    lua_State *L;     /* NULL until needed */
-    wgl_home *home;   /* of the state, borrowed */
-    bool hosted;      /* the host prepared the state */
-    wgl_paths *paths; /* that package has, with a reference; NULL: others */
-    wgl_task *task;   /* that runs here */
-    wg_error *error;  /* its own, for who gets it from here, or NULL */
-    int status;       /* of its Lua code */
-    int interrupts;   /* how often it has been interrupted */
+    lua_State *L;         /* NULL until needed */
+    wgl_home *home;       /* of the state, borrowed */
+    bool hosted;          /* the host prepared the state */
+    bool spoiled;         /* the state has to be given up after this task */
+    wgl_paths *paths;     /* that package has, with a reference; NULL: others */
+    wgl_paths *kept_with; /* with which the modules were loaded that are kept, with a reference; or NULL */
+    wgl_task *task;       /* that runs here */
+    wg_error *error;      /* its own, for who gets it from here, or NULL */
+    int status;           /* of its Lua code */
+    int interrupts;       /* how often it has been interrupted */
 } level;
 
 static _Thread_local level *current; /* the innermost level that runs a task, or NULL */
@@ -94,7 +96,8 @@ static void close_state(level *at) {
         lua_close(at->L);
     at->L = NULL;
     wgl_paths_release(at->paths);
-    at->paths = NULL;
+    wgl_paths_release(at->kept_with);
+    at->paths = at->kept_with = NULL;
 }
 
 static void close_levels(void) {
@@ -171,8 +174,19 @@ static void set_text(lua_State *L, const char *field, const char *text) {
     lua_pop(L, 1);
 }
 
+/* Modules that were found by other paths are not those that the task wants. */
+static void drop_strange_modules(level *here, const wgl_paths *paths) {
+    const wgl_paths *with = here->kept_with;
+    if (!with || (strcmp(with->path, paths->path) == 0 && strcmp(with->cpath, paths->cpath) == 0))
+        return;
+    wgl_kept_forget(here->L);
+    wgl_paths_release(here->kept_with);
+    here->kept_with = NULL;
+}
+
 static void set_paths(level *here, wgl_paths *paths) {
     lua_State *L = here->L;
+    drop_strange_modules(here, paths);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) {
         set_text(L, "path", paths->path);
@@ -187,7 +201,7 @@ static void set_preload(level *here, const wgl_message *preloaded) {
     lua_State *L = here->L;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     int preload = lua_gettop(L), count = wgl_decode(L, preloaded, NULL);
-    here->home->left |= WGL_LEFT_MORE;
+    here->home->left |= WGL_LEFT_MODULES;
     for (int i = preload + 1; i < preload + count; i += 2) {
         lua_pushvalue(L, i + 1);
         if (lua_isstring(L, -1))
@@ -231,7 +245,7 @@ int wgl_call_by_name(lua_State *L) {
 
 /* What the task started in this state has to end: by a function, or nothing is pushed. True if it was. */
 static bool push_drain(const level *here) {
-    if (!(here->home->left & (WGL_LEFT_MORE | WGL_LEFT_TASKS)))
+    if (!(here->home->left & (WGL_LEFT_MODULES | WGL_LEFT_TASKS)))
         return false;
     if (lua_rawgetp(here->L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
         return true;
@@ -241,16 +255,19 @@ static bool push_drain(const level *here) {
 
 /* Take back what the task changed. */
 static void clean_up(level *here) {
-    if (here->home->left & WGL_LEFT_MORE) {
+    if (here->home->left & WGL_LEFT_MODULES) {
+        if (!here->kept_with && here->paths && wgl_kept_any(here->L))
+            here->kept_with = wgl_paths_retain(here->paths);
         wgl_paths_release(here->paths);
         here->paths = NULL;
     }
-    wgl_sandbox_leave(here->L, here->home, here->hosted);
+    here->spoiled = !wgl_sandbox_leave(here->L, here->home, here->hosted);
 }
 
 static int execute(lua_State *L) {
     level *here = lua_touserdata(L, 1);
     wgl_task *task = here->task;
+    here->home->loading = 0;
     if (task->paths && task->paths != here->paths)
         set_paths(here, task->paths);
     if (task->preload)
@@ -287,6 +304,8 @@ static int recover(lua_State *L) {
     if (push_drain(here))
         lua_pcall(L, 0, 0, 0);
     clean_up(here);
+    if (here->status == LUA_ERRMEM) /* a new state may have more */
+        here->spoiled = true;
     return 0;
 }
 
@@ -303,11 +322,11 @@ static void run_task(level *here) {
         lua_rotate(L, 2, 2);
         here->status = lua_pcall(L, 2, 0, 0);
     }
-    if (here->status == LUA_OK) {
+    if (here->status == LUA_OK && !here->spoiled) {
         lua_settop(L, 0);
         return;
     }
-    if (!here->error)
+    if (here->status != LUA_OK && !here->error)
         here->error = text_error(L);
     close_state(here); /* it may be half way between two tasks */
 }
@@ -322,6 +341,7 @@ wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
         here->task = task;
         here->error = NULL;
         here->interrupts = 0;
+        here->spoiled = false;
         run_task(here);
         error = here->error;
         here->task = NULL;

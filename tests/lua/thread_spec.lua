@@ -439,6 +439,74 @@ describe("a task never sees what another did to", function()
     end))
   end)
 
+  it("random numbers", function()
+    local seed = math.randomseed
+    for _, change in ipairs { function() math.randomseed(42) end, function() seed(42) end,
+                              function() for name, f in pairs(math) do if name == "randomseed" then f(42) end end end } do
+      local numbers = {}
+      local g = waitgroup.errgroup { limit = 1 }
+      for i = 1, 8 do
+        g:thread(change)
+        numbers[i] = g:thread(function() return math.random(0) end)
+      end
+      assert(g:wait(30))
+      for i = 2, 8 do
+        assert.is_true(select(2, numbers[1]:result()) ~= select(2, numbers[i]:result()))
+      end
+    end
+  end)
+
+  it("settings of the collector", function()
+    local defaults = { collectgarbage("incremental"), collectgarbage("incremental", 200, 100) }
+    assert.same({ "incremental", 200, 100 }, after(function()
+      collectgarbage("incremental", 400, 300)
+      collectgarbage("setpause", 555)
+      collectgarbage("setstepmul", 111)
+    end, function() return { collectgarbage("incremental"), collectgarbage("setpause", 1), collectgarbage("setstepmul", 1) } end))
+    assert.equal("incremental", after(function() collectgarbage("generational") end,
+      function() return collectgarbage("incremental") end))
+    assert.is_truthy(defaults)
+  end)
+
+  it("warnings", function()
+    assert.equal("ended\nstatus 0\n", process [[
+      local waitgroup = require "waitgroup"
+      local on = warn
+      for _, change in ipairs { function() warn("@on") end, function() on("@on") end } do
+        local g = waitgroup.errgroup { limit = 1 }
+        for _ = 1, 4 do
+          g:thread(change)
+          g:thread(function() warn("seen") end)
+        end
+        assert(g:wait(20))
+      end
+      print("ended")
+    ]])
+  end)
+
+  it("metatables of files, and of this module's objects, and the module", function()
+    assert.same({ "function", "function", "function", "nil" }, after(function()
+      local w = require "waitgroup"
+      local files, groups = getmetatable(io.stdout), getmetatable(w.errgroup())
+      files.__index.write, files.mine, groups.__index.go, w.sleep, w.mine = nil, 1, nil, nil, 1
+      package.loaded.waitgroup = w
+    end, function()
+      local w = require "waitgroup"
+      return { type(io.stdout.write), type(w.errgroup().go), type(w.sleep), type(getmetatable(io.stdout).mine or w.mine) }
+    end))
+  end)
+
+  it("whatever the debug library can reach", function()
+    assert.same({ true, "nil", "nil" }, after(function()
+      debug.getregistry().mine = 1
+      debug.setupvalue(math.random, 1, "broken")
+      debug.setmetatable({}, { __gc = function() late = 1 end })
+    end, function()
+      collectgarbage()
+      return { (pcall(math.random)), type(debug.getregistry().mine), type(late) }
+    end))
+  end)
+
   it("and walks over globals and libraries as ever", function()
     assert.same({ true, true, true }, after(function() end, function()
       local seen, count = {}, 0

@@ -1,0 +1,3 @@
+-- Loads another module, and fails.
+require "account"
+error("broken")

@@ -1,0 +1,2 @@
+-- Reads a global of whoever runs it.
+return { get = function() return given end }
