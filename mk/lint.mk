@@ -1,6 +1,6 @@
 # Style and static checks: clean, or they fail.
 
-C_FILES = $(wildcard core/include/*.h core/include/waitgroup/*.h core/src/*.[ch] core/src/park/*.c bindings/*/*.[ch] \
+C_FILES = $(wildcard core/include/*.h core/include/waitgroup/*.h core/src/*.[ch] core/src/park/*.c bindings/*.h bindings/*/*.[ch] \
     tests/core/*.[ch] tests/core/*/*.[ch] bench/core/*.h bench/core/*.cpp examples/c/*.[ch])
 PY_FILES = python tests tools bench examples
 LUA_FILES = $(wildcard lua library tests/lua bench/lua) examples/lua docs tools

@@ -1,6 +1,6 @@
 # The Python package: built in place and known to the virtual environment, tested, checked, measured.
 
-PY_INPUTS := $(CORE_INPUTS) pyproject.toml $(wildcard bindings/python/*) mk/python.mk
+PY_INPUTS := $(CORE_INPUTS) pyproject.toml $(wildcard bindings/*.h bindings/python/*) mk/python.mk
 PY_BUILT := build/python/.built
 PY_OPTIONS = -DWAITGROUP_PYTHON=ON -DPython_EXECUTABLE='$(CURDIR)/$(PYTHON)'
 

@@ -1,7 +1,7 @@
-# Hosts with interpreters inside: C programs that embed them, and servers.
+# Several languages in one process, and hosts with interpreters inside: C programs that embed them, and servers.
 
 .PHONY: test-hub verify-hub-asan
-test-hub: python | system-test ## hosts that embed Python: C programs, driven by pytest (WG_TEST_EFFORT=)
+test-hub: core python lua | system-test ## several languages in one process, and hosts that embed them (WG_TEST_EFFORT=)
 	$(PYTEST) tests/hub
 
 # What Python itself does not free at its end is no leak of ours.

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fits.h"
 #include "waitgroup_lua.h"
 
 static const char opened_key; /* registry: true once the types are there */
@@ -116,8 +117,15 @@ static void open_type(lua_State *L, wgl_kind kind, void (*open)(lua_State *)) {
     lua_setfield(L, -2, wgl_type_name(kind) + sizeof "waitgroup." - 1);
 }
 
+static void check_library(lua_State *L) {
+    char why[1024];
+    if (!wg_fits(why, sizeof why))
+        luaL_error(L, "waitgroup: %s", why);
+}
+
 int luaopen_waitgroup_core(lua_State *L) {
     luaL_checkversion(L);
+    check_library(L);
     stay_loaded();
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &opened_key) == LUA_TNIL) {
         wgl_open_names(L);

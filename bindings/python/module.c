@@ -1,5 +1,8 @@
 /* module.c - the module cwaitgroup._core: its types, its state, its birth and its end. */
+#define _GNU_SOURCE 1 /* dladdr */
 #include "binding.h"
+
+#include "fits.h"
 
 /* How long an exit waits for workers, whose tasks it has cancelled, and for other threads that are inside, at most. An
  * interpreter that is not the main one cannot end before they have. */
@@ -223,8 +226,18 @@ static int make_home(state *st) {
     return watch_the_end(st);
 }
 
+static int check_library(void) {
+    char why[1024];
+    if (wg_fits(why, sizeof why))
+        return 0;
+    PyErr_Format(PyExc_ImportError, "cwaitgroup: %s", why);
+    return -1;
+}
+
 static int execute(PyObject *module) {
     state *st = state_of_module(module);
+    if (check_library() < 0)
+        return -1;
     st->module = module;
     st->interpreter = PyInterpreterState_Get();
     st->daemons = st->interpreter == PyInterpreterState_Main();
@@ -271,6 +284,8 @@ static int clear(PyObject *module) {
 
 static void release(void *module) {
     state *st = state_of_module(module);
+    if (!st->module)
+        return; /* the import was refused, perhaps because the library lacks what is called here */
     clear(module);
     wg_pool_release(st->pool);
     wg_context_release(st->base);

@@ -75,7 +75,8 @@ static void an_installed_copy_is_complete(void **state) {
     run("test -f " INSTALLED "/lib/libwaitgroup.a && test -f " INSTALLED "/lib/libwaitgroup.so." WG_VERSION " &&"
         " test \"$(readlink -f " INSTALLED "/lib/libwaitgroup.so)\" = \"$(readlink -f " INSTALLED
         "/lib/libwaitgroup.so." WG_VERSION ")\" && test -f " INSTALLED "/lib/pkgconfig/waitgroup.pc");
-    run("test $(find " INSTALLED " -type f | wc -l) = $(($(wc -l <" TEST_DIR "/headers) + 7))"); /* 3 above, 4 for CMake */
+    run("test $(find " INSTALLED " -type f | wc -l) = $(($(wc -l <" TEST_DIR
+        "/headers) + 7))"); /* 3 above, 4 for CMake */
 }
 
 static void pkg_config_finds_it(void **state) {
@@ -89,7 +90,8 @@ static void a_program_builds_against_it(const char *compiler, const char *libs) 
     char line[2048];
     install();
     snprintf(line, sizeof line,
-             "%s " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR "/consumer tests/core/consumer/consumer.c %s && "
+             "%s " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR
+             "/consumer tests/core/consumer/consumer.c %s && "
              "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/consumer",
              compiler, libs);
     run(line);
@@ -178,7 +180,8 @@ static void a_cmake_project_is_refused_a_version_that_does_not_fit(void **state)
     (void)state;
     install();
     run("for v in 0.0 0.999 999; do cmake -S tests/core/consumer -B " TEST_DIR "/cmake-refused -DCMAKE_PREFIX_PATH="
-        "$(realpath " INSTALLED ") -DVERSION=$v -DLIBRARY=waitgroup::static 2>&1 | grep 'not accepted' || exit 1; done");
+        "$(realpath " INSTALLED
+        ") -DVERSION=$v -DLIBRARY=waitgroup::static 2>&1 | grep 'not accepted' || exit 1; done");
 }
 
 static void the_shared_library_exports_what_the_headers_declare(void **state) {

@@ -59,6 +59,7 @@ def test_what_the_sdist_contains(sdist):
         "--others",
         "--exclude-standard",
         "core",
+        "bindings/fits.h",
         "bindings/python",
         "python",
         "tests/python",
