@@ -15,7 +15,7 @@ HANG = 100  # seconds; tells a hang from a slow machine
 
 
 def compiler_call(target):
-    """What compiles tests/hub/NAME.c to `target`, a path that ends in NAME, and links it with the Python that runs this."""
+    """What compiles tests/hub/NAME.c to `target`, a path that ends in NAME, and links it with this Python."""
     get = sysconfig.get_config_var
     libraries = [
         f"-L{get('LIBDIR')}",
