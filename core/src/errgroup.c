@@ -409,12 +409,40 @@ bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error) {
     return g && error && wg_error_get_kind(error) == WG_ERROR_STOP && wg_context_status(g->context) != WG_OK;
 }
 
-/* `task` failed with `error`: it becomes the entry in the list. The first one cancels the group, unless it continues. */
-static void record(wg_errgroup *g, struct task *task, wg_error *error) {
+/* A task from the moment that a thread takes it, on the stack of that thread, beneath all that the task calls. A step is
+ * counted before it is made: if the thread ends inside one, wg_finish goes on with the next. */
+struct life {
+    enum { RUN, RECORD, CANCEL, TELL, LEAVE, TELL_LAST, OVER } step, end;
+    bool skip;   /* it shall not start */
+    bool simple; /* it is of the simple form */
+    bool first;  /* its error is the group's first */
+    wg_how how;  /* after the step RECORD */
+    wg_errgroup *group;
+    struct task *task; /* its memory until the step RECORD; NULL if it has none */
+    struct call call;  /* copied from there */
+    wg_error *error;   /* from the step RECORD on the group's, or what is to be given up */
+    struct wg_frame frame;
+};
+
+/* With which error the task ends, unless its function returns, is known before. */
+static void run_function(struct life *life) {
+    wg_errgroup *g = life->group;
+    life->how = WG_NEVER_STARTED;
+    if (life->skip || wg_context_status(g->context) != WG_OK)
+        return;
+    wg_add_release64(&g->started, 1);
+    life->how = WG_TASK_FAILED;
+    life->error = wg_error_thread_ended();
+    wg_frame_push(&life->frame, &g->tasks, g->context);
+    life->error = life->call.fn(life->call.arg, g->context);
+}
+
+/* `task` failed with `error`: it becomes the entry in the list. False if there is no memory for one. */
+static bool add_failure(wg_errgroup *g, struct task *task, wg_error *error, bool *first) {
     struct wg_stripe *stripe = stripe_of(g);
     wg_lock_take(&stripe->lock);
-    bool first = g->failures == 0;
-    if (!task && first)
+    *first = g->failures == 0;
+    if (!task && *first)
         task = &g->last_resort;
     if (task) {
         task->as.failed.error = error;
@@ -424,66 +452,77 @@ static void record(wg_errgroup *g, struct task *task, wg_error *error) {
         g->failures++;
     }
     wg_lock_give(&stripe->lock);
-    if (first && !g->continues)
-        wg_context_cancel(g->context, error);
-    if (!task)
-        wg_error_release(error);
+    return task != NULL;
 }
 
-/* The function of a task has returned `error` or NULL, whose reference passes on. `task`: its memory, from which the call
- * has been copied; NULL if it has none. */
-static wg_how settle(wg_errgroup *g, struct task *task, wg_error *error) {
-    if (error && !wg_errgroup_is_echo(g, error)) {
-        record(g, task ? task : (struct task *)wg_work_new(sizeof *task), error);
-        return WG_TASK_FAILED;
+/* From here on the group has the error of a task that failed; any other is to be given up. The memory of the task goes. */
+static void record(struct life *life) {
+    wg_errgroup *g = life->group;
+    if (life->task && life->how != WG_NEVER_STARTED)
+        wg_frame_pop(&life->frame);
+    if (life->error && !wg_errgroup_is_echo(g, life->error)) {
+        struct task *entry = life->task ? life->task : (struct task *)wg_work_new(sizeof *entry);
+        life->how = WG_TASK_FAILED;
+        if (add_failure(g, entry, life->error, &life->first) && !life->first)
+            life->error = NULL;
+        return;
     }
-    wg_error_release(error);
-    if (task)
-        wg_work_free(&task->work);
-    return error ? WG_TASK_STOPPED : WG_SUCCEEDED;
+    if (life->how != WG_NEVER_STARTED)
+        life->how = life->error ? WG_TASK_STOPPED : WG_SUCCEEDED;
+    if (life->task)
+        wg_work_free(&life->task->work);
 }
 
-/* Run the function of a task, if it may start, and settle it; its memory is given up. */
-static wg_how run(struct task *task, const struct call *call, bool skip) {
-    wg_errgroup *g = task->group;
-    if (skip || wg_context_status(g->context) != WG_OK) {
-        wg_work_free(&task->work);
-        return WG_NEVER_STARTED;
-    }
-    struct wg_frame frame;
-    wg_add_release64(&g->started, 1);
-    wg_frame_push(&frame, &g->tasks, g->context);
-    wg_error *error = call->fn(call->arg, g->context);
-    wg_frame_pop(&frame);
-    return settle(g, task, error);
+/* The first error cancels the group, unless it continues. */
+static void cancel_or_drop(struct life *life) {
+    if (!life->first)
+        wg_error_release(life->error);
+    else if (!life->group->continues)
+        wg_context_cancel(life->group->context, life->error);
 }
 
-static void leave(wg_errgroup *g, wg_how how) {
-    wg_add_relaxed64(how == WG_NEVER_STARTED ? &g->never_started : &g->ended, 1);
+static void tell(const struct life *life) {
+    const struct call *call = &life->call;
+    if (!life->simple && call->settled)
+        call->settled(call->arg, life->how);
+    else if (life->simple && call->last)
+        call->last(call->arg);
+}
+
+static void leave(const struct life *life) {
+    wg_errgroup *g = life->group;
+    wg_add_relaxed64(life->how == WG_NEVER_STARTED ? &g->never_started : &g->ended, 1);
     give_slot(g);
 }
 
-static void run_task(struct wg_work *work, bool skip) {
-    struct task *task = (struct task *)work;
-    wg_errgroup *g = task->group;
-    struct call call = task->as.call;
-    wg_how how = run(task, &call, skip);
-    if (call.settled)
-        call.settled(call.arg, how);
-    leave(g, how);
-    if (call.last)
-        call.last(call.arg);
+static void tell_last(const struct life *life) {
+    if (!life->simple && life->call.last)
+        life->call.last(life->call.arg);
 }
 
-static void run_simple_task(struct wg_work *work, bool skip) {
-    struct task *task = (struct task *)work;
-    wg_errgroup *g = task->group;
-    struct call call = task->as.call;
-    wg_how how = run(task, &call, skip);
-    if (call.last)
-        call.last(call.arg);
-    leave(g, how);
+static void live(void *raw) {
+    struct life *life = raw;
+    while (life->step < life->end)
+        switch (life->step++) {
+        case RUN: run_function(life); break;
+        case RECORD: record(life); break;
+        case CANCEL: cancel_or_drop(life); break;
+        case TELL: tell(life); break;
+        case LEAVE: leave(life); break;
+        case TELL_LAST: tell_last(life); break;
+        case OVER: break;
+        }
 }
+
+static void live_from_start(struct wg_work *work, bool skip, bool simple) {
+    struct task *task = (struct task *)work;
+    struct life life = {.step = RUN, .end = OVER, .skip = skip, .simple = simple, .group = task->group, .task = task};
+    life.call = task->as.call;
+    wg_finish(live, &life);
+}
+
+static void run_task(struct wg_work *work, bool skip) { live_from_start(work, skip, false); }
+static void run_simple_task(struct wg_work *work, bool skip) { live_from_start(work, skip, true); }
 
 /* Under the lock: the queue in `pool`, or NULL. */
 static struct wg_lane *lane_in(wg_errgroup *g, const wg_pool *pool) {
@@ -586,18 +625,21 @@ wg_status wg_errgroup_settle(wg_errgroup *g, wg_error *error, wg_how *how) {
         return WG_INVALID;
     if (wg_count(&g->tasks) == 0)
         return WG_NEGATIVE;
-    wg_how verdict = settle(g, NULL, error);
+    struct life life = {.step = RECORD, .end = TELL, .group = g, .error = error, .how = WG_SUCCEEDED};
+    wg_finish(live, &life);
     if (how)
-        *how = verdict;
+        *how = life.how;
     return WG_OK;
 }
 
 wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
-    wg_how how;
-    wg_status status = wg_errgroup_settle(g, error, &how);
-    if (status == WG_OK)
-        leave(g, how);
-    return status;
+    if (!g)
+        return WG_INVALID;
+    if (wg_count(&g->tasks) == 0)
+        return WG_NEGATIVE;
+    struct life life = {.step = RECORD, .end = OVER, .group = g, .error = error, .how = WG_SUCCEEDED};
+    wg_finish(live, &life);
+    return WG_OK;
 }
 
 /* The outcome. */
@@ -671,20 +713,41 @@ static wg_status wait_for_outcome(wg_errgroup *g, wg_until until) {
     return status;
 }
 
+/* A call of wg_errgroup_wait. The thread may end in it: in a task that it runs meanwhile, or in an observer. */
+struct wait {
+    wg_errgroup *group;
+    wg_until until;
+    wg_error **first;
+    wg_status status;
+    bool begun;
+};
+
+/* See wg_finish. */
+static void wait_and_release(void *raw) {
+    struct wait *wait = raw;
+    wg_errgroup *g = wait->group;
+    if (!wait->begun) {
+        wait->begun = true;
+        wait->status = wait_for_outcome(g, wait->until);
+    }
+    if (wait->status == WG_OK) {
+        wait->status = g->outcome;
+        if (wait->first)
+            *wait->first = wait->status == WG_FAILED ? g->failed->as.failed.error
+                           : wait->status == WG_OK   ? NULL
+                                                     : wg_context_cause(g->context);
+    }
+    wg_errgroup_release(g);
+}
+
 wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **first) {
     if (!g)
         return WG_INVALID;
-    wg_errgroup_retain(g); /* so that giving up the last reference during the wait does no harm */
-    wg_status status = wait_for_outcome(g, until ? *until : for_ever);
-    if (status == WG_OK) {
-        status = g->outcome;
-        if (first)
-            *first = status == WG_FAILED ? g->failed->as.failed.error
-                     : status == WG_OK   ? NULL
-                                         : wg_context_cause(g->context);
-    }
-    wg_errgroup_release(g);
-    return status;
+    /* The reference is there so that giving up the last one during the wait does no harm. */
+    struct wait wait = {.group = wg_errgroup_retain(g), .until = until ? *until : for_ever, .first = first};
+    wait.status = WG_TIMEOUT; /* no outcome, unless there is one */
+    wg_finish(wait_and_release, &wait);
+    return wait.status;
 }
 
 wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause) {

@@ -23,46 +23,74 @@ struct loose_task {
 };
 WG_KEPT_IN_SLABS(struct loose_task);
 
-/* The task leaves its slab before it runs: its function may take long. */
-static struct loose_task take(struct wg_work *work) {
-    struct loose_task task = *(struct loose_task *)work;
-    wg_work_free(work);
-    return task;
-}
-
-static void run_simple(struct wg_work *work, bool skip) {
-    struct loose_task task = take(work);
-    if (!skip) {
-        struct wg_frame frame;
-        wg_frame_push(&frame, task.wg, NULL);
-        task.as.simple.fn(task.arg);
-        wg_frame_pop(&frame);
-    }
-    if (task.as.simple.destroy)
-        task.as.simple.destroy(task.arg);
-    wg_done(task.wg);
-    wg_pool_release(task.pool);
-}
-
-static wg_how run_function(const struct loose_task *task) {
+/* A task from the moment that a thread takes it, on the stack of that thread, beneath all that the task calls. It has left
+ * its slab: its function may take long. A step is counted before it is made: if the thread ends inside one, wg_finish goes
+ * on with the next. */
+struct life {
+    enum { RUN, DROP, TELL, LEAVE, TELL_LAST, RELEASE, OVER } step;
+    bool skip;   /* it shall not start */
+    bool simple; /* it is of wg_go */
+    wg_how how;
+    struct loose_task task;
+    wg_error *error;
     struct wg_frame frame;
-    wg_frame_push(&frame, task->wg, NULL);
-    wg_error *error = task->as.whole.fn(task->arg, NULL);
-    wg_frame_pop(&frame);
-    wg_error_release(error);
-    return error ? WG_TASK_FAILED : WG_SUCCEEDED;
+};
+
+/* How the task ends, unless its function returns, is known before. */
+static void run_function(struct life *life) {
+    struct loose_task *task = &life->task;
+    life->how = life->skip ? WG_NEVER_STARTED : WG_TASK_FAILED;
+    if (life->skip)
+        return;
+    wg_frame_push(&life->frame, task->wg, NULL);
+    if (life->simple)
+        task->as.simple.fn(task->arg);
+    else
+        life->error = task->as.whole.fn(task->arg, NULL);
+    life->how = life->error ? WG_TASK_FAILED : WG_SUCCEEDED;
 }
 
-static void run_whole(struct wg_work *work, bool skip) {
-    struct loose_task task = take(work);
-    wg_how how = skip ? WG_NEVER_STARTED : run_function(&task);
-    if (task.as.whole.settled)
-        task.as.whole.settled(task.arg, how);
-    wg_done(task.wg);
-    if (task.as.whole.ended)
-        task.as.whole.ended(task.arg);
-    wg_pool_release(task.pool);
+static void drop_error(struct life *life) {
+    if (!life->skip)
+        wg_frame_pop(&life->frame);
+    wg_error_release(life->error);
 }
+
+static void tell(const struct life *life) {
+    const struct loose_task *task = &life->task;
+    if (!life->simple && task->as.whole.settled)
+        task->as.whole.settled(task->arg, life->how);
+    else if (life->simple && task->as.simple.destroy)
+        task->as.simple.destroy(task->arg);
+}
+
+static void tell_last(const struct life *life) {
+    if (!life->simple && life->task.as.whole.ended)
+        life->task.as.whole.ended(life->task.arg);
+}
+
+static void live(void *raw) {
+    struct life *life = raw;
+    while (life->step < OVER)
+        switch (life->step++) {
+        case RUN: run_function(life); break;
+        case DROP: drop_error(life); break;
+        case TELL: tell(life); break;
+        case LEAVE: wg_done(life->task.wg); break;
+        case TELL_LAST: tell_last(life); break;
+        case RELEASE: wg_pool_release(life->task.pool); break;
+        case OVER: break;
+        }
+}
+
+static void live_from_start(struct wg_work *work, bool skip, bool simple) {
+    struct life life = {.step = RUN, .skip = skip, .simple = simple, .task = *(struct loose_task *)work};
+    wg_work_free(work);
+    wg_finish(live, &life);
+}
+
+static void run_simple(struct wg_work *work, bool skip) { live_from_start(work, skip, true); }
+static void run_whole(struct wg_work *work, bool skip) { live_from_start(work, skip, false); }
 
 static wg_status submit(struct loose_task *task, wg_pool *pool) {
     pool = wg_pool_or_default(pool);

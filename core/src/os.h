@@ -48,10 +48,22 @@ void wg_keep_loaded(void (*code)(void));
 /* The same for the code of the core itself; costs a load after the first time. Before the start of any thread of ours. */
 void wg_keep_self_loaded(void);
 
-/* Call `body(state)`. If the thread ends inside it, by pthread_exit or pthread_cancel, call `gone(state)`, in the same
- * thread, while the stack of the caller is still there; then the thread goes on to end. A C++ exception cannot leave
- * `body`: it ends the program, by std::terminate. */
-void wg_guard(void (*body)(void *state), void (*gone)(void *state), void *state);
+/* Bring to its end what may call code that ends the thread (pthread_exit, pthread_cancel). Calls `go_on(state)`. If the
+ * thread ends inside of it, calls it again, in the same thread, with what it has called gone from the stack, and its
+ * caller's frames still there; then the thread goes on to end. So `go_on` notes in `state` what it has done, before each
+ * call that may not return, and goes on from there. A C++ exception cannot leave it: that ends the program, by
+ * std::terminate.
+ *
+ * Only code that is not ours ends a thread: no call of ours is a point at which one is cancelled. */
+void wg_finish(void (*go_on)(void *state), void *state);
+
+/* A thread that was cancelled ends here. */
+void wg_cancel_point(void);
+
+/* No cancellation of this thread (pthread_cancel) in between: around what may be a point of cancellation, where the thread
+ * must not end. They nest. */
+int wg_cancel_forbid(void);
+void wg_cancel_allow(int before);
 
 /* A descriptor that can be made readable. On an eventfd both are the same number. */
 struct wg_signal {

@@ -167,16 +167,37 @@ _Unwind_Reason_Code wg_bar_exceptions(int version, _Unwind_Action actions, _Unwi
 }
 #endif
 
-__attribute__((noinline)) static void call_barred(void (*body)(void *state), void *state) {
+__attribute__((noinline)) static void call_barred(void (*go_on)(void *state), void *state) {
 #ifdef CAN_BAR_EXCEPTIONS
     __asm__ volatile(".cfi_personality 0x1b, wg_bar_exceptions");
 #endif
-    body(state);
+    go_on(state);
     __asm__ volatile("" ::: "memory"); /* it is no tail call: the frame must be there */
 }
 
-void wg_guard(void (*body)(void *state), void (*gone)(void *state), void *state) {
-    pthread_cleanup_push(gone, state);
-    call_barred(body, state);
+struct unfinished {
+    void (*go_on)(void *state);
+    void *state;
+};
+
+static void finish_after_all(void *raw) {
+    const struct unfinished *work = raw;
+    wg_finish(work->go_on, work->state);
+}
+
+void wg_finish(void (*go_on)(void *state), void *state) {
+    struct unfinished work = {go_on, state};
+    pthread_cleanup_push(finish_after_all, &work);
+    call_barred(go_on, state);
     pthread_cleanup_pop(0);
 }
+
+int wg_cancel_forbid(void) {
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+void wg_cancel_allow(int before) { pthread_setcancelstate(before, &before); }
+
+void wg_cancel_point(void) { pthread_testcancel(); }

@@ -48,10 +48,11 @@
 struct wg_worker {
     wg_pool *pool;
     struct wg_worker *next_idle;
-    wg_a32 wake;      /* its park word: set under the lock by who appoints it, slept on without */
-    bool looking;     /* it is the one whom pool->looking means */
-    bool urged;       /* it has seen that tasks are blocked, and takes work whatever the number of cores */
-    bool asleep;      /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
+    wg_a32 wake;  /* its park word: set under the lock by who appoints it, slept on without */
+    bool looking; /* it is the one whom pool->looking means */
+    bool urged;   /* it has seen that tasks are blocked, and takes work whatever the number of cores */
+    bool asleep;  /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
+    enum { COMES, WORKS, GONE } stage; /* only by the worker itself, as is the next */
     unsigned blocked; /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
     bool computing;   /* counted in pool->computing: in a task, and not in a wait of ours */
     int32_t clock;    /* see wg_cpu_time */
@@ -324,8 +325,10 @@ static bool hire(wg_pool *pool) {
     wg_keep_self_loaded();
     wg_pool_retain(pool); /* for the new thread */
     wg_pool_retain(pool); /* for what follows: it may have come and gone by then */
+    int cancel = wg_cancel_forbid();
     bool hired = pool->host.start ? pool->host.start(pool->host.data, pool)
                                   : wg_start_thread(pool->name, pool->host.stack_size, work_natively, pool);
+    wg_cancel_allow(cancel);
     wg_lock_take(&pool->lock);
     if (epoch == wg_fork_epoch()) {
         pool->starting--;
@@ -360,14 +363,18 @@ static bool carry_out(wg_pool *pool, struct order order) {
     return true;
 }
 
-/* Run the works of a list without starting them. */
-static void drop_all(struct wg_work *works) {
-    while (works) {
-        struct wg_work *work = works;
-        works = work->next;
+/* See wg_finish. */
+static void drop(void *raw) {
+    struct wg_work **works = raw;
+    while (*works) {
+        struct wg_work *work = *works;
+        *works = work->next;
         work->run(work, true);
     }
 }
+
+/* Run the works of a list without starting them. */
+static void drop_all(struct wg_work *works) { wg_finish(drop, &works); }
 
 /* The pool was stopped while `work`, and perhaps more after it, came into an unlisted lane: empty it. `work`, which is
  * the first since the lane was empty, is left to the caller. */
@@ -470,12 +477,31 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_wo
 
 /* The worker. */
 
+/* What a worker calls of its host: the thread must not end there. */
+static void call_host(const wg_pool *pool, void (*fn)(void *data)) {
+    if (!fn)
+        return;
+    int cancel = wg_cancel_forbid();
+    fn(pool->host.data);
+    wg_cancel_allow(cancel);
+}
+
+static void host_sleeps(const wg_pool *pool, struct wg_worker *me) {
+    if (!me->asleep)
+        call_host(pool, pool->host.before_sleep);
+    me->asleep = true;
+}
+
+static void host_wakes(const wg_pool *pool, struct wg_worker *me) {
+    if (me->asleep)
+        call_host(pool, pool->host.after_sleep);
+    me->asleep = false;
+}
+
 /* Sleep on its word; the lock is let go meanwhile. */
 static wg_parked sleep_until(wg_pool *pool, struct wg_worker *me, int64_t deadline) {
     wg_lock_give(&pool->lock);
-    if (!me->asleep && pool->host.before_sleep)
-        pool->host.before_sleep(pool->host.data);
-    me->asleep = true;
+    host_sleeps(pool, me);
     wg_parked parked = wg_park(&me->wake, 0, deadline, false);
     wg_lock_take(&pool->lock);
     return parked;
@@ -543,8 +569,7 @@ static bool interpreter_is_free(wg_pool *pool, struct wg_worker *me, const struc
         return false;
     wg_lock_give(&pool->lock);
     int64_t before = wg_now();
-    pool->host.after_sleep(pool->host.data);
-    me->asleep = false;
+    host_wakes(pool, me);
     bool at_once = wg_now() - before < SHORTEST_TICK / 2;
     wg_lock_take(&pool->lock);
     return at_once;
@@ -662,12 +687,6 @@ static void set_computing(struct wg_worker *me, bool computing) {
     me->pool->computing += computing ? 1u : UINT32_MAX;
 }
 
-static void host_wakes(wg_pool *pool, struct wg_worker *me) {
-    if (me->asleep && pool->host.after_sleep)
-        pool->host.after_sleep(pool->host.data);
-    me->asleep = false;
-}
-
 /* Run what `me` has just taken from the queue. Called and returns with the lock held, let go meanwhile. */
 static void run_taken(wg_pool *pool, struct wg_worker *me, struct wg_work *work) {
     uint32_t epoch = wg_fork_epoch();
@@ -681,29 +700,57 @@ static void run_taken(wg_pool *pool, struct wg_worker *me, struct wg_work *work)
     carry_out(pool, order);
     if (epoch == wg_fork_epoch()) /* else the host has forked: like all that was queued it stays in the parent */
         work->run(work, false);
+    wg_cancel_point(); /* whoever was cancelled in a task that did not hear of it must not end in the next */
     wg_lock_take(&pool->lock);
     set_computing(me, false);
 }
 
-void wg_pool_work(wg_pool *pool) {
-    struct wg_worker me = {.pool = pool};
+/* With the lock held, as that of next_work and run_taken: until it is idle for too long, or the pool stops. */
+static void take_tasks(wg_pool *pool, struct wg_worker *me) {
     struct wg_work *work;
-    wg_self()->worker = &me;
+    arrive(pool, me);
+    while ((work = next_work(pool, me)))
+        run_taken(pool, me, work);
+}
+
+/* The thread ends inside a task, or inside what a task waits in: take the lock, and set right what the worker will not. */
+static void break_off(wg_pool *pool, struct wg_worker *me) {
     wg_lock_take(&pool->lock);
-    arrive(pool, &me);
-    while ((work = next_work(pool, &me)))
-        run_taken(pool, &me, work);
-    if (me.looking)
+    if (me->computing)
+        set_computing(me, false);
+}
+
+/* With the lock held, which it lets go. */
+static void go_home(wg_pool *pool, struct wg_worker *me) {
+    if (me->looking)
         pool->looking = false;
-    leave(pool, &me);
+    leave(pool, me);
     struct order order = appoint(pool);
     wg_self()->worker = NULL;
     wg_lock_give(&pool->lock);
-    host_wakes(pool, &me);
+    host_wakes(pool, me);
     carry_out(pool, order);
-    if (pool->host.leave)
-        pool->host.leave(pool->host.data);
+    call_host(pool, pool->host.leave);
     wg_pool_release(pool);
+}
+
+/* See wg_finish. */
+static void work(void *raw) {
+    struct wg_worker *me = raw;
+    if (me->stage == COMES) {
+        me->stage = WORKS;
+        wg_lock_take(&me->pool->lock);
+        take_tasks(me->pool, me);
+    } else if (me->stage == WORKS)
+        break_off(me->pool, me);
+    if (me->stage++ == WORKS)
+        go_home(me->pool, me);
+}
+
+void wg_pool_work(wg_pool *pool) {
+    struct wg_worker me = {.pool = pool};
+    wg_self()->worker = &me;
+    wg_finish(work, &me);
 }
 
 void wg_pool_block(void) {
@@ -731,18 +778,29 @@ void wg_pool_unblock(void) {
     wg_lock_give(&me->pool->lock);
 }
 
+/* See wg_finish. */
+static void help(void *raw) {
+    struct wg_work **work = raw, *begun = *work;
+    *work = NULL;
+    if (begun) {
+        wg_self()->helping++;
+        begun->run(begun, false);
+    }
+    wg_self()->helping--;
+}
+
+/* The wait that helps is no point of cancellation, so the task is none either. */
 bool wg_pool_help(wg_pool *pool, struct wg_lane *lane) {
-    struct wg_self *self = wg_self();
-    if (!pool->host.callers_help || self->helping >= DEEPEST_HELP)
+    if (!pool->host.callers_help || wg_self()->helping >= DEEPEST_HELP)
         return false;
     wg_lock_take(&pool->lock);
     struct wg_work *work = lane->first ? pop(pool, lane) : NULL; /* that is, if it is in the ring */
     wg_lock_give(&pool->lock);
     if (!work)
         return false;
-    self->helping++;
-    work->run(work, false);
-    self->helping--;
+    int cancel = wg_cancel_forbid();
+    wg_finish(help, &work);
+    wg_cancel_allow(cancel);
     return true;
 }
 
@@ -842,7 +900,9 @@ unsigned wg_pool_queued(wg_pool *pool) {
     return (unsigned)n;
 }
 
-struct wg_lane *wg_pool_loose(wg_pool *pool) { return &pool->loose; }
+struct wg_lane *wg_pool_loose(wg_pool *pool) {
+    return &pool->loose;
+}
 
 /* Fork. */
 

@@ -5,7 +5,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "cancel.h"
 #include "os.h"
 
 bool wg_signal_open(struct wg_signal *s) {

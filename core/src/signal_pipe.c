@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "cancel.h"
 #include "os.h"
 
 static void prepare(int fd) {

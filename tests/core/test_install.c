@@ -184,6 +184,27 @@ static void a_cmake_project_is_refused_a_version_that_does_not_fit(void **state)
         ") -DVERSION=$v -DLIBRARY=waitgroup::static 2>&1 | grep 'not accepted' || exit 1; done");
 }
 
+static void an_exception_out_of_a_task_ends_the_program(const char *libs) {
+    char line[2048];
+    install();
+    snprintf(line, sizeof line,
+             CXX " -std=c++11 " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR
+                 "/throws tests/core/throws.cpp %s && for where in worker helper destroy; do "
+                 "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/throws $where; "
+                 "status=$?; echo $where $status; test $status = 42 || exit 1; done",
+             libs);
+    run(line);
+}
+
+static void an_exception_ends_a_program_with_the_static_library(void **state) {
+    (void)state;
+    an_exception_out_of_a_task_ends_the_program(STATIC);
+}
+static void an_exception_ends_a_program_with_the_shared_library(void **state) {
+    (void)state;
+    an_exception_out_of_a_task_ends_the_program(SHARED);
+}
+
 static void the_shared_library_exports_what_the_headers_declare(void **state) {
     (void)state;
     install();
@@ -218,6 +239,8 @@ int main(void) {
         cmocka_unit_test(a_cmake_project_finds_the_shared_library),
         cmocka_unit_test(a_cmake_project_finds_the_static_library),
         cmocka_unit_test(a_cmake_project_is_refused_a_version_that_does_not_fit),
+        cmocka_unit_test(an_exception_ends_a_program_with_the_static_library),
+        cmocka_unit_test(an_exception_ends_a_program_with_the_shared_library),
         cmocka_unit_test(the_shared_library_exports_what_the_headers_declare),
         cmocka_unit_test(the_library_that_runs_says_its_version),
     };

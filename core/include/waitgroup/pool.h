@@ -3,7 +3,18 @@
  * Most programs never name a pool: NULL stands for the one of the process, which starts its own threads. A language
  * binding makes a pool of its own to host the threads itself: it says how to start one, and each one it starts runs
  * wg_pool_work. Any number of tasks may block on each other; the pool sees that cores idle while work is queued and
- * adds threads. */
+ * adds threads.
+ *
+ * Threads that end. A task may end its thread: by pthread_exit, or because it is cancelled (pthread_cancel). It has then
+ * failed, with wg_error_thread_ended() as its error; `settled`, `ended` and `destroy` are called, and it counts as done.
+ * The same holds for the tasks further out on the stack, which wait for it. A worker leaves the pool, and another is
+ * started where one is needed. A thread of the program's own may run tasks inside wg_errgroup_wait: it ends too, without
+ * returning from that call. `settled`, `ended`, `destroy`, destructors of errors and observers may end the thread as well:
+ * what was still to be done for the task is done. The functions of a host must return.
+ * No call of the library is a point of cancellation, nor is an observer called in one: a thread that was cancelled in a
+ * wait ends after it. A cancelled worker ends after its task, at the latest.
+ * A C++ exception that leaves a task, or another function that the library calls, ends the program by std::terminate,
+ * where it is thrown: it cannot pass through C. Nor may longjmp. */
 #ifndef WAITGROUP_POOL_H
 #define WAITGROUP_POOL_H
 

@@ -10,7 +10,7 @@
 
 #include "waitgroup/until.h"
 
-#include "../cancel.h"
+#include "../os.h"
 #include "../park.h"
 
 const char wg_park_name[] = "pthread";

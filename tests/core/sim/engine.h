@@ -38,7 +38,8 @@ struct sim_thread {
     bool nervous;                               /* in a PCT run: it wakes without reason */
     enum { NOT, LETS_RUN, RUNS_THROUGH } spins; /* how it goes through a busy loop */
     struct sim_thread *joins;
-    uint64_t priority; /* in a PCT run */
+    struct unfinished *unfinished; /* the innermost wg_finish; see os.c */
+    uint64_t priority;             /* in a PCT run */
     void (*fn)(void *arg);
     void *arg;
     struct wg_self self;
@@ -94,6 +95,8 @@ void schedule_begin(void);
 struct sim_thread *thread_new(const char *name, void (*fn)(void *arg), void *arg);
 /* One step of the running thread; another thread may run first. `pause`: others are to run, if there are any. */
 void step(const char *what, const void *address, void *where, bool pause);
+/* The running thread ends. */
+_Noreturn void thread_end(void);
 /* The running thread has left RUNNABLE; returns when it is back. */
 void block(void);
 /* A PARKED thread returns from its sleep with `parked`, when its turn comes. */

@@ -524,6 +524,28 @@ static void given_up_at_once(void) {
     wg_errgroup_release(g);
 }
 
+/* A task ends its thread, a worker or one that helps: it has failed, once, and the others go on. Who helps never comes back. */
+static wg_error *end_thread(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    sim_exit_thread();
+}
+
+static void wait_unbounded(void *group) { wg_errgroup_wait(group, NULL, NULL); }
+
+static void tasks_end_their_threads(void) {
+    new_group((wg_errgroup_options){.limit = 2, .continue_on_error = true});
+    for (int i = 0; i < 3; i++)
+        SIM_EQUAL(wg_errgroup_go(g, i == 1 ? count_inside : end_thread, (void *)2, NULL, NULL), WG_OK);
+    struct sim_thread *helper = sim_go("helper", wait_unbounded, g);
+    wg_status status;
+    while ((status = wg_errgroup_wait(g, &(wg_until){.deadline = wg_after(WG_SECOND)}, NULL)) == WG_TIMEOUT) {}
+    SIM_EQUAL(status, WG_FAILED);
+    SIM_EQUAL(wg_errgroup_errors(g, NULL, 0), 2);
+    SIM_EQUAL(wg_errgroup_get_counts(g).completed, 3);
+    sim_join(helper);
+    wg_errgroup_release(g);
+}
+
 const struct sim_scenario errgroup_scenarios[] = {
     {"first_error_decides", first_error_decides, .cores = 2, .exhaustive = 0, .spurious = false},
     {"end_seen_means_slot_given_back", end_seen_means_slot_given_back, .cores = 1, .exhaustive = 2, .spurious = false},
@@ -547,6 +569,7 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"go_against_wait", go_against_wait, .cores = 1, .exhaustive = 2, .spurious = false},
     {"nested_groups", nested_groups, .cores = 1, .exhaustive = 1, .spurious = false},
     {"parent_and_deadline_end_it", parent_and_deadline_end_it, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"tasks_end_their_threads", tasks_end_their_threads, .cores = 1, .exhaustive = 1, .spurious = false},
     {"given_up_at_once", given_up_at_once, .cores = 1, .exhaustive = 2, .spurious = false},
     {0},
 };

@@ -78,6 +78,38 @@ bool wg_start_thread(const char *name, size_t stack, void (*fn)(void *arg), void
     return true;
 }
 
+/* The end of a thread: each wg_finish on its stack, from the inside out, has its work finished. */
+struct unfinished {
+    void (*go_on)(void *state);
+    void *state;
+    jmp_buf at;
+    struct unfinished *outer;
+};
+
+void wg_finish(void (*go_on)(void *state), void *state) {
+    struct unfinished work = {.go_on = go_on, .state = state, .outer = engine->current->unfinished};
+    engine->current->unfinished = &work;
+    if (_setjmp(work.at) == 0) {
+        go_on(state);
+        engine->current->unfinished = work.outer;
+        return;
+    }
+    engine->current->unfinished = work.outer;
+    wg_finish(work.go_on, work.state);
+    sim_exit_thread();
+}
+
+void sim_exit_thread(void) {
+    if (engine->current->unfinished)
+        _longjmp(engine->current->unfinished->at, 1);
+    thread_end();
+}
+
+/* Only sim_exit_thread ends a thread. */
+void wg_cancel_point(void) {}
+int wg_cancel_forbid(void) { return 0; }
+void wg_cancel_allow(int before) { (void)before; }
+
 wg_a32 wg_epoch; /* see fork.h */
 
 bool wg_signal_open(struct wg_signal *s) {

@@ -240,6 +240,42 @@ static void threads_fail_after_expiry(void) {
     wg_pool_release(pool);
 }
 
+/* Threads that end inside a task, or when what a task leaves is destroyed: all is run, destroyed and done, and the pool has
+ * as many workers as it has threads. */
+static void end_thread(void *unused) {
+    count_run(unused);
+    sim_exit_thread();
+}
+
+static void destroy_and_end_thread(void *unused) {
+    count_destroyed(unused);
+    sim_exit_thread();
+}
+
+static void tasks_end_their_threads(void) {
+    pool = new_pool(sim_pick(2) + 1, 1);
+    SIM_EQUAL(wg_go(&tasks, pool, end_thread, NULL, count_destroyed), WG_OK);
+    SIM_EQUAL(wg_go(&tasks, pool, count_run, NULL, destroy_and_end_thread), WG_OK);
+    SIM_EQUAL(wg_go(&tasks, pool, end_thread, NULL, destroy_and_end_thread), WG_OK);
+    SIM_EQUAL(wg_go(&tasks, pool, count_run, NULL, count_destroyed), WG_OK);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 4);
+    SIM_EQUAL(wg_load_relaxed32(&destroyed), 4);
+    sim_join_library();
+    SIM_EQUAL(wg_pool_workers(pool), 0);
+    wg_pool_release(pool);
+}
+
+/* The core on which such a thread computed is free at once. */
+static void end_of_thread_frees_its_core(void) {
+    pool = new_pool(1, 0);
+    go(end_thread, NULL);
+    go(count_run, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_CHECK(!sim_needed_time());
+    wg_pool_release(pool);
+}
+
 /* A host hears of each sleep and each waking in pairs, in the worker itself. Its workers sleep also while they watch. */
 static bool asleep[64];
 static wg_a32 started;
@@ -356,6 +392,8 @@ const struct sim_scenario pool_scenarios[] = {
     {"threads_fail", threads_fail, .cores = 1, .exhaustive = 2, .spurious = false},
     {"threads_never_start", threads_never_start, .cores = 1, .exhaustive = 2, .spurious = false},
     {"threads_fail_after_expiry", threads_fail_after_expiry, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"tasks_end_their_threads", tasks_end_their_threads, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"end_of_thread_frees_its_core", end_of_thread_frees_its_core, .cores = 1, .exhaustive = 1, .spurious = false},
     {"hosted_workers", hosted_workers, .cores = 1, .exhaustive = 1, .spurious = false},
     {0},
 };

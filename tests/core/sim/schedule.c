@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum how { RUN, TIME_OUT, WAKE_IDLY };
@@ -93,6 +94,11 @@ __attribute__((noinline)) static void switch_to(struct sim_thread *t) {
 static void thread_main(void) {
     struct sim_thread *me = engine->current;
     me->fn(me->arg);
+    thread_end();
+}
+
+void thread_end(void) {
+    struct sim_thread *me = engine->current;
     me->state = ENDED;
     me->clock[me->id]++;
     for (unsigned i = 0; i < engine->thread_count; i++) {
@@ -101,6 +107,7 @@ static void thread_main(void) {
             t->state = RUNNABLE;
     }
     block();
+    abort(); /* it is never chosen again */
 }
 
 struct sim_thread *thread_new(const char *name, void (*fn)(void *arg), void *arg) {

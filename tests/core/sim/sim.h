@@ -45,6 +45,9 @@ void sim_join_library(void);
 /* The number of this thread, below 64. */
 unsigned sim_self_id(void);
 
+/* End this thread from within whatever it is in, as pthread_exit does. */
+_Noreturn void sim_exit_thread(void);
+
 /* Sleeping that the library does not know of. */
 void sim_sleep_on(wg_a32 *word, uint32_t expected);
 void sim_wake_all(const wg_a32 *word);
