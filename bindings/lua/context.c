@@ -7,10 +7,14 @@ const char *wgl_end_word(wg_status status) {
     return status == WG_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled";
 }
 
-int wgl_push_ended(lua_State *L, const wg_context *ctx) {
+void wgl_push_cause(lua_State *L, const wg_error *cause) {
+    wgl_push_error(L, cause == wg_error_deadline() ? NULL : cause);
+}
+
+int wgl_push_ended(lua_State *L, wg_context *ctx) {
     lua_pushnil(L);
     lua_pushstring(L, wgl_end_word(wg_context_status(ctx)));
-    wgl_push_error(L, wg_context_cause(ctx));
+    wgl_push_cause(L, wg_context_cause(ctx));
     return 3;
 }
 
@@ -39,16 +43,17 @@ static int cancelled(lua_State *L) {
 /* ctx:err() -> nil while it lives, else "cancelled" or "deadline exceeded", cause */
 static int err(lua_State *L) {
     wg_context *ctx = check(L, 1);
-    if (wg_context_status(ctx) == WG_OK)
+    if (wg_context_check(ctx) == WG_OK)
         return 0;
-    wgl_push_ended(L, ctx);
+    lua_pushstring(L, wgl_end_word(wg_context_status(ctx)));
+    wgl_push_error(L, wg_context_cause(ctx));
     return 2;
 }
 
 /* ctx:check(): raises the word, so that a task that lets it pass counts as stopped, not as failed. */
 static int check_ended(lua_State *L) {
     wg_context *ctx = check(L, 1);
-    if (wg_context_status(ctx) == WG_OK)
+    if (wg_context_check(ctx) == WG_OK)
         return 0;
     lua_pushstring(L, wgl_end_word(wg_context_status(ctx)));
     return lua_error(L);
@@ -58,7 +63,7 @@ static int check_ended(lua_State *L) {
 static int finish_wait(lua_State *L, int status, lua_KContext how) {
     (void)status;
     wgl_reason reason = wgl_woken(L, how);
-    if (reason == WGL_READY || wg_context_status(((wgl_context *)wgl_test(L, 1))->ctx) != WG_OK) {
+    if (reason == WGL_READY || wg_context_check(((wgl_context *)wgl_test(L, 1))->ctx) != WG_OK) {
         lua_pushboolean(L, true);
         return 1;
     }
@@ -72,18 +77,17 @@ static int wait(lua_State *L) {
     lua_settop(L, 1);
     wgl_push_context(L);
     bool has_other = !lua_isnil(L, 2) && wgl_opt_context(L, 2, 1) != ctx;
-    if (wg_context_status(ctx) == WG_OK)
+    if (wg_context_check(ctx) == WG_OK)
         return wgl_wait(L, 1, "end", has_other ? 2 : 0, deadline, false, finish_wait);
     lua_pushboolean(L, true);
     return 1;
 }
 
 static int remaining(lua_State *L) {
-    int64_t deadline = wg_context_deadline(check(L, 1));
-    if (deadline == WG_FOREVER)
+    int64_t left = wg_context_remaining(check(L, 1));
+    if (left == INT64_MAX)
         return 0;
-    int64_t left = deadline - wg_now();
-    lua_pushnumber(L, left > 0 ? (lua_Number)left / (lua_Number)WG_SECOND : 0);
+    lua_pushnumber(L, wg_seconds(left));
     return 1;
 }
 
@@ -108,15 +112,14 @@ static int tostring(lua_State *L) {
         return 1;
     }
     wg_context *ctx = ((wgl_context *)handle->object)->ctx;
-    wg_status status = wg_context_status(ctx);
-    int64_t deadline = wg_context_deadline(ctx);
+    wg_status status = wg_context_check(ctx);
+    int64_t left = wg_context_remaining(ctx);
     if (ctx == wg_context_root())
         lua_pushliteral(L, "waitgroup.Context (root)");
     else if (status != WG_OK)
         lua_pushfstring(L, "waitgroup.Context (%s)", wgl_end_word(status));
-    else if (deadline != WG_FOREVER)
-        lua_pushfstring(L, "waitgroup.Context (alive, %f s left)",
-                        (lua_Number)(deadline - wg_now()) / (lua_Number)WG_SECOND);
+    else if (left != INT64_MAX)
+        lua_pushfstring(L, "waitgroup.Context (alive, %f s left)", wg_seconds(left));
     else
         lua_pushliteral(L, "waitgroup.Context (alive)");
     return 1;
@@ -188,7 +191,7 @@ static int is_open(lua_State *L) {
 /* context_ended(ctx) -> nil, word, cause; nothing while it lives. */
 static int ended(lua_State *L) {
     wg_context *ctx = wgl_opt_context(L, 1, 2);
-    return wg_context_status(ctx) == WG_OK ? 0 : wgl_push_ended(L, ctx);
+    return wg_context_check(ctx) == WG_OK ? 0 : wgl_push_ended(L, ctx);
 }
 
 static int is_root(lua_State *L) {

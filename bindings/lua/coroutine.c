@@ -509,7 +509,7 @@ static int wait(lua_State *L) {
 /* How a sleep ends; the context of the running task, or nil, is on top. */
 static int end_sleep(lua_State *L) {
     wg_context *ctx = wgl_opt_context(L, -1, 1);
-    if (wg_context_status(ctx) != WG_OK)
+    if (wg_context_check(ctx) != WG_OK)
         return wgl_push_ended(L, ctx);
     lua_pushboolean(L, true);
     return 1;
@@ -541,7 +541,7 @@ static int sleep_for(lua_State *L) {
     int64_t deadline = wgl_deadline(L, 1, 1, 1);
     lua_settop(L, 0);
     wgl_push_context(L);
-    if (wg_context_status(wgl_opt_context(L, 1, 1)) != WG_OK)
+    if (wg_context_check(wgl_opt_context(L, 1, 1)) != WG_OK)
         return end_sleep(L);
     if (deadline == WG_POLL)
         return yield(L);

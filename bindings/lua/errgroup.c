@@ -132,7 +132,7 @@ static int push_outcome(lua_State *L, const wgl_errgroup *g, wg_status status, c
     case WG_DEADLINE_EXCEEDED:
         lua_pushnil(L);
         lua_pushstring(L, wgl_end_word(status));
-        wgl_push_error(L, first);
+        wgl_push_cause(L, first);
         break;
     default: check_outcome(L, status, OWN_GROUP, level);
     }
@@ -168,7 +168,7 @@ static int wait_on(lua_State *L, wgl_reason reason) {
         return count;
     }
     int context = 0;
-    if (g->grace > 0 && wg_context_status(g->context->ctx) != WG_OK) {
+    if (g->grace > 0 && wg_context_check(g->context->ctx) != WG_OK) {
         /* The core counts the grace from about now: look when it must be over, and then again and again. */
         grace_end = wg_after(grace_end == 0 ? g->grace : WG_MILLISECOND);
         lua_pushinteger(L, grace_end);
@@ -227,7 +227,7 @@ static int tostring(lua_State *L) {
     }
     const char *space = g->name[0] ? " " : "";
     wg_errgroup_counts counts = wg_errgroup_get_counts(g->group);
-    wg_status status = wg_context_status(g->context->ctx);
+    wg_status status = wg_context_check(g->context->ctx);
     lua_pushfstring(L, "waitgroup.ErrGroup%s%s (%d running, %d waiting, %d ended%s%s)", space, g->name,
                     (int)counts.running, (int)counts.pending, (int)counts.completed, status == WG_OK ? "" : ", ",
                     status == WG_OK ? "" : wgl_end_word(status));
@@ -301,7 +301,7 @@ void wgl_leave(wgl_handle *group, wg_error *error) {
 }
 
 bool wgl_has_ended(const wgl_handle *group) {
-    return wg_context_status(((wgl_errgroup *)group->object)->context->ctx) != WG_OK;
+    return wg_context_check(((wgl_errgroup *)group->object)->context->ctx) != WG_OK;
 }
 
 static int new_failure(lua_State *L) {
@@ -363,7 +363,7 @@ static bool task_ended_from_outside(const wgl_errgroup *g, bool for_room, lua_In
     if (unfinished > own)
         return true;
     if (for_room)
-        return unfinished < wg_errgroup_limit(g->group) || wg_context_status(g->context->ctx) != WG_OK;
+        return unfinished < wg_errgroup_limit(g->group) || wg_context_check(g->context->ctx) != WG_OK;
     return unfinished == 0;
 }
 

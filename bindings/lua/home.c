@@ -333,7 +333,7 @@ int64_t wgl_deadline(lua_State *L, int index, int arg, int level) {
     lua_Number seconds = lua_tonumber(L, index);
     if (isnan(seconds) || seconds < 0)
         return wgl_argerror(L, level, arg, lua_pushfstring(L, "seconds must not be negative or NaN, got %f", seconds));
-    return seconds >= 9e9 ? WG_FOREVER : wg_after((int64_t)(seconds * (lua_Number)WG_SECOND));
+    return wg_after_seconds(seconds);
 }
 
 /* deadline(seconds, argument) -> nanoseconds: an error is one of `argument` of the Lua function that called. */

@@ -333,7 +333,7 @@ static int push_result(lua_State *L, const wgl_task *task) {
         lua_pushboolean(L, true);
         return 1 + wgl_decode(L, &task->message, NULL);
     }
-    if (task->stopped && wg_context_status(task->group->context->ctx) != WG_OK)
+    if (task->stopped && wg_context_check(task->group->context->ctx) != WG_OK)
         return wgl_push_ended(L, task->group->context->ctx);
     lua_pushnil(L);
     wgl_push_error(L, task->error ? task->error : wg_error_cancelled());

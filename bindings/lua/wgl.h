@@ -305,8 +305,10 @@ wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent);
 wg_context *wgl_opt_context(lua_State *L, int arg, int level);
 /* Push the context of the running task, or of the thread's, or nil. */
 void wgl_push_context(lua_State *L);
-/* Push the outcome of waiting for `ctx`: nil, "cancelled" or "deadline exceeded", cause. */
-int wgl_push_ended(lua_State *L, const wg_context *ctx);
+/* Push the outcome of waiting for `ctx`: nil, "cancelled" or "deadline exceeded", cause; and a cause, which is nil after a
+ * deadline, since the word says it. */
+int wgl_push_ended(lua_State *L, wg_context *ctx);
+void wgl_push_cause(lua_State *L, const wg_error *cause);
 /* The words of the two ways to end. */
 const char *wgl_end_word(wg_status status);
 

@@ -152,7 +152,7 @@ static int on_error(lua_State *L) {
 static void on_count(lua_State *L, lua_Debug *ar) {
     (void)ar;
     const wgl_task *task = current->task;
-    wg_status status = wg_context_status(task->group->context->ctx);
+    wg_status status = wg_context_check(task->group->context->ctx);
     if (status == WG_OK)
         return;
     int count = task->group->interrupt >> (current->interrupts < 30 ? ++current->interrupts : 30);

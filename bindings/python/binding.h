@@ -150,7 +150,7 @@ bool check_cause(const char *call, PyObject *object, PyObject **cause);
 /* Cancel; the first call wins. */
 int context_cancel_with(Context *self, PyObject *cause);
 /* What the context ended with, a new reference: an exception, a str, or None. */
-PyObject *context_cause_object(const Context *self);
+PyObject *context_cause_object(Context *self);
 /* True if `self` is `ancestor` or has ended with it, which has ended. */
 bool context_ended_with(const Context *self, const Context *ancestor);
 /* Raise Cancelled or DeadlineExceeded for a context that has ended. `subject` names it in the message. Returns NULL. */

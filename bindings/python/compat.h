@@ -75,16 +75,6 @@ static inline PyThreadState *thread_state_here(PyThreadState *let_go) {
     return state;
 }
 
-/* time.monotonic() in nanoseconds. */
-static inline int64_t monotonic_now(void) {
-#if PY_VERSION_HEX >= 0x030D0000
-    PyTime_t now;
-    return PyTime_MonotonicRaw(&now) == 0 ? now : 0;
-#else
-    return _PyTime_GetMonotonicClock();
-#endif
-}
-
 /* A lock for fields that the GIL guards where there is one. Held for a few instructions that call nobody and take no
  * other guard: see guard.c. */
 typedef char guard;

@@ -78,7 +78,8 @@ int context_cancel_with(Context *self, PyObject *cause) {
     return 0;
 }
 
-PyObject *context_cause_object(const Context *self) {
+/* What was given to cancel(), or None. */
+static PyObject *given_cause(const Context *self) {
     wg_error *error = wg_context_cause(self->core);
     PyObject *object = wg_error_value(error);
     if (!object)
@@ -97,11 +98,12 @@ bool context_ended_with(const Context *self, const Context *ancestor) {
     return self != NULL;
 }
 
-PyObject *raise_ended(Context *self, const char *subject) {
+/* The exception that tells of the end of `self`. */
+static PyObject *ended_exception(Context *self, const char *subject) {
     state *st = self->st;
     bool late = wg_context_status(self->core) == WG_DEADLINE_EXCEEDED;
     const char *what = late ? "deadline exceeded" : "cancelled";
-    PyObject *message, *exception = NULL, *cause = context_cause_object(self);
+    PyObject *message, *exception = NULL, *cause = given_cause(self);
     if (!cause)
         return NULL;
     if (PyUnicode_Check(cause))
@@ -113,14 +115,25 @@ PyObject *raise_ended(Context *self, const char *subject) {
     if (message)
         exception = PyObject_CallOneArg(late ? st->deadline_error : st->cancelled_error, message);
     Py_XDECREF(message);
-    if (exception && PyObject_SetAttr(exception, st->context_attribute, (PyObject *)self) == 0) {
-        if (PyExceptionInstance_Check(cause))
-            PyException_SetCause(exception, Py_NewRef(cause));
-        PyErr_SetRaisedException(Py_NewRef(exception));
-    }
-    Py_XDECREF(exception);
+    if (exception && PyObject_SetAttr(exception, st->context_attribute, (PyObject *)self) < 0)
+        Py_CLEAR(exception);
+    if (exception && PyExceptionInstance_Check(cause))
+        PyException_SetCause(exception, Py_NewRef(cause));
     Py_DECREF(cause);
+    return exception;
+}
+
+PyObject *raise_ended(Context *self, const char *subject) {
+    PyObject *exception = ended_exception(self, subject);
+    if (exception)
+        PyErr_SetRaisedException(exception);
     return NULL;
+}
+
+PyObject *context_cause_object(Context *self) {
+    if (wg_context_cause(self->core) == wg_error_deadline())
+        return ended_exception(self, "context");
+    return given_cause(self);
 }
 
 /* As an exception's own __reduce__, but without the Context, which belongs to this process. */
@@ -188,10 +201,10 @@ static void context_dealloc(Context *self) {
 }
 
 static PyObject *context_repr(Context *self) {
-    wg_status status = wg_context_status(self->core);
+    wg_status status = wg_context_check(self->core);
     if (status == WG_OK)
         return PyUnicode_FromString("<cwaitgroup.Context active>");
-    PyObject *cause = context_cause_object(self), *repr = NULL;
+    PyObject *cause = given_cause(self), *repr = NULL;
     if (!cause)
         return NULL;
     const char *what = status == WG_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled";
@@ -221,7 +234,7 @@ static PyObject *context_cancelled(Context *self, PyObject *Py_UNUSED(unused)) {
 }
 
 static PyObject *context_check(Context *self, PyObject *Py_UNUSED(unused)) {
-    if (wg_context_status(self->core) == WG_OK)
+    if (wg_context_check(self->core) == WG_OK)
         return Py_NewRef(Py_None);
     return raise_ended(self, "context");
 }
@@ -240,24 +253,17 @@ static PyObject *context_wait(Context *self, PyObject *const *args, Py_ssize_t n
     return PyBool_FromLong(status == WG_OK);
 }
 
-/* The deadline in nanoseconds from now; INT64_MAX if there is none. */
-static int64_t time_left(const Context *self) {
-    int64_t deadline = wg_context_deadline(self->core);
-    return deadline == WG_FOREVER ? INT64_MAX : (deadline < 0 ? 0 : deadline) - wg_now();
-}
-
 static PyObject *context_remaining(Context *self, PyObject *Py_UNUSED(unused)) {
-    int64_t left = time_left(self);
-    if (left == INT64_MAX)
-        return Py_NewRef(Py_None);
-    return PyFloat_FromDouble(left > 0 ? (double)left / 1e9 : 0.0);
+    int64_t left = wg_context_remaining(self->core);
+    return left == INT64_MAX ? Py_NewRef(Py_None) : PyFloat_FromDouble(wg_seconds(left));
 }
 
+/* The number that the context was made with: wg_now() and time.monotonic() read the same clock. */
 static PyObject *context_get_deadline(Context *self, void *Py_UNUSED(unused)) {
-    int64_t left = time_left(self);
-    if (left == INT64_MAX)
+    int64_t deadline = wg_context_deadline(self->core);
+    if (deadline == WG_FOREVER)
         return Py_NewRef(Py_None);
-    return PyFloat_FromDouble((double)(monotonic_now() + left) / 1e9);
+    return PyFloat_FromDouble(deadline == WG_POLL ? 0.0 : wg_seconds(deadline));
 }
 
 static PyObject *context_get_cause(Context *self, void *Py_UNUSED(unused)) { return context_cause_object(self); }
@@ -400,7 +406,7 @@ static PyMethodDef context_methods[] = {
     {"remaining", (PyCFunction)context_remaining, METH_NOARGS,
      "remaining($self, /)\n--\n\n"
      "Seconds left until the deadline, never below 0; None if there is none.\n\n"
-     "For the timeout= of other libraries.\n\n"
+     "For the timeout= of other libraries: when that is over, so is the context.\n\n"
      ">>> 59 < Context(timeout=60).remaining() <= 60\nTrue"},
     {"add_callback", (PyCFunction)context_add_callback, METH_O, context_add_callback_doc},
     {"fileno", (PyCFunction)context_fileno, METH_NOARGS, context_fileno_doc},
@@ -413,9 +419,13 @@ static PyMethodDef context_methods[] = {
 
 static PyGetSetDef context_getset[] = {
     {"cause", (getter)context_get_cause, NULL,
-     "What it was cancelled with, an exception or a str; None if nothing, or if it lives.", NULL},
+     "What it was cancelled with, an exception or a str; a DeadlineExceeded after its\n"
+     "deadline; None if it was cancelled with nothing, or lives.",
+     NULL},
     {"deadline", (getter)context_get_deadline, NULL,
-     "When its time is over, on the clock of time.monotonic(), in seconds; or None.", NULL},
+     "When its time is over, on the clock of time.monotonic(), in seconds; or None.\n"
+     "Always the same number, which may be handed on as the deadline= of another.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -57,9 +57,9 @@ bool deadline_from_moment(PyObject *object, const char *what, int64_t *deadline)
                      object);
         return false;
     }
-    double left = ceil(s * 1e9) - (double)monotonic_now();
-    if (left < 9.2e18)
-        *deadline = left > 0 ? wg_after((int64_t)left) : WG_POLL;
+    int64_t moment = wg_nanoseconds(s);
+    if (moment != INT64_MAX)
+        *deadline = moment > 0 ? moment : WG_POLL;
     return true;
 }
 

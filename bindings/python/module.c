@@ -74,6 +74,7 @@ static PyObject *at_exit(PyObject *module, PyObject *Py_UNUSED(unused)) {
 
 static PyObject *after_fork_in_child(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state_of_module(module)->loose = (wg_waitgroup)WG_INIT; /* who was counted is not here */
+    wg_context_check(wg_context_root()); /* the first call there: deadlines from before are kept from now on */
     return Py_NewRef(Py_None);
 }
 

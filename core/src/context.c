@@ -5,13 +5,23 @@
  *   status, inherited, cause once, under the stripe's lock of this context; status last, with release: whoever reads
  *                            status != 0 may read the other two without a lock
  *   children, observers, signal   under the stripe's lock of this context; children only while status == 0
- *   next, link               under the stripe's lock of the parent: this one among its siblings
+ *   sibling                  under the stripe's lock of the parent: this one among its children
+ *   end, ender               under the stripe's lock of this context, from the setting of status until all is done
  *   parent, deadline         never after its making; a child holds a reference to its parent, the parent none to it
  *   timer                    see timer.h
  *   ending                   by the thread that has set status
  *
  * An end takes two rounds. First all contexts below get their status, and who sleeps on them is woken; only then are
- * observers called, in no lock. So no observer, however slow, can keep a descendant from hearing of it. */
+ * observers called, in no lock. So no observer, however slow, can keep a descendant from hearing of it.
+ *
+ * The clock decides: a context whose deadline has passed is over, and each call except wg_context_status sees to it that
+ * its status says so (wg_context_check), whether or not the timer's thread has come to it.
+ *
+ * A fork may come at any step of an end in another thread, which does not go on in the child. Whatever has got its status
+ * and is not done yet stands in its stripe's list of ends, and whatever has not got it is still a child of such a one; so
+ * the child can bring it to its end. It does so in the first call that looks at a context, waits or observes, and not
+ * in the handler of fork, which runs when a program's other handlers have not put their locks in order yet. There, too,
+ * the thread that keeps deadlines is started anew. */
 #include "context.h"
 
 #include <stddef.h>
@@ -33,8 +43,10 @@ struct wg_context {
     struct wg_signal signal;
     wg_error *cause;
     int64_t deadline;
-    wg_context *parent, *children, *next, **link;
-    wg_observer *observers;
+    wg_context *parent;
+    struct wg_link children, sibling, observers;
+    struct wg_link end; /* while its end is under way: in the stripe's list */
+    const struct wg_self *ender;
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
 };
@@ -64,35 +76,32 @@ bool wg_context_try_retain(wg_context *ctx) {
 
 wg_status wg_context_status(const wg_context *ctx) { return ctx ? (wg_status)wg_load_acquire32(&ctx->status) : WG_OK; }
 
-wg_error *wg_context_cause(const wg_context *ctx) { return wg_context_status(ctx) != WG_OK ? ctx->cause : NULL; }
+wg_error *wg_context_cause(wg_context *ctx) { return wg_context_check(ctx) != WG_OK ? ctx->cause : NULL; }
 
-bool wg_context_inherited(const wg_context *ctx) { return wg_context_status(ctx) != WG_OK && ctx->inherited; }
+bool wg_context_inherited(wg_context *ctx) { return wg_context_check(ctx) != WG_OK && ctx->inherited; }
+
+bool wg_context_stopped(const wg_context *ctx) {
+    return wg_context_status(ctx) == WG_CANCELLED && !ctx->inherited && !ctx->cause;
+}
 
 int64_t wg_context_deadline(const wg_context *ctx) { return ctx ? ctx->deadline : WG_FOREVER; }
 
-wg_error *wg_context_error(const wg_context *ctx) {
-    switch (wg_context_status(ctx)) {
+int64_t wg_context_remaining(wg_context *ctx) {
+    if (!ctx || ctx->deadline == WG_FOREVER)
+        return INT64_MAX;
+    int64_t now = wg_now();
+    if (now < ctx->deadline)
+        return ctx->deadline - now;
+    wg_context_check(ctx);
+    return 0;
+}
+
+wg_error *wg_context_error(wg_context *ctx) {
+    switch (wg_context_check(ctx)) {
     case WG_OK: return NULL;
     case WG_DEADLINE_EXCEEDED: return wg_error_deadline();
     default: return wg_error_cancelled();
     }
-}
-
-static void child_link(wg_context *parent, wg_context *child) {
-    child->next = parent->children;
-    child->link = &parent->children;
-    if (child->next)
-        child->next->link = &child->next;
-    parent->children = child;
-}
-
-static void child_unlink(wg_context *child) {
-    if (!child->link)
-        return;
-    *child->link = child->next;
-    if (child->next)
-        child->next->link = child->link;
-    child->link = NULL;
 }
 
 /* A parent that lives on forgets this one. */
@@ -101,19 +110,22 @@ static void leave_parent(wg_context *ctx) {
         return;
     struct wg_stripe *stripe = wg_stripe_of(ctx->parent);
     wg_lock_take(&stripe->lock);
-    child_unlink(ctx);
+    wg_list_remove(&ctx->sibling);
     wg_lock_give(&stripe->lock);
 }
 
-static wg_context *first_child(wg_context *ctx) {
+static wg_context *child_of(struct wg_link *link) { return WG_MEMBER(link, wg_context, sibling); }
+
+/* The next child that `ctx` has, with a reference, when `before` is no longer one. Until a child has ended it stays linked:
+ * in the child of a fork that is how it is found. */
+static wg_context *next_child(wg_context *ctx, wg_context *before) {
     struct wg_stripe *stripe = wg_stripe_of(ctx);
     wg_context *child;
     wg_lock_take(&stripe->lock);
-    while ((child = ctx->children)) {
-        child_unlink(child);
-        if (wg_context_try_retain(child))
-            break; /* else its last reference has just gone */
-    }
+    if (before)
+        wg_list_remove(&before->sibling);
+    while ((child = child_of(wg_list_first(&ctx->children))) && !wg_context_try_retain(child))
+        wg_list_remove(&child->sibling); /* its last reference has just gone */
     wg_lock_give(&stripe->lock);
     return child;
 }
@@ -127,6 +139,9 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
     if (won) {
         ctx->cause = wg_error_retain(cause);
         ctx->inherited = inherited;
+        ctx->ender = wg_self();
+        ctx->ending = NULL;
+        wg_list_append(&stripe->ends, &ctx->end);
         wg_store_release32(&ctx->status, status);
         if (ctx->has_signal && ctx->signal_epoch == wg_fork_epoch())
             wg_signal_raise(&ctx->signal);
@@ -136,49 +151,78 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
     return won;
 }
 
+/* End the children of `ctx`, which has ended; those that this call ends go behind `last`. Returns the new last one. */
+static wg_context *end_children(wg_context *ctx, wg_context *last) {
+    for (wg_context *child = next_child(ctx, NULL), *next; child; child = next) {
+        bool ended = set_status(child, wg_context_status(ctx), ctx->cause, true);
+        next = next_child(ctx, child);
+        if (ended)
+            last = last->ending = child;
+        else
+            wg_context_release(child);
+    }
+    return last;
+}
+
+/* The last that an end does for a context; gives up a reference. */
+static void finish(wg_context *ctx) {
+    struct wg_stripe *stripe = wg_stripe_of(ctx);
+    struct wg_wakes none = {.count = 0};
+    if (ctx->timed)
+        wg_timer_remove(&ctx->timer);
+    wg_lock_take(&stripe->lock);
+    wg_observers_call(stripe, &ctx->observers, ctx, &none);
+    wg_list_remove(&ctx->end);
+    wg_lock_give(&stripe->lock);
+    wg_context_release(ctx);
+}
+
+/* Bring to its end what has begun with the contexts from `first` on. */
+static void spread(wg_context *first) {
+    wg_context *last = first;
+    while (last->ending)
+        last = last->ending;
+    for (wg_context *ctx = first; ctx; ctx = ctx->ending)
+        last = end_children(ctx, last);
+    for (wg_context *ctx = first, *next; ctx; ctx = next) {
+        next = ctx->ending;
+        finish(ctx);
+    }
+}
+
 /* End `ctx` and all below it. */
 static bool end(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
     if (!set_status(ctx, status, cause, inherited))
         return false;
     leave_parent(ctx);
-    wg_context_retain(ctx);
-    ctx->ending = NULL;
-    wg_context *last = ctx, *child;
-    for (wg_context *c = ctx; c; c = c->ending) {
-        while ((child = first_child(c))) {
-            if (!set_status(child, status, cause, true)) {
-                wg_context_release(child);
-                continue;
-            }
-            child->ending = NULL;
-            last->ending = child;
-            last = child;
-        }
-    }
-    for (wg_context *c = ctx, *next; c; c = next) {
-        next = c->ending;
-        if (c->timed)
-            wg_timer_remove(&c->timer);
-        struct wg_stripe *stripe = wg_stripe_of(c);
-        struct wg_wakes none = {.count = 0};
-        wg_lock_take(&stripe->lock);
-        wg_observers_call(stripe, &c->observers, c, &none);
-        wg_lock_give(&stripe->lock);
-        wg_context_release(c);
-    }
+    spread(wg_context_retain(ctx));
     return true;
 }
 
 wg_status wg_context_cancel(wg_context *ctx, wg_error *cause) {
     if (!ctx || ctx == &root)
         return WG_INVALID;
-    return end(ctx, WG_CANCELLED, cause, false) ? WG_OK : wg_context_status(ctx);
+    if (wg_context_check(ctx) == WG_OK && end(ctx, WG_CANCELLED, cause, false))
+        return WG_OK;
+    return wg_context_status(ctx);
 }
 
-/* The parent may not have noticed yet that the deadline is its own, or an ancestor's. */
-void wg_context_expire(wg_context *ctx) {
-    if (ctx != &root && wg_passed(ctx->deadline))
-        end(ctx, WG_DEADLINE_EXCEEDED, NULL, ctx->parent->deadline == ctx->deadline);
+/* The deadline of `ctx` has passed. If it is an ancestor's, that one ends with all below it, as if the timer had come; or it
+ * has ended for whatever reason, and another thread is on its way from there. */
+static void expire(wg_context *ctx) {
+    wg_context *owner = ctx;
+    while (wg_context_status(owner) == WG_OK && owner->parent->deadline == ctx->deadline)
+        owner = owner->parent;
+    end(owner, WG_DEADLINE_EXCEEDED, wg_error_deadline(), false);
+    if (owner != ctx)
+        end(ctx, wg_context_status(owner), owner->cause, true);
+}
+
+wg_status wg_context_check(wg_context *ctx) {
+    wg_contexts_catch_up();
+    if (ctx && wg_context_status(ctx) == WG_OK && wg_passed(ctx->deadline))
+        expire(ctx);
+    return wg_context_status(ctx);
 }
 
 /* Become a child of `parent`, or end as it did. */
@@ -190,10 +234,10 @@ static void join_parent(wg_context *ctx, wg_context *parent) {
     wg_lock_take(&stripe->lock);
     wg_status status = wg_context_status(parent);
     if (status == WG_OK)
-        child_link(parent, ctx);
+        wg_list_append(&parent->children, &ctx->sibling);
     wg_lock_give(&stripe->lock);
     if (status != WG_OK)
-        set_status(ctx, status, parent->cause, true);
+        end(ctx, status, parent->cause, true);
 }
 
 wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline) {
@@ -204,6 +248,7 @@ wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline)
     wg_context *ctx = malloc(sizeof *ctx);
     if (!ctx)
         return WG_NO_MEMORY;
+    wg_context_check(parent);
     *ctx = (wg_context){.refs = 1, .deadline = wg_earlier(deadline, parent->deadline)};
     if (ctx->deadline == INT64_MAX)
         ctx->deadline = WG_FOREVER;
@@ -211,7 +256,7 @@ wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline)
     ctx->timed = !past && wg_point(ctx->deadline) < wg_point(parent->deadline);
     join_parent(ctx, parent);
     if (past)
-        wg_context_expire(ctx);
+        wg_context_check(ctx);
     else if (ctx->timed && wg_context_status(ctx) == WG_OK && !wg_timer_add(&ctx->timer, ctx, ctx->deadline)) {
         wg_context_release(ctx);
         return WG_NO_THREADS;
@@ -260,7 +305,7 @@ void wg_context_unlink(wg_context *ctx, struct wg_sleeper *sleeper) {
         return;
     struct wg_stripe *stripe = wg_stripe_of(ctx);
     wg_lock_take(&stripe->lock);
-    wg_sleeper_unlink(stripe, sleeper);
+    wg_sleeper_unlink(sleeper);
     wg_lock_give(&stripe->lock);
 }
 
@@ -273,9 +318,8 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
     wg_context *bound = wg_until_context(until);
     if (bound == ctx)
         bound = NULL;
-    bool ended = wg_context_status(bound) != WG_OK; /* read first: what is waited for may end it */
-    wg_context_expire(ctx);
-    if (wg_context_status(ctx) != WG_OK)
+    bool ended = wg_context_check(bound) != WG_OK; /* read first: what is waited for may end it */
+    if (wg_context_check(ctx) != WG_OK)
         return WG_OK;
     if (ended)
         return WG_CONTEXT_ENDED;
@@ -283,15 +327,19 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
         return WG_TIMEOUT;
 
     wg_context_retain(ctx); /* giving up the last reference meanwhile does no harm */
-    struct wg_waiter w = {.contexts = 0};
-    wg_status status = WG_OK;
-    if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
-        status = wg_waiter_sleep(&w, until);
-    wg_waiter_leave(&w);
-    if (wg_context_status(ctx) != WG_OK)
+    wg_status status;
+    do {
+        struct wg_waiter w = {.epoch = wg_fork_epoch()};
         status = WG_OK;
-    else if (status == WG_OK)
-        status = WG_CONTEXT_ENDED;
+        if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
+            status = wg_waiter_sleep(&w, until);
+        wg_waiter_leave(&w);
+        bool bound_ended = wg_context_check(bound) != WG_OK;
+        if (wg_context_check(ctx) != WG_OK)
+            status = WG_OK;
+        else if (bound_ended)
+            status = WG_CONTEXT_ENDED;
+    } while (status == WG_FORKED); /* a context is of the child too */
     wg_context_release(ctx);
     return status;
 }
@@ -299,6 +347,7 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
 wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg) {
     if (!ctx || !observer || !fn)
         return WG_INVALID;
+    wg_context_check(ctx);
     struct wg_stripe *stripe = wg_stripe_of(ctx);
     wg_lock_take(&stripe->lock);
     wg_observer_settle(stripe, &ctx->observers, wg_context_status(ctx) != WG_OK, ctx, observer, fn, arg);
@@ -316,6 +365,7 @@ bool wg_context_unobserve_sync(wg_context *ctx, wg_observer *observer) {
 wg_status wg_context_fd(wg_context *ctx, int *fd) {
     if (!ctx || !fd || ctx == &root)
         return WG_INVALID;
+    wg_context_check(ctx);
     struct wg_stripe *stripe = wg_stripe_of(ctx);
     wg_status status = WG_OK;
     wg_lock_take(&stripe->lock);
@@ -333,4 +383,48 @@ wg_status wg_context_fd(wg_context *ctx, int *fd) {
         *fd = ctx->signal.readable;
     wg_lock_give(&stripe->lock);
     return status;
+}
+
+/* Fork. */
+
+wg_a32 wg_contexts_behind;
+static wg_context *left_behind; /* ended before the fork, in a thread that the child does not have; list by `ending` */
+
+static void leave_behind(struct wg_link *link) {
+    wg_context *ctx = WG_MEMBER(link, wg_context, end);
+    if (ctx->ender == wg_self())
+        return;
+    if (ctx->ender)
+        wg_context_retain(ctx);
+    ctx->ender = NULL;
+    ctx->ending = left_behind;
+    left_behind = ctx;
+}
+
+void wg_contexts_reset(void) {
+    left_behind = NULL;
+    wg_stripes_ends(leave_behind);
+    bool unkept = wg_timer_reset();
+    wg_store_relaxed32(&wg_contexts_behind, left_behind || unkept);
+}
+
+static void adopt(wg_context *ctx) {
+    struct wg_stripe *stripe = wg_stripe_of(ctx);
+    wg_lock_take(&stripe->lock);
+    ctx->ender = wg_self();
+    wg_lock_give(&stripe->lock);
+}
+
+void wg_contexts_go_on(void) {
+    uint32_t behind = 1;
+    if (!wg_cas_acquire32(&wg_contexts_behind, &behind, 0))
+        return;
+    wg_context *first = left_behind;
+    left_behind = NULL;
+    if (!wg_timer_resume())
+        wg_store_relaxed32(&wg_contexts_behind, 1); /* next time, perhaps */
+    for (wg_context *ctx = first; ctx; ctx = ctx->ending)
+        adopt(ctx);
+    if (first)
+        spread(first);
 }

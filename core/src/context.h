@@ -10,13 +10,25 @@
 bool wg_context_link(wg_context *ctx, struct wg_sleeper *sleeper);
 void wg_context_unlink(wg_context *ctx, struct wg_sleeper *sleeper);
 
-/* End it if its deadline has passed. */
-void wg_context_expire(wg_context *ctx);
+/* Was it cancelled without a cause, itself and not an ancestor? A stop, not an error. */
+bool wg_context_stopped(const wg_context *ctx);
 
 /* Does `ctx` end when `ancestor` does, at the latest? */
 bool wg_context_descends(const wg_context *ctx, const wg_context *ancestor);
 
 /* A reference, unless the last one has gone already. */
 bool wg_context_try_retain(wg_context *ctx);
+
+/* In the child of a fork: go on with what the threads of the parent were doing for contexts. Called by all that look, wait
+ * or observe, not with a lock held. */
+extern wg_a32 wg_contexts_behind; /* 1 if there is something to do */
+void wg_contexts_go_on(void);
+static inline void wg_contexts_catch_up(void) {
+    if (wg_load_relaxed32(&wg_contexts_behind))
+        wg_contexts_go_on();
+}
+
+/* For fork.c, in the child: note what there is to do. */
+void wg_contexts_reset(void);
 
 #endif

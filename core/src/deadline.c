@@ -20,3 +20,19 @@ int64_t wg_after_seconds(double seconds) {
     int64_t whole = nanoseconds < 0x1p63 ? (int64_t)nanoseconds : INT64_MAX;
     return wg_after(whole < INT64_MAX && (double)whole < nanoseconds ? whole + 1 : whole);
 }
+
+/* Whole seconds and the rest apart: the whole ones are exact, and what is lost of the rest is far below a nanosecond. */
+
+double wg_seconds(int64_t nanoseconds) {
+    return (double)(nanoseconds / WG_SECOND) + (double)(nanoseconds % WG_SECOND) / (double)WG_SECOND;
+}
+
+int64_t wg_nanoseconds(double seconds) {
+    if (!(seconds > -TOO_LONG))
+        return seconds != seconds ? 0 : INT64_MIN;
+    if (seconds >= TOO_LONG)
+        return INT64_MAX;
+    int64_t whole = (int64_t)seconds;
+    double rest = (seconds - (double)whole) * (double)WG_SECOND;
+    return whole * WG_SECOND + (int64_t)(rest < 0 ? rest - 0.5 : rest + 0.5);
+}

@@ -31,6 +31,7 @@
 #include "context.h"
 #include "count.h"
 #include "deadline.h"
+#include "fork.h"
 #include "frame.h"
 #include "pool.h"
 #include "wait.h"
@@ -94,7 +95,7 @@ struct wg_errgroup {
     size_t failures;
     bool continues;       /* a failed task does not cancel the others */
     unsigned own_blocked; /* slots held by tasks that sleep as goers */
-    wg_observer *room;
+    struct wg_link room;
     bool room_ends; /* `on_end` is observing the context */
     wg_observer on_end;
     char name[];
@@ -172,7 +173,7 @@ void wg_errgroup_release(wg_errgroup *g) {
 
 /* Under the lock: the next slot is wanted no more if nobody waits for one. */
 static void ungate_if_unwanted(wg_errgroup *g, struct wg_stripe *stripe) {
-    if (!g->room && !wg_sleeper_first(stripe, &g->limit))
+    if (!wg_list_first(&g->room) && !wg_sleeper_first(stripe, &g->limit))
         wg_count_ungate(&g->tasks);
 }
 
@@ -184,7 +185,7 @@ static struct goer *goer_of(struct wg_sleeper *sleeper) {
 /* Under the lock: wake the goer whose sleeper this is, with `bit`. */
 static void wake_goer(wg_errgroup *g, struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes) {
     g->own_blocked -= goer_of(sleeper)->held;
-    wg_sleeper_wake(stripe_of(g), sleeper, bit, wakes);
+    wg_sleeper_wake(sleeper, bit, wakes);
 }
 
 /* Under the lock, with `left` slots in use: if all of them are held by sleeping goers, no slot will ever be given back.
@@ -193,8 +194,9 @@ static void break_deadlock(wg_errgroup *g, int32_t left, struct wg_wakes *wakes)
     struct wg_sleeper *last = NULL;
     if (g->own_blocked == 0 || g->own_blocked != (unsigned)left)
         return;
-    for (struct wg_sleeper *s = stripe_of(g)->sleepers; s; s = s->next)
-        if (s->subject == &g->limit && goer_of(s)->held > 0)
+    struct wg_stripe *stripe = stripe_of(g);
+    for (struct wg_sleeper *s = wg_sleeper_first(stripe, &g->limit); s; s = wg_sleeper_after(stripe, s, &g->limit))
+        if (goer_of(s)->held > 0)
             last = s;
     if (last)
         wake_goer(g, last, WG_ON_DEADLOCK, wakes);
@@ -238,7 +240,7 @@ static void give_slot(wg_errgroup *g) {
 static wg_status try_take_slot(wg_errgroup *g) {
     if (wg_load_acquire32(&g->finished))
         return WG_FINISHED;
-    if (wg_context_status(g->context) != WG_OK)
+    if (wg_context_check(g->context) != WG_OK)
         return wg_context_status(g->context);
     bool first = false;
     wg_status status = wg_count_enter(&g->tasks, limit_of(g), &first);
@@ -273,7 +275,7 @@ static wg_status join_goers(wg_errgroup *g, struct goer *goer) {
 static void leave_goers(wg_errgroup *g, struct goer *goer) {
     struct wg_stripe *stripe = stripe_of(g);
     wg_lock_take(&stripe->lock);
-    if (wg_sleeper_unlink(stripe, &goer->waiter.subject))
+    if (wg_sleeper_unlink(&goer->waiter.subject))
         g->own_blocked -= goer->held;
     ungate_if_unwanted(g, stripe);
     wg_lock_give(&stripe->lock);
@@ -281,7 +283,7 @@ static void leave_goers(wg_errgroup *g, struct goer *goer) {
 
 /* Sleep until a slot is handed over, or `context` ends. WG_LIMIT: try again. */
 static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until, wg_context *context) {
-    struct goer goer = {.held = 0};
+    struct goer goer = {.waiter = {.epoch = wg_fork_epoch()}};
     wg_status status = join_goers(g, &goer);
     if (status != WG_OK)
         return status;
@@ -291,7 +293,7 @@ static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until, wg_contex
     wg_waiter_leave(&goer.waiter);
     leave_goers(g, &goer);
     uint32_t happened = wg_load_acquire32(&goer.waiter.word);
-    if (wg_context_status(g->context) != WG_OK) {
+    if (wg_context_check(g->context) != WG_OK) {
         if (happened & WG_ON_SUBJECT)
             give_slot(g);
         return wg_context_status(g->context);
@@ -300,7 +302,7 @@ static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until, wg_contex
         return WG_OK;
     if (happened & WG_ON_DEADLOCK)
         return WG_DEADLOCK;
-    return status != WG_OK ? status : WG_CONTEXT_ENDED;
+    return wg_context_check(context) != WG_OK ? WG_CONTEXT_ENDED : status;
 }
 
 /* Look for a slot for a while. Small tasks give theirs back within microseconds. If looking has been in vain so often that
@@ -320,7 +322,7 @@ static wg_status look_for_slot(wg_errgroup *g) {
 static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until) {
     wg_context *context = wg_until_context(until);
     for (;;) {
-        bool ended = wg_context_status(context) != WG_OK; /* read first: the group's own end comes before */
+        bool ended = wg_context_check(context) != WG_OK; /* read first: the group's own end comes before */
         wg_status status = try_take_slot(g);
         if (status == WG_LIMIT && ended)
             return WG_CONTEXT_ENDED;
@@ -382,6 +384,7 @@ wg_status wg_errgroup_observe_room(wg_errgroup *g, wg_observer *observer, void (
     if (!g || !observer || !fn)
         return WG_INVALID;
     struct wg_stripe *stripe = stripe_of(g);
+    wg_context_check(g->context);
     wg_lock_take(&stripe->lock);
     bool watch_end = !g->room_ends;
     g->room_ends = true;
@@ -406,7 +409,7 @@ bool wg_errgroup_unobserve_room_sync(wg_errgroup *g, wg_observer *observer) {
 /* Tasks. */
 
 bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error) {
-    return g && error && wg_error_get_kind(error) == WG_ERROR_STOP && wg_context_status(g->context) != WG_OK;
+    return g && error && wg_error_get_kind(error) == WG_ERROR_STOP && wg_context_check(g->context) != WG_OK;
 }
 
 /* A task from the moment that a thread takes it, on the stack of that thread, beneath all that the task calls. A step is
@@ -428,7 +431,7 @@ struct life {
 static void run_function(struct life *life) {
     wg_errgroup *g = life->group;
     life->how = WG_NEVER_STARTED;
-    if (life->skip || wg_context_status(g->context) != WG_OK)
+    if (life->skip || wg_context_check(g->context) != WG_OK)
         return;
     wg_add_release64(&g->started, 1);
     life->how = WG_TASK_FAILED;
@@ -649,13 +652,13 @@ static wg_status judge(wg_errgroup *g) {
     if (g->failures > 0)
         return WG_FAILED;
     wg_status status = wg_context_status(g->context);
-    bool plain_stop = status == WG_CANCELLED && !wg_context_inherited(g->context) && !wg_context_cause(g->context);
-    return plain_stop ? WG_OK : status;
+    return status != WG_OK && wg_context_stopped(g->context) ? WG_OK : status;
 }
 
 /* Give the outcome; false if tasks have been added meanwhile. */
 static bool finish(wg_errgroup *g, bool leave_stragglers) {
     struct wg_stripe *stripe = stripe_of(g);
+    wg_context_check(g->context);
     wg_lock_take(&stripe->lock);
     bool finished = wg_load_relaxed32(&g->finished);
     if (!finished && (wg_count_close(&g->tasks) || leave_stragglers)) {
@@ -682,7 +685,7 @@ static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *gra
         while (unbounded && wg_pool_help(g->pool, &g->lane)) {}
         return wg_wait_zero(&g->tasks, until, NULL);
     }
-    if (wg_context_status(g->context) == WG_OK) {
+    if (wg_context_check(g->context) == WG_OK) {
         wg_status status = wg_wait_zero(&g->tasks, until, g->context);
         if (status != WG_CANCELLED)
             return status;
@@ -731,6 +734,7 @@ static void wait_and_release(void *raw) {
         wait->status = wait_for_outcome(g, wait->until);
     }
     if (wait->status == WG_OK) {
+        wg_context_cancel(g->context, NULL); /* the wait that gave the outcome may be on its way there */
         wait->status = g->outcome;
         if (wait->first)
             *wait->first = wait->status == WG_FAILED ? g->failed->as.failed.error

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include "context.h"
 #include "pool.h"
 #include "stripe.h"
 #include "timer.h"
@@ -31,7 +32,7 @@ static void after_in_child(void) {
     wg_store_relaxed32(&wg_epoch, (wg_fork_epoch() + 1) & 0x7fffffff);
     wg_stripes_reset();
     wg_pools_reset();
-    wg_timer_reset();
+    wg_contexts_reset();
     after_in_parent();
 }
 

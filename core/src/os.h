@@ -13,8 +13,13 @@ struct wg_self {
     struct wg_frame *frame;   /* the innermost task that this thread runs, or NULL; see frame.h */
     struct wg_worker *worker; /* if it is a worker of a pool; see pool.c */
     unsigned helping;         /* how deep tasks run inside waits on this stack */
+    bool keeps_time;          /* it is the thread that keeps deadlines; see timer.c */
+    uintptr_t stack[2];       /* its lowest address and what comes after its highest, once wg_on_stack has asked */
 };
 struct wg_self *wg_self(void);
+
+/* Does `p` lie on the stack of this thread? Where the system does not tell, nothing does. */
+bool wg_on_stack(const void *p);
 
 /* CPU time in nanoseconds: of the whole process, and of one thread, which other threads may ask for while it runs. */
 #define WG_PROCESS_CLOCK INT32_MIN

@@ -61,6 +61,32 @@ struct wg_self *wg_self(void) {
     return &self;
 }
 
+static void find_stack(uintptr_t stack[2]) {
+#if defined(__linux__)
+    pthread_attr_t attributes;
+    void *lowest;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return;
+    if (pthread_attr_getstack(&attributes, &lowest, &size) == 0) {
+        stack[0] = (uintptr_t)lowest;
+        stack[1] = stack[0] + size;
+    }
+    pthread_attr_destroy(&attributes);
+#else
+    (void)stack;
+#endif
+}
+
+bool wg_on_stack(const void *p) {
+    uintptr_t *stack = wg_self()->stack, at = (uintptr_t)p;
+    if (at < (uintptr_t)__builtin_frame_address(0)) /* stacks grow downwards: most of the heap need not ask for more */
+        return false;
+    if (!stack[1])
+        find_stack(stack);
+    return at >= stack[0] && at < stack[1];
+}
+
 /* Threads. */
 
 struct start {

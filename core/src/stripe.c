@@ -7,12 +7,13 @@
 #define STRIPES (1 << STRIPE_BITS)
 static struct wg_stripe stripes[STRIPES];
 
-/* One thread's round of calls. Lives on that thread's stack, listed in its stripe. */
+/* One thread's round of calls. Lives on that thread's stack. */
 struct wg_call {
     const struct wg_self *caller;
-    wg_observer *running; /* the observer whose fn runs now; it may be gone already: only compared */
-    wg_observer *pending; /* still to be called; wg_observer_remove may take them out */
-    struct wg_call *next;
+    struct wg_link *list;   /* what the observers were taken from */
+    wg_observer *running;   /* the observer whose fn runs now; it may be gone already: only compared */
+    struct wg_link pending; /* observers still to be called; wg_observer_remove may take them out */
+    struct wg_link link;
 };
 
 struct wg_stripe *wg_stripe_of(const void *object) {
@@ -20,38 +21,36 @@ struct wg_stripe *wg_stripe_of(const void *object) {
     return &stripes[h >> (64 - STRIPE_BITS)];
 }
 
+/* Sleepers. */
+
+static struct wg_sleeper *sleeper_of(struct wg_link *link) { return WG_MEMBER(link, struct wg_sleeper, link); }
+
 void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper) {
-    sleeper->next = NULL;
-    sleeper->link = stripe->end ? stripe->end : &stripe->sleepers;
-    *sleeper->link = sleeper;
-    stripe->end = &sleeper->next;
+    sleeper->owner = wg_self();
+    wg_list_append(&stripe->sleepers, &sleeper->link);
 }
 
-bool wg_sleeper_unlink(struct wg_stripe *stripe, struct wg_sleeper *sleeper) {
-    if (!sleeper->link)
-        return false;
-    *sleeper->link = sleeper->next;
-    if (sleeper->next)
-        sleeper->next->link = sleeper->link;
-    else
-        stripe->end = sleeper->link;
-    sleeper->link = NULL;
-    return true;
-}
+bool wg_sleeper_unlink(struct wg_sleeper *sleeper) { return wg_list_remove(&sleeper->link); }
 
-static struct wg_sleeper *first_from(struct wg_sleeper *sleeper, const void *subject) {
-    while (sleeper && sleeper->subject != subject)
-        sleeper = sleeper->next;
-    return sleeper;
+/* The first one on `subject` after `link`, which may be the head. */
+static struct wg_sleeper *next_on(struct wg_stripe *stripe, struct wg_link *link, const void *subject) {
+    while ((link = wg_list_after(&stripe->sleepers, link)))
+        if (sleeper_of(link)->subject == subject)
+            return sleeper_of(link);
+    return NULL;
 }
 
 struct wg_sleeper *wg_sleeper_first(struct wg_stripe *stripe, const void *subject) {
-    return first_from(stripe->sleepers, subject);
+    return next_on(stripe, &stripe->sleepers, subject);
 }
 
-void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes) {
+struct wg_sleeper *wg_sleeper_after(struct wg_stripe *stripe, struct wg_sleeper *sleeper, const void *subject) {
+    return next_on(stripe, &sleeper->link, subject);
+}
+
+void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes) {
     wg_a32 *word = sleeper->word;
-    wg_sleeper_unlink(stripe, sleeper);
+    wg_sleeper_unlink(sleeper);
     wg_or_release32(word, bit);
     if (wakes->count < sizeof wakes->words / sizeof *wakes->words)
         wakes->words[wakes->count++] = word;
@@ -67,115 +66,112 @@ void wg_stripe_give(struct wg_stripe *stripe, struct wg_wakes *wakes) {
 
 void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject, struct wg_wakes *wakes) {
     for (struct wg_sleeper *s = wg_sleeper_first(stripe, subject), *next; s; s = next) {
-        next = first_from(s->next, subject);
-        wg_sleeper_wake(stripe, s, s->bit, wakes);
+        next = wg_sleeper_after(stripe, s, subject);
+        wg_sleeper_wake(s, s->bit, wakes);
+    }
+}
+
+static void stir_all(struct wg_stripe *stripe) {
+    for (struct wg_link *l = wg_list_first(&stripe->sleepers); l; l = wg_list_after(&stripe->sleepers, l)) {
+        struct wg_sleeper *s = sleeper_of(l);
+        wg_or_release32(s->word, WG_STIRRED);
+        wg_unpark_one(s->word);
     }
 }
 
 void wg_sleepers_stir(void) {
     for (int i = 0; i < STRIPES; i++) {
         wg_lock_take(&stripes[i].lock);
-        for (struct wg_sleeper *s = stripes[i].sleepers; s; s = s->next) {
-            wg_or_release32(s->word, WG_STIRRED);
-            wg_unpark_one(s->word);
-        }
+        stir_all(&stripes[i]);
         wg_lock_give(&stripes[i].lock);
     }
 }
 
-static void observer_push(wg_observer **list, wg_observer *observer) {
-    observer->next_ = *list;
-    observer->link_ = list;
-    if (observer->next_)
-        observer->next_->link_ = &observer->next_;
-    *list = observer;
+/* Observers. */
+
+static wg_observer *observer_of(struct wg_link *link) { return WG_MEMBER(link, wg_observer, link_); }
+
+static wg_observer *first_observer(const struct wg_link *list) { return observer_of(wg_list_first(list)); }
+
+static void observer_link(struct wg_stripe *stripe, struct wg_link *list, wg_observer *observer) {
+    wg_list_append(list, &observer->link_);
+    if (wg_on_stack(observer)) {
+        observer->owner_ = wg_self();
+        wg_list_append(&stripe->on_stacks, &observer->on_stack_);
+    }
 }
 
 static void observer_unlink(wg_observer *observer) {
-    *observer->link_ = observer->next_;
-    if (observer->next_)
-        observer->next_->link_ = observer->link_;
-    observer->next_ = NULL;
-    observer->link_ = NULL;
+    wg_list_remove(&observer->link_);
+    wg_list_remove(&observer->on_stack_);
 }
 
-void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg),
-                      void *arg) {
-    *observer = (wg_observer){.fn_ = fn, .arg_ = arg, .subject_ = subject};
-    observer_push(list, observer);
-}
-
-/* Those of `subject`, moved from `list`, where the newest is first, to `pending`, where the oldest will be. What is
- * observed from now on is not among them. */
-static void detach(wg_observer **list, const void *subject, wg_observer **pending) {
-    for (wg_observer *observer = *list, *next; observer; observer = next) {
-        next = observer->next_;
-        if (observer->subject_ == subject) {
-            observer_unlink(observer);
-            observer_push(pending, observer);
+/* Those of `subject` from `list` to another, to be called. What is observed from now on is not among them. */
+static void detach(struct wg_link *list, const void *subject, struct wg_link *pending) {
+    for (struct wg_link *link = wg_list_first(list), *next; link; link = next) {
+        next = wg_list_after(list, link);
+        if (observer_of(link)->subject_ == subject) {
+            wg_list_remove(link);
+            wg_list_append(pending, link);
         }
     }
 }
 
-/* In a function of its own: compilers take it for a mistake when they see the address of a variable stored in a list that
- * outlives the variable, and do not see it taken out again. */
-static void call_link(struct wg_stripe *stripe, struct wg_call *call) {
-    call->next = stripe->calls;
-    stripe->calls = call;
+/* With the lock held, let go meanwhile. After the call began, the observer's memory is its owner's again. */
+static void call_next(struct wg_stripe *stripe, struct wg_call *call, struct wg_wakes *wakes) {
+    wg_observer *observer = first_observer(&call->pending);
+    void (*fn)(void *arg) = observer->fn_;
+    void *arg = observer->arg_;
+    observer_unlink(observer);
+    call->running = observer;
+    wg_stripe_give(stripe, wakes);
+    fn(arg);
+    wg_lock_take(&stripe->lock);
+    call->running = NULL;
+    wg_add_relaxed32(&stripe->calls_ended, 1);
+    wg_unpark_all(&stripe->calls_ended);
 }
 
-static void call_unlink(struct wg_stripe *stripe, struct wg_call *call) {
-    for (struct wg_call **link = &stripe->calls; *link; link = &(*link)->next) {
-        if (*link == call) {
-            *link = call->next;
-            return;
-        }
-    }
+/* Not inlined: compilers take it for a mistake when they see the address of a variable stored in a list that outlives the
+ * variable, and do not see it taken out again. */
+__attribute__((noinline)) static void call_all(struct wg_stripe *stripe, struct wg_call *call, struct wg_wakes *wakes) {
+    wg_list_append(&stripe->calls, &call->link);
+    while (wg_list_first(&call->pending))
+        call_next(stripe, call, wakes);
+    wg_list_remove(&call->link);
 }
 
-void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject, struct wg_wakes *wakes) {
-    struct wg_call call = {.caller = wg_self()};
+void wg_observers_call(struct wg_stripe *stripe, struct wg_link *list, const void *subject, struct wg_wakes *wakes) {
+    struct wg_call call = {.caller = wg_self(), .list = list};
     detach(list, subject, &call.pending);
-    if (!call.pending)
-        return;
-    call_link(stripe, &call);
-    while (call.pending) {
-        wg_observer *observer = call.pending;
-        void (*fn)(void *arg) = observer->fn_;
-        void *arg = observer->arg_;
-        observer_unlink(observer);
-        call.running = observer;
-        wg_stripe_give(stripe, wakes);
-        fn(arg);
-        wg_lock_take(&stripe->lock);
-        call.running = NULL;
-        wg_add_relaxed32(&stripe->calls_ended, 1);
-        wg_unpark_all(&stripe->calls_ended);
-    }
-    call_unlink(stripe, &call);
+    if (wg_list_first(&call.pending))
+        call_all(stripe, &call, wakes);
 }
 
-void wg_observer_settle(struct wg_stripe *stripe, wg_observer **list, bool come, const void *subject,
+void wg_observer_settle(struct wg_stripe *stripe, struct wg_link *list, bool come, const void *subject,
                         wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    wg_observer *now = NULL;
+    struct wg_link now = {NULL, NULL};
     struct wg_wakes none = {.count = 0};
-    wg_observer_link(come ? &now : list, subject, observer, fn, arg);
+    *observer = (wg_observer){.fn_ = fn, .arg_ = arg, .subject_ = subject};
+    observer_link(stripe, come ? &now : list, observer);
     if (come)
         wg_observers_call(stripe, &now, subject, &none);
     wg_lock_give(&stripe->lock);
 }
 
+static struct wg_call *call_of(struct wg_link *link) { return WG_MEMBER(link, struct wg_call, link); }
+
 /* Is `observer` being called by another thread? By this one it is no use to wait. */
 static bool called_elsewhere(struct wg_stripe *stripe, const wg_observer *observer) {
-    for (struct wg_call *call = stripe->calls; call; call = call->next)
-        if (call->running == observer && call->caller != wg_self())
+    for (struct wg_link *l = wg_list_first(&stripe->calls); l; l = wg_list_after(&stripe->calls, l))
+        if (call_of(l)->running == observer && call_of(l)->caller != wg_self())
             return true;
     return false;
 }
 
 bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sync) {
     wg_lock_take(&stripe->lock);
-    bool prevented = observer->link_ != NULL;
+    bool prevented = wg_is_linked(&observer->link_);
     if (prevented)
         observer_unlink(observer);
     else
@@ -189,6 +185,8 @@ bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sy
     return prevented;
 }
 
+/* Fork. */
+
 void wg_stripes_take(void) {
     for (int i = 0; i < STRIPES; i++)
         wg_lock_take(&stripes[i].lock);
@@ -199,19 +197,56 @@ void wg_stripes_give(void) {
         wg_lock_give(&stripes[i].lock);
 }
 
+/* The thread that forked may do so inside a wait, in what the wait calls: it goes on to sleep here. */
+static void keep_own_sleepers(struct wg_stripe *stripe) {
+    for (struct wg_link *link = wg_list_first(&stripe->sleepers), *next; link; link = next) {
+        next = wg_list_after(&stripe->sleepers, link);
+        if (sleeper_of(link)->owner != wg_self())
+            wg_list_remove(link);
+    }
+}
+
+static void forget_observers_on_other_stacks(struct wg_stripe *stripe) {
+    for (struct wg_link *link = wg_list_first(&stripe->on_stacks), *next; link; link = next) {
+        next = wg_list_after(&stripe->on_stacks, link);
+        wg_observer *observer = WG_MEMBER(link, wg_observer, on_stack_);
+        if (observer->owner_ != wg_self())
+            observer_unlink(observer);
+    }
+}
+
+/* Another thread was calling the observers of an object. Those of a wait group, whose count reached zero in the parent,
+ * stay there with the call; those of an object that has its own list go back to it, to be called here. */
+static void leave_call(struct wg_stripe *stripe, struct wg_call *call) {
+    wg_observer *observer;
+    while ((observer = first_observer(&call->pending))) {
+        wg_list_remove(&observer->link_);
+        if (call->list == &stripe->observers)
+            wg_list_remove(&observer->on_stack_);
+        else
+            wg_list_append(call->list, &observer->link_);
+    }
+    wg_list_remove(&call->link);
+}
+
+static void keep_own_calls(struct wg_stripe *stripe) {
+    for (struct wg_link *link = wg_list_first(&stripe->calls), *next; link; link = next) {
+        next = wg_list_after(&stripe->calls, link);
+        if (call_of(link)->caller != wg_self())
+            leave_call(stripe, call_of(link));
+    }
+}
+
 void wg_stripes_reset(void) {
     for (int i = 0; i < STRIPES; i++) {
-        stripes[i].sleepers = NULL;
-        stripes[i].end = NULL;
-        for (struct wg_call **link = &stripes[i].calls; *link;) {
-            struct wg_call *call = *link;
-            if (call->caller == wg_self()) { /* it forked in an observer, and goes on here too */
-                link = &call->next;
-                continue;
-            }
-            while (call->pending)
-                observer_unlink(call->pending);
-            *link = call->next;
-        }
+        keep_own_sleepers(&stripes[i]);
+        forget_observers_on_other_stacks(&stripes[i]);
+        keep_own_calls(&stripes[i]);
     }
+}
+
+void wg_stripes_ends(void (*left)(struct wg_link *end)) {
+    for (int i = 0; i < STRIPES; i++)
+        for (struct wg_link *link = wg_list_first(&stripes[i].ends); link; link = wg_list_after(&stripes[i].ends, link))
+            left(link);
 }

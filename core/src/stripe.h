@@ -11,12 +11,17 @@
  *              goes to the word's address only, and comes when the lock has been let go, since the woken thread may
  *              want it next.
  *   observers  those of wait groups (see observer.h). A context's are in the context.
- *   calls      observers being called now, so that wg_unobserve_sync can wait for them. */
+ *   calls      observers being called now, so that wg_unobserve_sync can wait for them.
+ *   on_stacks  observers, of whatever list, that lie on a thread's stack: in the child of a fork, other threads' are taken
+ *              out of their lists while their memory still is what it was.
+ *   ends       contexts whose end is under way (see context.c): what another thread has begun at a fork, the child
+ *              brings to its end. */
 #ifndef WG_STRIPE_H
 #define WG_STRIPE_H
 
 #include "waitgroup/observer.h"
 
+#include "list.h"
 #include "lock.h"
 #include "os.h"
 
@@ -24,16 +29,14 @@ struct wg_sleeper {
     const void *subject;
     wg_a32 *word; /* its thread's park word */
     uint32_t bit; /* what to set there */
-    struct wg_sleeper *next;
-    struct wg_sleeper **link; /* what points here while linked; else NULL */
+    const struct wg_self *owner;
+    struct wg_link link;
 };
 
 struct wg_stripe {
     _Alignas(64) wg_lock lock;
-    wg_a32 calls_ended;                 /* counts, for who waits for a call to end */
-    struct wg_sleeper *sleepers, **end; /* end: the last one's `next`; NULL before the first came */
-    wg_observer *observers;
-    struct wg_call *calls;
+    wg_a32 calls_ended; /* counts, for who waits for a call to end */
+    struct wg_link sleepers, observers, calls, on_stacks, ends;
 };
 
 /* The words of threads to wake when the lock is let go. More than fit are woken at once. */
@@ -57,23 +60,22 @@ void wg_stripe_give(struct wg_stripe *stripe, struct wg_wakes *wakes);
 /* Link a sleeper behind those that are there. */
 void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper);
 /* True if it was linked until now: nothing has happened, or will, through it. */
-bool wg_sleeper_unlink(struct wg_stripe *stripe, struct wg_sleeper *sleeper);
-/* The one that has slept longest on `subject`, or NULL. */
+bool wg_sleeper_unlink(struct wg_sleeper *sleeper);
+/* The one that has slept longest on `subject`, and the next one after `sleeper`; NULL if there is none. */
 struct wg_sleeper *wg_sleeper_first(struct wg_stripe *stripe, const void *subject);
+struct wg_sleeper *wg_sleeper_after(struct wg_stripe *stripe, struct wg_sleeper *sleeper, const void *subject);
 /* Unlink it, set `bit` in its word, and add that to the wakes. */
-void wg_sleeper_wake(struct wg_stripe *stripe, struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes);
+void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes);
 /* The same for all who sleep on `subject`, each with its own bit. */
 void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject, struct wg_wakes *wakes);
 
-/* Add an observer of `subject` to `list`. */
-void wg_observer_link(wg_observer **list, const void *subject, wg_observer *observer, void (*fn)(void *arg), void *arg);
 /* Call each observer of `subject` that is in `list` now, in the order in which they were added. The lock is let go
  * during each call, with the wakes before the first, and held again at the end. */
-void wg_observers_call(struct wg_stripe *stripe, wg_observer **list, const void *subject, struct wg_wakes *wakes);
+void wg_observers_call(struct wg_stripe *stripe, struct wg_link *list, const void *subject, struct wg_wakes *wakes);
 
 /* The end of an observe call: give the lock, with `observer` added to `list`; or, if the moment has come already, call it
  * as wg_observers_call does. */
-void wg_observer_settle(struct wg_stripe *stripe, wg_observer **list, bool come, const void *subject,
+void wg_observer_settle(struct wg_stripe *stripe, struct wg_link *list, bool come, const void *subject,
                         wg_observer *observer, void (*fn)(void *arg), void *arg);
 
 /* The three unobserve calls of an object whose stripe this is; they take and give the lock themselves. */
@@ -82,7 +84,9 @@ bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sy
 /* For fork.c. */
 void wg_stripes_take(void);
 void wg_stripes_give(void);
-/* In the child: nobody sleeps, and no call is under way but those of the thread that forked. */
+/* In the child: only the thread that forked sleeps or calls observers, and nothing is on the stacks of others. */
 void wg_stripes_reset(void);
+/* In the child: `left(end)` for each in the lists of ends. */
+void wg_stripes_ends(void (*left)(struct wg_link *end));
 
 #endif

@@ -74,23 +74,30 @@ static void heap_remove(struct wg_timer *t) {
     t->queued = false;
 }
 
-/* Called and returns with the lock held; lets go of it to end what is due. */
+/* Called and returns with the lock held; lets go of it to end what is due. Until a context has ended it stays in the heap,
+ * for the child of a fork. */
 static void end_due(void) {
     while (first && first->deadline <= wg_now()) {
-        wg_context *ctx = first->ctx;
-        heap_remove(first);
-        bool alive = wg_context_try_retain(ctx);
-        wg_lock_give(&lock);
-        if (alive) {
-            wg_context_expire(ctx);
-            wg_context_release(ctx);
+        struct wg_timer *due = first;
+        wg_context *ctx = due->ctx;
+        if (!wg_context_try_retain(ctx)) {
+            heap_remove(due); /* its last reference has just gone */
+            continue;
         }
+        wg_lock_give(&lock);
+        wg_context_check(ctx);
+        wg_lock_take(&lock);
+        if (due->queued)
+            heap_remove(due); /* another thread ends it */
+        wg_lock_give(&lock);
+        wg_context_release(ctx);
         wg_lock_take(&lock);
     }
 }
 
 static void thread_main(void *unused) {
     (void)unused;
+    wg_self()->keeps_time = true;
     wg_lock_take(&lock);
     for (;;) {
         end_due();
@@ -104,8 +111,15 @@ static void thread_main(void *unused) {
         if (idle && !first && parked == WG_PARK_TIMEOUT)
             break;
     }
-    thread_runs = false;
+    thread_runs = wg_self()->keeps_time = false;
     wg_lock_give(&lock);
+}
+
+/* With the lock held: is there a thread, now? */
+static bool have_thread(void) {
+    if (!thread_runs)
+        thread_runs = wg_start_thread("wg-timer", 0, thread_main, NULL);
+    return thread_runs;
 }
 
 bool wg_timer_add(struct wg_timer *timer, wg_context *ctx, int64_t deadline) {
@@ -114,9 +128,7 @@ bool wg_timer_add(struct wg_timer *timer, wg_context *ctx, int64_t deadline) {
     *timer = (struct wg_timer){.ctx = ctx, .deadline = deadline, .queued = true};
     first = merge(first, timer);
     bool earliest = first == timer;
-    if (!thread_runs)
-        thread_runs = wg_start_thread("wg-timer", 0, thread_main, NULL);
-    bool kept = thread_runs;
+    bool kept = have_thread();
     if (!kept)
         heap_remove(timer);
     else if (earliest)
@@ -136,4 +148,16 @@ void wg_timer_remove(struct wg_timer *timer) {
 
 void wg_timer_take(void) { wg_lock_take(&lock); }
 void wg_timer_give(void) { wg_lock_give(&lock); }
-void wg_timer_reset(void) { thread_runs = false; }
+
+/* The thread itself may have forked, in an observer, and goes on. */
+bool wg_timer_reset(void) {
+    thread_runs = wg_self()->keeps_time;
+    return first && !thread_runs;
+}
+
+bool wg_timer_resume(void) {
+    wg_lock_take(&lock);
+    bool kept = !first || have_thread();
+    wg_lock_give(&lock);
+    return kept;
+}

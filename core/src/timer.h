@@ -23,7 +23,9 @@ void wg_timer_remove(struct wg_timer *timer);
 /* For fork.c. */
 void wg_timer_take(void);
 void wg_timer_give(void);
-/* In the child: there is no thread. The deadlines are kept, for the thread that the next one starts. */
-void wg_timer_reset(void);
+/* In the child, where there is no thread: true if there are deadlines and nobody keeps them. */
+bool wg_timer_reset(void);
+/* Start the thread again if need be. False if there is none to be had. */
+bool wg_timer_resume(void);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "context.h"
 #include "deadline.h"
+#include "fork.h"
 #include "frame.h"
 #include "pool.h"
 
@@ -28,6 +29,8 @@ bool wg_until_unbounded(const wg_until *until) {
 bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit) {
     if (!ctx)
         return true;
+    if (wg_context_check(ctx) != WG_OK)
+        return false;
     struct wg_sleeper *sleeper = &w->ends[w->contexts].sleeper;
     *sleeper = (struct wg_sleeper){.word = &w->word, .bit = bit};
     if (!wg_context_link(ctx, sleeper))
@@ -58,15 +61,14 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
         bool starving = wg_pools_starve();
         if (starving)
             wg_pools_retry();
+        if (w->epoch != wg_fork_epoch()) {
+            status = WG_FORKED;
+            break;
+        }
         int64_t wake_up = starving ? wg_earlier(deadline, wg_after(RETRY_TIME)) : deadline;
         switch (wg_park(&w->word, 0, wake_up, until->interruptible)) {
         case WG_PARK_WOKEN: break;
-        case WG_PARK_TIMEOUT:
-            for (int i = 0; i < w->contexts; i++)
-                wg_context_expire(w->ends[i].context);
-            if (wg_passed(until->deadline))
-                status = WG_TIMEOUT;
-            break;
+        case WG_PARK_TIMEOUT: status = wg_passed(deadline) ? WG_TIMEOUT : WG_OK; break;
         case WG_PARK_INTERRUPTED: status = WG_INTERRUPTED; break;
         }
     }
@@ -93,8 +95,9 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     if (!until)
         until = &for_ever;
     wg_context *context = wg_until_context(until);
+    wg_contexts_catch_up();
     /* Read before the count: a zero that came before an end is not missed for it. */
-    bool ended = wg_context_status(context) != WG_OK, group_ended = wg_context_status(group) != WG_OK;
+    bool ended = wg_context_check(context) != WG_OK, group_ended = wg_context_check(group) != WG_OK;
     wg_status status = wg_wait_look(wg);
     if (status != WG_TIMEOUT)
         return status;
@@ -110,7 +113,7 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     if (status != WG_TIMEOUT)
         return status;
 
-    struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT}};
+    struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT}, .epoch = wg_fork_epoch()};
     if (!wg_wait_link(wg, &w.subject))
         return WG_OK;
     if (!wg_waiter_context(&w, context, WG_ON_CONTEXT) || !wg_waiter_context(&w, group, WG_ON_GROUP))
@@ -122,12 +125,12 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     if (!(wg_load_acquire32(&w.word) & WG_ON_SUBJECT)) {
         struct wg_stripe *stripe = wg_stripe_of(wg);
         wg_lock_take(&stripe->lock);
-        wg_sleeper_unlink(stripe, &w.subject);
+        wg_sleeper_unlink(&w.subject);
         wg_lock_give(&stripe->lock);
     }
     if (wg_load_acquire32(&w.word) & WG_ON_SUBJECT)
         return WG_OK;
-    if (status != WG_OK)
-        return status;
-    return wg_context_status(context) != WG_OK ? WG_CONTEXT_ENDED : WG_CANCELLED;
+    if (wg_context_check(context) != WG_OK)
+        return WG_CONTEXT_ENDED;
+    return wg_context_check(group) != WG_OK ? WG_CANCELLED : status;
 }

@@ -25,6 +25,7 @@ struct wg_waiter {
         struct wg_sleeper sleeper;
     } ends[2];
     int contexts;
+    uint32_t epoch; /* the process in which it began: wg_fork_epoch() */
 };
 
 /* The context that bounds a wait: until->context, or that of the task which this thread runs; NULL if there is none. */
@@ -36,7 +37,9 @@ bool wg_until_unbounded(const wg_until *until);
 /* Sleep on `ctx` too; NULL is allowed. False: it has ended, and nothing is linked. */
 bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit);
 
-/* Sleep until a bit is set: WG_OK; or WG_TIMEOUT, WG_INTERRUPTED. Keeps the deadlines of the contexts slept on. */
+/* Sleep until a bit is set: WG_OK; or WG_TIMEOUT: until's deadline has passed, or that of a context slept on, which the
+ * caller must look at, by wg_context_check, when nothing is linked any more; or WG_INTERRUPTED; or WG_FORKED: this is the
+ * child of a fork that came in something the wait has called. */
 wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
 
 /* Unlink it from the contexts. Its owner unlinks it from its subject. */

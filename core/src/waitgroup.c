@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "context.h"
 #include "fork.h"
 #include "wait.h"
 
@@ -104,6 +105,7 @@ wg_status wg_wait_look(const wg_waitgroup *wg) {
 wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg) {
     if (!wg || !observer || !fn)
         return WG_INVALID;
+    wg_contexts_catch_up();
     struct wg_stripe *stripe = wg_stripe_of(wg);
     wg_lock_take(&stripe->lock);
     wg_observer_settle(stripe, &stripe->observers, !ask_for_zero(wg), wg, observer, fn, arg);

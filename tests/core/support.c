@@ -93,8 +93,8 @@ static int sleepers_on(const void *subject) {
     struct wg_stripe *stripe = wg_stripe_of(subject);
     int n = 0;
     wg_lock_take(&stripe->lock);
-    for (struct wg_sleeper *s = stripe->sleepers; s; s = s->next)
-        n += s->subject == subject;
+    for (struct wg_sleeper *s = wg_sleeper_first(stripe, subject); s; s = wg_sleeper_after(stripe, s, subject))
+        n++;
     wg_lock_give(&stripe->lock);
     return n;
 }

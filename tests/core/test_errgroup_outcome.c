@@ -53,7 +53,8 @@ static void the_outcome_says_what_ended_the_group(void **state) {
         for (int again = 0; again < 3; again++) {
             assert_status(wg_errgroup_wait(g, NULL, &first), table[i].outcome);
             assert_ptr_equal(wg_error_value(first), table[i].with_cause ? &value : NULL);
-            assert_int_equal(first != NULL, table[i].with_cause);
+            assert_int_equal(first == wg_error_deadline(), table[i].outcome == WG_DEADLINE_EXCEEDED);
+            assert_int_equal(first != NULL, table[i].with_cause || table[i].outcome == WG_DEADLINE_EXCEEDED);
         }
         assert_int_equal(wg_errgroup_errors(g, NULL, 0), table[i].done == FAILURE);
         wg_errgroup_release(g);

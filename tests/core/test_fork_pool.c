@@ -9,7 +9,17 @@
     if (THREAD_SANITIZER)                                                                                              \
     skip()
 
-enum place { BEFORE_THE_START, AFTER_THE_START, FAILED_START, BEFORE_SLEEP, AFTER_SLEEP, TASK, DESTROY, OBSERVER, WAIT };
+enum place {
+    BEFORE_THE_START,
+    AFTER_THE_START,
+    FAILED_START,
+    BEFORE_SLEEP,
+    AFTER_SLEEP,
+    TASK,
+    DESTROY,
+    OBSERVER,
+    WAIT
+};
 
 static struct {
     enum place place;

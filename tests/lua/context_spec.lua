@@ -34,6 +34,23 @@ describe("a context", function()
     assert.is_true(waitgroup.context { parent = child }:cancelled())
   end)
 
+  it("is over when nothing remains, whatever is asked", function()
+    for i = 1, 60 do
+      local context = waitgroup.context { timeout = 0.001 }
+      local child = waitgroup.context { parent = context }
+      while context:remaining() > 0 do end
+      assert.is_true(context:cancelled())
+      if i % 3 == 0 then
+        assert.same({ "deadline exceeded", "deadline exceeded" }, { child:err() })
+      elseif i % 3 == 1 then
+        assert.same({ false, "deadline exceeded" }, { pcall(child.check, child) })
+      else
+        assert.is_true(child:wait(0))
+      end
+      assert.is_true(child:cancelled())
+    end
+  end)
+
   it("has a deadline", function()
     local context = waitgroup.context { timeout = 0.02 }
     local child = waitgroup.context { parent = context, timeout = 60 }

@@ -170,3 +170,35 @@ if __name__ == "__main__":
         )
         == "[3, 6]"
     )
+
+
+def test_a_deadline_from_before_ends_it_in_the_child(fork):
+    fork(
+        """
+ctx = Context(timeout=0.2)
+told = []
+ctx.add_callback(lambda: told.append(True))
+""",
+        """
+end = time.monotonic() + 60
+while not told and time.monotonic() < end:  # nothing of ours is called here
+    time.sleep(0.001)
+assert told and ctx.cancelled()
+assert isinstance(ctx.cause, DeadlineExceeded)
+""",
+    )
+
+
+def test_a_deadline_from_before_ends_waits_in_asyncio(fork):
+    fork(
+        """
+import asyncio
+ctx = Context(timeout=0.2)
+""",
+        """
+async def main():
+    await ctx
+asyncio.run(asyncio.wait_for(main(), 60))
+assert ctx.cancelled()
+""",
+    )

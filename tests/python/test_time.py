@@ -236,3 +236,50 @@ def test_grace_is_not_used_up_before_the_cancellation():
     with ErrGroup(grace=0) as g:
         task = g.go(time.sleep, 0.05)
     assert task.done()
+
+
+def test_who_slept_for_what_remains_finds_it_over():
+    for n in range(100):
+        ctx = Context(timeout=0.001 + n % 7 * 1e-4)
+        child = Context(ctx)
+        time.sleep(ctx.remaining())
+        with pytest.raises(DeadlineExceeded):
+            child.check() if n % 2 else ctx.check()
+        assert ctx.cancelled() and child.cancelled()
+        assert ctx.remaining() == child.remaining() == 0
+
+
+def test_after_a_deadline_there_is_a_cause():
+    ctx = Context(timeout=0.01)
+    child, g = Context(ctx), ErrGroup(context=ctx)
+    time.sleep(ctx.remaining())
+    for ended in (g.context, child, ctx):
+        assert isinstance(ended.cause, DeadlineExceeded)
+        assert str(ended.cause) == "context deadline exceeded"
+        assert repr(ended) == "<cwaitgroup.Context deadline exceeded>"
+    with pytest.raises(DeadlineExceeded) as caught:
+        ctx.check()
+    assert caught.value.__cause__ is None
+
+
+def test_a_deadline_is_one_number():
+    for n in range(2000):
+        ctx = Context(timeout=60 + n * 0.000123457)
+        deadline = ctx.deadline
+        assert deadline == ctx.deadline
+        child, handed = Context(ctx), Context(deadline=deadline)
+        assert child.deadline == deadline
+        for _ in range(5):
+            assert handed.deadline == deadline
+            handed = Context(handed, deadline=handed.deadline)
+    for long_past in (0.0, -5.0, 1e-9):
+        once = Context(deadline=long_past).deadline
+        assert Context(deadline=once).deadline == once
+
+
+def test_a_child_is_never_later_than_its_parent():
+    for n in range(500):
+        parent = Context(timeout=30 + n * 1e-9)
+        assert Context(parent, timeout=30).deadline <= parent.deadline
+        assert Context(parent, deadline=parent.deadline).deadline == parent.deadline
+        assert ErrGroup(context=parent).context.deadline == parent.deadline

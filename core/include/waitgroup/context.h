@@ -43,26 +43,36 @@ WG_API void wg_context_release(wg_context *ctx);
 
 /* End the context and its children, wake all who wait, then call the observers; the first call wins. `cause`: shared,
  * may be NULL. WG_OK: this call did it. WG_CANCELLED, WG_DEADLINE_EXCEEDED: it had ended before, and nothing
- * changed. WG_INVALID: ctx is NULL or the root. */
+ * changed; a deadline that has passed came first. WG_INVALID: ctx is NULL or the root. */
 WG_API wg_status wg_context_cancel(wg_context *ctx, wg_error *cause);
 
 /* WG_OK while it lives, else WG_CANCELLED or WG_DEADLINE_EXCEEDED; WG_OK of NULL. One load: cheap enough for an inner
- * loop. In the child of a fork there is no thread to end a context at a deadline set before: a wait on it does, and so
- * does the next context with a deadline of its own, whose thread keeps them all. */
+ * loop. It does not look at the clock: a thread of the library ends a context soon after its deadline, and every other
+ * call that looks at a context whose deadline has passed ends it first. In the child of a fork that thread is started
+ * anew by the first call that waits, observes, or looks at a context; this one does not. */
 WG_API wg_status wg_context_status(const wg_context *ctx);
 
-/* The cause it ended with, borrowed for as long as the caller refers to `ctx`; NULL if there was none or it lives. */
-WG_API wg_error *wg_context_cause(const wg_context *ctx);
+/* The same by the clock: once the deadline has passed, never WG_OK, and from then on wg_context_status agrees. If that
+ * thread has not come yet, this call ends the context, and so may call observers. About as much as to read the clock. */
+WG_API wg_status wg_context_check(wg_context *ctx);
 
-/* True if it ended because an ancestor did, not by a call or a deadline of its own. */
-WG_API bool wg_context_inherited(const wg_context *ctx);
+/* The cause it ended with, borrowed for as long as the caller refers to `ctx`: wg_error_deadline() after a deadline; NULL
+ * if it was cancelled without one, or lives. By the clock, as wg_context_check. */
+WG_API wg_error *wg_context_cause(wg_context *ctx);
 
-/* The deadline, its own or an ancestor's, whichever is earlier; WG_FOREVER if there is none. */
+/* True if it ended because an ancestor did, not by a call or a deadline of its own. By the clock. */
+WG_API bool wg_context_inherited(wg_context *ctx);
+
+/* The deadline, its own or an ancestor's, whichever is earlier; WG_FOREVER if there is none. Always the same number. */
 WG_API int64_t wg_context_deadline(const wg_context *ctx);
 
+/* The nanoseconds until that deadline, whether or not the context has ended before; INT64_MAX if there is none. 0: it has
+ * passed, and the context has ended. Who sleeps for so long finds that wg_context_check agrees. */
+WG_API int64_t wg_context_remaining(wg_context *ctx);
+
 /* What a task returns that stops because `ctx` has ended: an immortal error of kind WG_ERROR_STOP, or NULL while it
- * lives. `return wg_context_error(ctx);` is always right at the end of a task. */
-WG_API wg_error *wg_context_error(const wg_context *ctx);
+ * lives, by the clock. `return wg_context_error(ctx);` is always right at the end of a task. */
+WG_API wg_error *wg_context_error(wg_context *ctx);
 
 /* Sleep until the context ends. WG_OK: it has. WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_INVALID:
  * ctx is NULL. */

@@ -5,6 +5,10 @@
  * removed in time. Just before the library calls `fn` it lets go of the observer, so `fn` may free it or use it again.
  * `fn` runs once, in no lock, in the thread that brought the moment about; it must not block for long.
  *
+ * In the child of a fork, observers are called as in the parent, except those whose memory was gone at once: they lay on
+ * the stack of another thread, and were made observers by that thread. They are forgotten there. So is a call that another
+ * thread was making at the fork.
+ *
  * Three calls each object offers, here in the words of a wait group:
  *
  *   wg_observe(wg, observer, fn, arg)   when the moment has come already, `fn` is called before this returns
@@ -22,12 +26,17 @@
 extern "C" {
 #endif
 
+struct wg_link {
+    struct wg_link *next_, *prev_;
+};
+
 typedef struct wg_observer {
     void (*fn_)(void *arg);
     void *arg_;
     const void *subject_;
-    struct wg_observer *next_;
-    struct wg_observer **link_; /* what points at this observer while it is listed; else NULL */
+    struct wg_link link_;     /* among the observers of its subject; zeroed while it is in no list */
+    struct wg_link on_stack_; /* among those that lie on the stack of a thread, if it does; */
+    const void *owner_;       /* that thread */
 } wg_observer;
 
 #ifdef __cplusplus

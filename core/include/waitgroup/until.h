@@ -35,6 +35,12 @@ WG_API int64_t wg_after(int64_t duration);
 /* The same for a duration in seconds, rounded up to a nanosecond; infinity gives WG_FOREVER, not a number WG_POLL. */
 WG_API int64_t wg_after_seconds(double seconds);
 
+/* A time or a duration in seconds, and back, each to the nearest. They agree with each other: seconds that wg_seconds gave
+ * out come back from wg_seconds(wg_nanoseconds(s)) the same, however often, and a later time never reads earlier. What is
+ * too large for int64_t becomes the largest or the smallest; not a number becomes 0. */
+WG_API double wg_seconds(int64_t nanoseconds);
+WG_API int64_t wg_nanoseconds(double seconds);
+
 /* Until when a call may block. A NULL pointer in its place means the same as a zeroed struct: for ever, except inside a
  * task, whose context ends the call.
  *

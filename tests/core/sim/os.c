@@ -66,6 +66,11 @@ struct wg_self *wg_self(void) {
     return &engine->current->self;
 }
 
+bool wg_on_stack(const void *p) {
+    const char *lowest = engine->current->stack;
+    return (const char *)p >= lowest && (const char *)p < lowest + STACK_SIZE;
+}
+
 size_t wg_smallest_stack(void) { return 0; }
 void wg_keep_loaded(void (*code)(void)) { (void)code; }
 void wg_keep_self_loaded(void) {}
