@@ -14,7 +14,7 @@ description = {
 }
 
 supported_platforms = { "linux" }
-dependencies = { "lua >= 5.4, < 5.5" }
+dependencies = { "lua >= 5.4, < 5.6" }
 
 -- The Makefile builds with CMake; the module and the core, libwaitgroup, lie side by side.
 build = {

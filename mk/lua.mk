@@ -52,7 +52,7 @@ LUA_IN_TREE := LUA_PATH="$(CURDIR)/build/lua/?.lua;$(CURDIR)/build/lua/?/init.lu
 RUN_HOST = for s in $(HOST_SCENARIOS); do $(LUA_IN_TREE) timeout 600 $(1) $$s || exit 1; done
 VALGRIND := env HOST_WAITS=1 valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes
 
-.PHONY: verify-lua-valgrind verify-lua-asan verify-lua-tsan verify-lua-gc lua-host-sanitized
+.PHONY: verify-lua-releases verify-lua-valgrind verify-lua-asan verify-lua-tsan verify-lua-gc lua-host-sanitized
 verify-lua-valgrind: lua $(LUA_BUILD).o/host-linked | system-verify-core ## the Lua host under valgrind
 	@$(call RUN_HOST,$(VALGRIND) $(LUA_BUILD).o/host-linked)
 
@@ -66,6 +66,9 @@ verify-lua-tsan: lua ## the Lua host under ThreadSanitizer
 
 lua-host-sanitized: lua-hosts
 	@$(call RUN_HOST,$(LUA_BUILD).o/host-linked)
+
+verify-lua-releases: | system-verify-lua ## the Lua suite on the Lua of other releases of Debian; as root
+	tools/lua-releases
 
 verify-lua-gc: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-test ## the Lua suite with a collector that never rests
 	$(LUA) /usr/bin/busted --helper=tests/lua/aggressive.lua -o plainTerminal

@@ -64,7 +64,7 @@ static int traceback(lua_State *L) {
 
 /* report(text): on the standard error stream, with or without an io library */
 static int report(lua_State *L) {
-    lua_writestringerror("%s", luaL_checkstring(L, 1));
+    fputs(luaL_checkstring(L, 1), stderr);
     return 0;
 }
 

@@ -19,8 +19,8 @@
 
 #include <waitgroup.h>
 
-#if LUA_VERSION_NUM != 504
-#error "the waitgroup module is written for Lua 5.4"
+#if LUA_VERSION_NUM != 504 && LUA_VERSION_NUM != 505
+#error "the waitgroup module is written for Lua 5.4 and 5.5"
 #endif
 
 typedef struct wgl_home wgl_home;

@@ -132,8 +132,9 @@ wg_pool *wgl_pool(void) {
 
 /* A function that is copied to a thread finds other globals there than where it was written. */
 static void explain_global(lua_State *L) {
-    if (lua_type(L, 1) != LUA_TSTRING || !strstr(lua_tostring(L, 1), " a nil value (global '"))
-        return;
+    const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
+    if (!strstr(text, "a nil value") || !strstr(text, "global '"))
+        return; /* the words of 5.4.3 for a call are in another order */
     lua_pushliteral(
         L, ": globals do not travel to thread tasks: pass it as an upvalue or an argument, or require it there");
     lua_concat(L, 2);

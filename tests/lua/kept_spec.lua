@@ -1,6 +1,7 @@
 -- Modules that tasks on threads require stay loaded in the states of the threads, and yet no task sees what another did to
 -- them.
 local waitgroup = require "waitgroup"
+local peer = require "peer"
 
 local path = package.path
 before_each(function() package.path = "tests/lua/modules/?.lua;" .. path end)
@@ -39,7 +40,9 @@ end
 describe("a module stays loaded", function()
   it("that is in C, or in Lua, or in both, and is not changed", function()
     for _, module in ipairs { "lfs", "luv", "socket.http", "account" } do
-      assert.is_true(different(results(100, address, module)) <= A_FEW, module)
+      if module == "account" or peer.has(module) then
+        assert.is_true(different(results(100, address, module)) <= A_FEW, module)
+      end
     end
   end)
 

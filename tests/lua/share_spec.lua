@@ -1,5 +1,7 @@
 -- The same object from another state of the process, by its id.
 local waitgroup = require "waitgroup"
+local peer = require "peer"
+local process = require "process"
 
 describe("an id", function()
   it("finds the object again, in the same state as the same handle", function()
@@ -88,24 +90,30 @@ describe("an id", function()
   end)
 
   it("serves the states of other libraries, while nothing else runs", function()
-    local uv = require "luv"
-    local function elsewhere(id, method)
-      return uv.new_thread(function(object, name, path, cpath)
-        package.path, package.cpath = path, cpath
-        os.execute("sleep 0.05") -- until the other state waits
-        local shared = require("waitgroup").attach(object)
-        shared[name](shared, name == "cancel" and "luv" or nil)
-      end, id, method, package.path, package.cpath)
+    if not peer.has "luv" then
+      return pending "luv is not there"
     end
-    local wg, parent = waitgroup.new(1), waitgroup.context()
-    local child = waitgroup.context { parent = waitgroup.context { parent = parent } }
-    local thread = elsewhere(wg:id(), "done")
-    assert.is_true(wg:wait())
-    thread:join()
-    thread = elsewhere(parent:id(), "cancel")
-    waitgroup.run(function() assert.is_true(child:wait()) end)
-    thread:join()
-    assert.same({ "cancelled", "luv" }, { child:err() })
+    assert.equal("true\ntrue\tcancelled\tluv\nstatus 0\n", process [[
+      local waitgroup, uv = require "waitgroup", require "luv"
+      local function elsewhere(id, method)
+        return uv.new_thread(function(object, name, path, cpath)
+          package.path, package.cpath = path, cpath
+          os.execute("sleep 0.05") -- until the other state waits
+          local shared = require("waitgroup").attach(object)
+          shared[name](shared, name == "cancel" and "luv" or nil)
+        end, id, method, package.path, package.cpath)
+      end
+      local wg, parent = waitgroup.new(1), waitgroup.context()
+      local child = waitgroup.context { parent = waitgroup.context { parent = parent } }
+      local thread = elsewhere(wg:id(), "done")
+      print(wg:wait())
+      thread:join()
+      thread = elsewhere(parent:id(), "cancel")
+      waitgroup.run(function() assert(child:wait()) end)
+      thread:join()
+      print(child:wait(), child:err())
+      os.exit(true) -- luv may crash when its states end
+    ]])
   end)
 
   it("that is none is refused", function()

@@ -97,7 +97,10 @@ describe("a task", function()
       assert.equal("waitgroup.Task " .. task:name(), text:sub(1, -#state - #suffix - 3))
     end
     local task, go_on = waiting(go)
-    waitgroup.sleep(0.05)
+    local deadline = os.time() + 20
+    while tostring(task):find "%(waiting" and os.time() < deadline do
+      waitgroup.sleep(0.001)
+    end
     shows("running", task)
     go_on:done()
     task:result(20)
