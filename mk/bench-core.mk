@@ -10,7 +10,9 @@ bench-core: build/bench/core/run | $(PYTHON) ## the C library beside its peers i
 
 build/bench/core/%.o: bench/core/%.cpp bench/core/bench.h $(CORE_HEADERS) mk/bench-core.mk | system-bench-core
 	@mkdir -p $(@D)
-	$(CXX) -std=c++20 -O2 -Wall -Wextra -pthread -Icore/include $(CXXFLAGS) -c -o $@ $<
+	$(call say,bench,$@)
+	$(Q)$(CXX) -std=c++20 -O2 -Wall -Wextra -pthread -Icore/include $(CXXFLAGS) -c -o $@ $<
 
 build/bench/core/run: $(BENCH_CORE_OBJECTS) $(CORE_A)
-	$(CXX) -pthread -o $@ $^ $(BENCH_CORE_LIBS) $(LDFLAGS)
+	$(call say,bench,$@)
+	$(Q)$(CXX) -pthread -o $@ $^ $(BENCH_CORE_LIBS) $(LDFLAGS)

@@ -8,7 +8,8 @@ examples: $(EXAMPLES_C) python lua
 
 build/examples/%: examples/c/%.c $(wildcard examples/c/*.h) $(CORE_A) | system-test
 	@mkdir -p $(@D)
-	$(CC) $(EXAMPLES_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(CORE_A) $(LIBS) $(LDFLAGS)
+	$(call say,example,$@)
+	$(Q)$(CC) $(EXAMPLES_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(CORE_A) $(LIBS) $(LDFLAGS)
 
 build/examples/product: examples/c/http.c
 build/examples/checksum: examples/c/tree.c
