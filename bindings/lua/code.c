@@ -152,3 +152,69 @@ wgl_blob *wgl_push_blob(lua_State *L, int blobs, int index) {
 }
 
 void wgl_push_blobs(lua_State *L) { push_blobs(L, &blob_of_function, "k"); }
+
+/* --- our own files: compiled once in a process, for all states of workers --- */
+
+#define FILES_MAX 64
+typedef struct file {
+    struct file *next; /* made before this one */
+    int number;
+    size_t length;
+    const char *code; /* behind path */
+    char path[];
+} file;
+
+static _Atomic(file *) files; /* pushed by any thread, and never taken off */
+
+static const file *find_file(const char *path) {
+    const file *f = atomic_load(&files);
+    while (f && strcmp(f->path, path) != 0)
+        f = f->next;
+    return f;
+}
+
+/* Without memory, or if there are too many, it is not kept. */
+static void add_file(const char *path, const char *code, size_t length) {
+    size_t size = strlen(path) + 1;
+    file *f = malloc(sizeof *f + size + length);
+    if (!f)
+        return;
+    memcpy(f->path, path, size);
+    memcpy(f->path + size, code, length);
+    f->code = f->path + size;
+    f->length = length;
+    f->next = atomic_load(&files);
+    do
+        f->number = f->next ? f->next->number + 1 : 1;
+    while (f->number <= FILES_MAX && !atomic_compare_exchange_weak(&files, &f->next, f));
+    if (f->number > FILES_MAX)
+        free(f);
+}
+
+/* The function on top is all that is in the file. */
+static void share_file(lua_State *L, const char *path) {
+    size_t length;
+    push_chunk(L, lua_gettop(L));
+    const char *code = lua_tolstring(L, -1, &length);
+    add_file(path, code, length);
+    lua_pop(L, 1);
+}
+
+int wgl_load_file(lua_State *L, const char *path) {
+    const file *f = find_file(path);
+    if (f)
+        return luaL_loadbufferx(L, f->code, f->length, path, "b");
+    int status = luaL_loadfile(L, path);
+    if (status == LUA_OK)
+        share_file(L, path);
+    return status;
+}
+
+void wgl_share_caller(lua_State *L) {
+    lua_Debug ar;
+    if (!lua_getstack(L, 1, &ar) || !lua_getinfo(L, "Sf", &ar))
+        return;
+    if (strcmp(ar.what, "main") == 0 && ar.source[0] == '@' && !find_file(ar.source + 1))
+        share_file(L, ar.source + 1);
+    lua_pop(L, 1);
+}

@@ -8,6 +8,8 @@
  * the globals, the standard libraries, this module. It is taken when the outermost load of a module ends, and compared
  * after each task that had the module. If it differs, the whole state is given up, since who knows what else leads there.
  *
+ * Our own files are loaded from code that all workers share.
+ *
  * Globals that a module sets while it is loaded are set again for each task that requires it. Not kept is what was loaded
  * while globals were set, for it may depend on them; nor what package.preload has, for that is the parent's. Such a module
  * is loaded anew by each task, as its own. */
@@ -426,10 +428,26 @@ static bool push_kept(lua_State *L) {
     return true;
 }
 
-/* In the place of the searcher in its upvalue. */
+/* Our own file with the name at 1: its loader and its path. */
+static bool push_own_file(lua_State *L) {
+    if (!wgl_is_own_module(lua_tostring(L, 1)))
+        return false;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, LUA_LOADLIBNAME) != LUA_TTABLE || lua_getfield(L, -1, "searchpath") != LUA_TFUNCTION)
+        return false;
+    lua_pushvalue(L, 1);
+    lua_getfield(L, -3, "path");
+    lua_call(L, 2, 1);
+    if (lua_type(L, -1) != LUA_TSTRING || wgl_load_file(L, lua_tostring(L, -1)) != LUA_OK)
+        return false;
+    lua_insert(L, -2);
+    return true;
+}
+
+/* In the place of the searcher in its upvalue, which is asked last. */
 static int search(lua_State *L) {
     luaL_checkstring(L, 1);
-    if (push_kept(L))
+    if (push_kept(L) || push_own_file(L))
         return 2;
     lua_settop(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));

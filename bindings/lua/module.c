@@ -38,6 +38,7 @@ static int module(lua_State *L) {
     lua_settop(L, 3);
     bool whole = strcmp(luaL_checkstring(L, 2), "waitgroup") == 0;
     if (!lua_isnil(L, 3)) {
+        wgl_share_caller(L);
         lua_pushvalue(L, 2);
         lua_pushvalue(L, 3);
         lua_rawset(L, 1);

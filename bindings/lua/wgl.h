@@ -233,6 +233,10 @@ int wgl_blob_upvalues(const wgl_blob *blob);
 lua_Integer wgl_blob_id(const wgl_blob *blob);
 const char *wgl_blob_code(const wgl_blob *blob, size_t *length);
 int wgl_count_upvalues(lua_State *L, int index); /* of the function there */
+/* Like luaL_loadfile, of a file that is compiled once in the process. */
+int wgl_load_file(lua_State *L, const char *path);
+/* The caller of the running C function is a file that was loaded from its source: others need not compile it. */
+void wgl_share_caller(lua_State *L);
 
 /* --- functions and modules by name: names.c --- */
 

@@ -2,6 +2,7 @@
 -- them.
 local waitgroup = require "waitgroup"
 local peer = require "peer"
+local process = require "process"
 
 local path = package.path
 before_each(function() package.path = "tests/lua/modules/?.lua;" .. path end)
@@ -218,5 +219,29 @@ describe("no task sees what another did to a module", function()
       assert.same({ i, i }, results(2, function() require "account" return require "chosen" end))
     end
     package.preload.chosen = nil
+  end)
+end)
+
+describe("the files of this module", function()
+  it("are read once in a process, for all threads", function()
+    assert.equal("true\ntrue\nstatus 0\n", process [[
+      local dir = os.tmpname()
+      os.remove(dir)
+      local from = package.searchpath("waitgroup", package.path):gsub("/init%.lua$", "")
+      assert(os.execute(("mkdir %s && cp -r %s %s/waitgroup"):format(dir, from, dir)))
+      package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(dir, dir, package.path)
+      local w = require "waitgroup"
+      local g = w.errgroup()
+      g:thread(function() require("waitgroup").sleep(0) end)
+      print(g:wait(20))
+      assert(os.execute(("find %s -name '*.lua' -exec cp /dev/null {} ';'"):format(dir)))
+      g = w.errgroup()
+      local all = w.new(4)
+      for _ = 1, 4 do -- at once, so that there are four states
+        g:thread(function() all:done() assert(all:wait(20)) require("waitgroup").sleep(0) end)
+      end
+      print(g:wait(20))
+      os.execute("rm -r " .. dir)
+    ]])
   end)
 end)
