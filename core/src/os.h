@@ -32,6 +32,12 @@ unsigned wg_cores(void);
 /* One step of a busy loop. */
 void wg_pause(void);
 
+/* Before trying again a compare-and-swap that another thread's came before: 64 pauses, and each time twice as many, up to
+ * 256. The cache line stays with that thread meanwhile, for many steps, where it would go to and fro for each. Measured with
+ * two threads in a loop, a pair of steps: 100 ns without, 61 with 16 pauses, 33 with 64, 27 with 128; two atomic adds: 58.
+ * `last`: what the last call returned, 0 at first. */
+unsigned wg_back_off(unsigned last);
+
 /* The stack of a thread of ours. The system's own choice differs too much: 8 MiB, or what `ulimit -s` says, or 128 KiB on
  * musl, in which a runaway recursion of Lua code crashes before Lua notices it. 2 MiB is four times what the deepest C
  * recursion that Lua allows needs, and few enough for a thousand threads in 32 bits of addresses. It is reserved, not

@@ -56,6 +56,13 @@ void wg_pause(void) {
 #endif
 }
 
+unsigned wg_back_off(unsigned last) {
+    unsigned pauses = last == 0 ? 64 : last < 256 ? 2 * last : 256;
+    for (unsigned i = 0; i < pauses; i++)
+        wg_pause();
+    return pauses;
+}
+
 struct wg_self *wg_self(void) {
     static _Thread_local struct wg_self self;
     return &self;

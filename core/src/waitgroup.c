@@ -45,7 +45,7 @@ wg_status wg_add(wg_waitgroup *wg, int64_t n) {
     if (!wg)
         return WG_INVALID;
     uint64_t state = wg_load_relaxed64(wg_state(wg));
-    for (;;) {
+    for (unsigned pauses = 0;; pauses = wg_back_off(pauses), state = wg_load_relaxed64(wg_state(wg))) {
         int64_t count = wg_count_of(state);
         if (n < -count)
             return WG_NEGATIVE;
@@ -56,7 +56,6 @@ wg_status wg_add(wg_waitgroup *wg, int64_t n) {
         if (count + n == 0 && (state & WG_SLEEPERS)) {
             if (to_zero(wg, state))
                 return WG_OK;
-            state = wg_load_relaxed64(wg_state(wg));
         } else if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, n)))
             return WG_OK;
     }

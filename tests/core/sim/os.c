@@ -62,6 +62,10 @@ int32_t wg_thread_clock(void) { return WG_PROCESS_CLOCK; }
 int64_t wg_cpu_time(int32_t clock) { return clock == WG_PROCESS_CLOCK ? engine->now * engine->cpu_rate / 2 : 0; }
 unsigned wg_cores(void) { return engine->scenario->cores; }
 void wg_pause(void) { step("pause", NULL, __builtin_return_address(0), true); }
+unsigned wg_back_off(unsigned last) {
+    step("pause", NULL, __builtin_return_address(0), true);
+    return last;
+}
 struct wg_self *wg_self(void) {
     return &engine->current->self;
 }
