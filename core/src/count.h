@@ -32,6 +32,13 @@ static inline wg_a64 *wg_state(const wg_waitgroup *wg) { return (wg_a64 *)(uintp
 
 static inline int32_t wg_count_of(uint64_t state) { return (int32_t)((state & WG_COUNT_MASK) >> WG_COUNT_SHIFT); }
 
+/* One down, as wg_done, unless that needs a lock: then false, and nothing changed. */
+bool wg_count_try_done(wg_waitgroup *wg, wg_status *status);
+
+/* For fork.c: handler.c's lock. */
+void wg_handlers_lock(void);
+void wg_handlers_unlock(void);
+
 /* One up: *first tells whether the count was zero. WG_OK; WG_LIMIT: gated, or `limit` is reached; WG_FINISHED: closed;
  * WG_FORKED: what is counted is in the parent process. `limit` is at most WG_COUNT_MAX. */
 wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first);

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "context.h"
+#include "count.h"
 #include "pool.h"
 #include "stripe.h"
 #include "timer.h"
@@ -17,6 +18,7 @@
 wg_a32 wg_epoch;
 
 static void before(void) {
+    wg_handlers_lock();
     wg_timer_take();
     wg_pools_take();
     wg_stripes_take();
@@ -26,6 +28,7 @@ static void after_in_parent(void) {
     wg_stripes_give();
     wg_pools_give();
     wg_timer_give();
+    wg_handlers_unlock();
 }
 
 static void after_in_child(void) {

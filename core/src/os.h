@@ -83,6 +83,8 @@ struct wg_signal {
 bool wg_signal_open(struct wg_signal *s);
 void wg_signal_raise(const struct wg_signal *s);
 void wg_signal_clear(const struct wg_signal *s);
+/* Sleep until it is readable. */
+void wg_signal_wait(const struct wg_signal *s);
 void wg_signal_close(const struct wg_signal *s);
 
 #endif

@@ -63,6 +63,16 @@ wg_status wg_add(wg_waitgroup *wg, int64_t n) {
 
 wg_status wg_done(wg_waitgroup *wg) { return wg_add(wg, -1); }
 
+bool wg_count_try_done(wg_waitgroup *wg, wg_status *status) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    while (wg_count_of(state) > 1 || !(state & WG_SLEEPERS)) {
+        *status = wg_count_of(state) == 0 ? WG_NEGATIVE : WG_OK;
+        if (*status != WG_OK || wg_cas_acq_rel64(wg_state(wg), &state, step(state, -1)))
+            return true;
+    }
+    return false;
+}
+
 int32_t wg_count(const wg_waitgroup *wg) { return wg ? wg_count_of(wg_load_relaxed64(wg_state(wg))) : 0; }
 
 /* Under the stripe's lock: ask to be told of zero. False if it is zero. */

@@ -247,6 +247,100 @@ static void its_own_threads_handle_none(void **state) {
     wg_errgroup_release(g);
 }
 
+/* A handler may make a step of a wait group, whatever the thread that it interrupts is about: here it takes the very lock
+ * which the step to zero needs. */
+static wg_waitgroup stepped;
+static atomic_int to_make, refused;
+
+static void step_in_handler(int number) {
+    handle(number);
+    while (atomic_load(&to_make) > 0) {
+        atomic_fetch_sub(&to_make, 1);
+        if (wg_done_in_handler(&stepped) != WG_OK)
+            atomic_fetch_add(&refused, 1);
+    }
+}
+
+static void ignore(void *unused) { (void)unused; }
+
+/* Signals as fast as the thread can take them and get on. */
+static atomic_bool enough;
+
+static void *send_signals(void *target) {
+    while (!atomic_load(&enough)) {
+        pthread_kill(*(pthread_t *)target, SIGUSR1);
+        for (volatile int i = 0; i < 2000; i++) {}
+    }
+    return NULL;
+}
+
+static void a_handler_may_make_a_step(void **state) {
+    (void)state;
+    struct thread sender;
+    wg_observer observer;
+    pthread_t me = pthread_self();
+    assert_status(wg_handlers_prepare(), WG_OK);
+    signal(SIGUSR1, step_in_handler);
+    atomic_store(&enough, false);
+    thread_start(&sender, send_signals, &me);
+    for (int i = 0; i < effort(INSTRUMENTED ? 50 : 1000); i++) {
+        int steps = 1 + i % 3;
+        assert_status(wg_add(&stepped, steps), WG_OK);
+        atomic_store(&to_make, steps);
+        while (atomic_load(&to_make) > 0) /* under the lock half of the time */
+            if (wg_observe(&stepped, &observer, ignore, NULL) == WG_OK)
+                wg_unobserve_sync(&stepped, &observer);
+        assert_status(wg_wait(&stepped, AFTER(HANG)), WG_OK);
+    }
+    atomic_store(&enough, true);
+    thread_join(&sender);
+    signal(SIGUSR1, handle);
+    assert_int_equal(atomic_load(&refused), 0);
+}
+
+static void set_true(void *flag) { atomic_store((atomic_bool *)flag, true); }
+
+static void a_step_in_a_handler_calls_observers_elsewhere(void **state) {
+    (void)state;
+    wg_observer observer;
+    atomic_bool called = false;
+    assert_status(wg_handlers_prepare(), WG_OK);
+    assert_status(wg_add(&stepped, 1), WG_OK);
+    assert_status(wg_observe(&stepped, &observer, set_true, &called), WG_OK);
+    atomic_store(&to_make, 1);
+    signal(SIGUSR1, step_in_handler);
+    raise(SIGUSR1);
+    EVENTUALLY(atomic_load(&called));
+    assert_int_equal(wg_count(&stepped), 0);
+}
+
+static void a_step_too_many_in_a_handler_is_refused(void **state) {
+    (void)state;
+    assert_status(wg_done_in_handler(&stepped), WG_NEGATIVE);
+    assert_int_equal(wg_count(&stepped), 0);
+    assert_status(wg_done_in_handler(NULL), WG_INVALID);
+}
+
+/* The thread is the parent's: without one of its own, the child hears of it. */
+static void step_in_child(void) {
+    REQUIRE(wg_add(&stepped, 2) == WG_OK);
+    REQUIRE(wg_done_in_handler(&stepped) == WG_OK); /* no thread is needed for this one */
+    wg_observer observer;
+    atomic_bool called = false;
+    REQUIRE(wg_observe(&stepped, &observer, set_true, &called) == WG_OK);
+    REQUIRE(wg_done_in_handler(&stepped) == WG_NO_THREADS);
+    REQUIRE(wg_count(&stepped) == 1);
+    REQUIRE(wg_handlers_prepare() == WG_OK);
+    REQUIRE(wg_done_in_handler(&stepped) == WG_OK);
+    EVENTUALLY(atomic_load(&called));
+}
+
+static void a_child_prepares_again(void **state) {
+    (void)state;
+    assert_status(wg_handlers_prepare(), WG_OK);
+    assert_true(in_child(step_in_child));
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_return_when_their_moment_comes),
@@ -256,6 +350,10 @@ int main(void) {
         cmocka_unit_test(an_interrupted_call_changes_nothing),
         cmocka_unit_test(removing_an_observer_waits_through_it),
         cmocka_unit_test(its_own_threads_handle_none),
+        cmocka_unit_test(a_handler_may_make_a_step),
+        cmocka_unit_test(a_step_in_a_handler_calls_observers_elsewhere),
+        cmocka_unit_test(a_step_too_many_in_a_handler_is_refused),
+        cmocka_unit_test(a_child_prepares_again),
     };
     return RUN("signals", tests);
 }

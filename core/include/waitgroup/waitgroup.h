@@ -8,7 +8,11 @@
  *     wg_wait(&wg, NULL);
  *
  * All calls may be made from any thread at any time. What a thread did before wg_done is visible to whoever returns
- * from the wg_wait that it released. */
+ * from the wg_wait that it released.
+ *
+ * A signal handler is no thread: it may have interrupted one that holds a lock of the library. It may call
+ * wg_done_in_handler, wg_add with a positive number, wg_count, wg_context_status, wg_now, wg_strstatus, and no other call
+ * of the library: not wg_done, which can hang there. */
 #ifndef WAITGROUP_WAITGROUP_H
 #define WAITGROUP_WAITGROUP_H
 
@@ -44,6 +48,16 @@ WG_API wg_status wg_add(wg_waitgroup *wg, int64_t n);
 
 /* The same as wg_add(wg, -1). The last thing a task does: it may be the end of `wg`. */
 WG_API wg_status wg_done(wg_waitgroup *wg);
+
+/* wg_done for a signal handler. The step to zero, if somebody waits for it, is made a moment later, by a thread of the
+ * library, which calls the observers too. A step too many is refused as by wg_done, except while such a step is under way:
+ * then it is not noticed. WG_OK; WG_NEGATIVE; WG_NO_THREADS: nobody prepared for it in this process; WG_LIMIT: more than 256
+ * steps are under way, try again later; WG_INVALID: wg is NULL. */
+WG_API wg_status wg_done_in_handler(wg_waitgroup *wg);
+
+/* Once before any handler may call wg_done_in_handler, and again in the child of a fork: starts the thread, which stays. Not
+ * in a handler. WG_OK, also if there is such a thread already; WG_NO_THREADS; WG_NO_FD. */
+WG_API wg_status wg_handlers_prepare(void);
 
 /* Wait until the count has been zero at, or at any time after, this call.
  * WG_OK: it was. WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_DEADLOCK: this thread runs a task that

@@ -145,6 +145,11 @@ void wg_signal_clear(const struct wg_signal *s) {
     *open_signal(s->readable) = 1;
 }
 
+void wg_signal_wait(const struct wg_signal *s) {
+    while (*open_signal(s->readable) != 2)
+        step("poll", NULL, __builtin_return_address(0), true);
+}
+
 void wg_signal_close(const struct wg_signal *s) {
     step("close", NULL, __builtin_return_address(0), false);
     *open_signal(s->readable) = 0;
