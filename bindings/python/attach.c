@@ -84,7 +84,9 @@ static bool come_over(const state *st, attachment *a) {
 
 bool attach(const state *st, attachment *a) {
     *a = (attachment){.how = WAS_ATTACHED};
-    if (self.worker_of == st && !self.detached.state)
+    /* While the interpreter exits, CPython ends a thread that asks for the GIL, also inside a task: then it is not
+     * attached, although we did not let go. */
+    if (self.worker_of == st && !self.detached.state && !atomic_load(&st->closing))
         return true;
     PyThreadState *here = thread_state_here(self.detached.state);
     if (here && is_at(st, here))
@@ -125,7 +127,7 @@ static int64_t next_look(const guest *me, int64_t deadline) {
 
 int block(const state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
           wg_context *context) {
-    wg_until until = {.deadline = WG_POLL, .context = context ? context : wg_context_root()};
+    wg_until until = {.deadline = WG_POLL, .context = context};
     wg_status status = call(arg, &until);
     if (!would_block(status) || deadline == WG_POLL)
         return status;

@@ -4,7 +4,7 @@
  *
  * Who keeps whom alive. Each object of the core that Python can name belongs to one Python object:
  *
- *     ErrGroup ---> Group ---> Context ---> parent Context
+ *     ErrGroup ---> GroupState ---> Context ---> parent Context
  *                     ^            |
  *     Task -----------+            +------> `held`: what the core's errors point to (tasks, causes)
  *
@@ -28,24 +28,25 @@
 
 #include "waitgroup.h"
 
+typedef struct Context Context;
+
 /* One per interpreter (strictly, per module object). Lives as long as any object of the module's types. */
 typedef struct state {
     PyObject *module; /* borrowed */
-    PyTypeObject *waitgroup_type, *errgroup_type, *group_type, *task_type, *context_type, *callback_type,
-        *completed_type, *worker_type;
-    PyObject *cancelled_error, *deadline_error, *negative_error, *deadlock_error;
+    PyTypeObject *waitgroup_type, *errgroup_type, *group_type, *task_type, *context_type, *callback_type, *worker_type;
+    PyObject *cancelled_error, *deadline_error, *negative_error, *deadlock_error, *timeout_error;
+    Context *root;                     /* around `base`: that of code outside of any task */
     PyObject *thread_type, *threading; /* threading.Thread; the module */
     PyTypeObject *partial_type;        /* functools.partial */
     PyObject *context_attribute;       /* "_context": where a Cancelled says whose it is */
     PyObject *name_attribute, *qualname_attribute, *func_attribute, *call_attribute;
     PyInterpreterState *interpreter;
     wg_pool *pool;
-    wg_context *base;       /* the ancestor of all contexts of this interpreter; ends when it exits */
-    wg_waitgroup loose;     /* tasks of plain wait groups */
+    wg_context *base; /* the ancestor of all contexts of this interpreter; ends when it exits */
     home *home;
-    atomic_bool closing;    /* the interpreter exits */
-    atomic_uint workers;    /* how many workers were ever made, for their names */
-    bool daemons; /* workers are daemon threads: in the main interpreter */
+    atomic_bool closing; /* the interpreter exits */
+    atomic_uint workers; /* how many workers were ever made, for their names */
+    bool daemons;        /* workers are daemon threads: in the main interpreter */
 } state;
 
 state *state_of_type(PyTypeObject *type);
@@ -88,8 +89,8 @@ bool attach(const state *st, attachment *a);
 void detach(const state *st, const attachment *a);
 
 /* Make a call of the core that may block: first without letting go of the interpreter, then with, as often as signals
- * interrupt it. `call(arg, until)` returns WG_TIMEOUT or WG_LIMIT where it would block. Returns its status, or RAISED
- * with an exception set. */
+ * interrupt it. `call(arg, until)` returns WG_TIMEOUT or WG_LIMIT where it would block. `context` ends it; NULL: that of the
+ * task which this thread runs. Returns its status, or RAISED with an exception set. */
 #define RAISED (-1)
 int block(const state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
           wg_context *context);
@@ -103,17 +104,26 @@ bool nanoseconds_from_timeout(PyObject *object, const char *what, int64_t *durat
 /* The same of a moment on the clock of time.monotonic(). */
 bool deadline_from_moment(PyObject *object, const char *what, int64_t *deadline);
 
-/* The arguments `timeout=None` of `call`, and, unless `context` is NULL, `*, context=None`: a Context, borrowed, or NULL. */
+/* `object` as an argument `context`: a Context, borrowed, or NULL for None. False with an exception set. */
+bool check_context(state *st, PyObject *object, Context **context);
+/* The arguments `timeout=None, *, context=None` of `call`. */
 bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                int64_t *deadline, PyObject **context);
+                int64_t *deadline, Context **context);
 
 /* Set the exception that `status` stands for. `call` names the call, such as "WaitGroup.done()". Returns NULL. */
 PyObject *raise_status(state *st, wg_status status, const char *call);
+/* The class of that exception, borrowed, and what it says. */
+PyObject *class_of_status(state *st, wg_status status);
+const char *text_of_status(wg_status status);
 
 /* TypeError unless `fn` can be run as a task. */
 bool check_callable(state *st, const char *call, PyObject *fn);
-/* A new reference to the name of `fn`, never NULL: its __qualname__, or the name of its type. */
+/* A new reference to the name of `fn`: its __qualname__, or the name of its type. NULL with an exception set. */
 PyObject *name_of_callable(state *st, PyObject *fn);
+/* TypeError if `result`, which a function has returned, has yet to be awaited. */
+bool check_result(state *st, PyObject *fn, PyObject *result);
+/* repr(object), or what can be said of one whose repr() raises. NULL with an exception set only without memory. */
+PyObject *safe_repr(PyObject *object);
 
 /* `__reduce__` of all types. */
 PyObject *refuse_pickle(PyObject *self, PyObject *unused);
@@ -127,15 +137,15 @@ PyObject *call_python(const char *module, const char *name, PyObject *const *arg
 
 typedef struct Callback Callback;
 
-typedef struct Context {
+struct Context {
     PyObject_HEAD
     PyObject *weakrefs;
     state *st;
     wg_context *core;
-    struct Context *parent; /* or NULL */
-    PyObject *held;         /* a list, made when first needed: what errors of the core point to */
-    Callback *callbacks;    /* those not called yet, guarded by `lock` of callback.c; each is a strong reference */
-} Context;
+    Context *parent;     /* or NULL */
+    PyObject *held;      /* a list, made when first needed: what errors of the core point to */
+    Callback *callbacks; /* those not called yet, guarded by `lock` of callback.c; each is a strong reference */
+};
 
 /* A new Context around `core`, whose reference it takes, also when it fails. */
 Context *context_wrap(state *st, wg_context *core, Context *parent);
@@ -153,8 +163,12 @@ int context_cancel_with(Context *self, PyObject *cause);
 PyObject *context_cause_object(Context *self);
 /* True if `self` is `ancestor` or has ended with it, which has ended. */
 bool context_ended_with(const Context *self, const Context *ancestor);
-/* Raise Cancelled or DeadlineExceeded for a context that has ended. `subject` names it in the message. Returns NULL. */
-PyObject *raise_ended(Context *self, const char *subject);
+/* Raise Cancelled or DeadlineExceeded for `call`, because a context has ended. `subject`, such as "group", and `name`, a
+ * str or NULL, say what ended with it. Returns NULL. */
+PyObject *raise_ended(Context *self, const char *call, const char *subject, PyObject *name);
+/* The same for a blocking call that WG_CONTEXT_ENDED has ended: of the context that it was given, or, if that is NULL,
+ * of this thread's task. Returns NULL. */
+PyObject *raise_wait_ended(state *st, const char *call, Context *given);
 
 /* Of Cancelled. */
 extern PyMethodDef cancelled_reduce_method;
@@ -163,64 +177,60 @@ extern PyMethodDef cancelled_reduce_method;
 
 /* Call `fn` when `context` ends; or, if it is NULL, when the count of `wg`, inside `subject`, reaches zero. */
 PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *subject, PyObject *fn);
+/* Call `fn` when a slot of `group`, inside `subject`, may be free, or the group is cancelled. */
+PyObject *callback_for_slot(state *st, wg_errgroup *group, PyObject *subject, PyObject *fn);
 /* Of a Context that goes away: nobody is called any more. */
 void callbacks_drop(Context *context);
 int callbacks_visit(Context *context, visitproc visit, void *arg);
 
 /* --- task.c --- */
 
-typedef struct Group Group;
+typedef struct GroupState GroupState;
 
-typedef enum { QUEUED, RUNNING, SUCCEEDED, FAILED, STOPPED, NEVER_STARTED } task_status;
+/* WITHDRAWN: by Task.cancel(), before a worker took it. RETURNED: the core has yet to say what that means. */
+typedef enum { QUEUED, WITHDRAWN, RUNNING, RETURNED, SUCCEEDED, FAILED, STOPPED, NEVER_STARTED } task_status;
 
+/* A task goes through two phases, told apart by `status`: it is to be called, and it has an outcome. `lock` guards the
+ * step from one to the other, and `callbacks`. */
 struct Task {
     PyObject_VAR_HEAD
     PyObject *weakrefs;
-    PyObject *owner; /* its Group, or its WaitGroup; NULL once it has ended */
-    /* A task changes twice: when its function is called, and when that has returned. `lock` guards the changes. */
+    PyObject *owner; /* its GroupState, or its WaitGroup; NULL once it has ended */
     union {
-        PyObject *fn, *name;
+        struct {
+            PyObject *fn, *kwnames, *variables; /* the thread that runs it has taken over the last two */
+        } call;                                 /* up to RUNNING */
+        struct {
+            PyObject *name;      /* a str, or NULL without memory */
+            PyObject *value;     /* the result, or the exception; of one that never started, the Context, or NULL */
+            PyObject *traceback; /* of the exception, as it left the function */
+        } outcome;               /* from RETURNED on */
     };
-    union {
-        PyObject *kwnames;
-        Task *previous;
-        PyObject *value;
-    }; /* value: its result, its exception, or the Context
-                                                                      of one that never started */
-    union {
-        PyObject *variables;
-        int64_t started;
-        PyObject *traceback;
-    };
-    Task *next;           /* while it runs: among the running ones; then: among those to be given by as_completed() */
+    PyObject *callbacks;  /* a list of what add_done_callback() was given, or NULL */
     wg_waitgroup unended; /* 1 until it has ended */
     guard lock;
-    _Atomic char status;   /* a task_status */
-    PyObject *arguments[]; /* a spare slot for vectorcall, then the arguments */
+    bool ended;          /* the callbacks have been taken for the last time */
+    bool named;          /* the last of `arguments` is its name, a str, and not an argument */
+    atomic_bool seen;    /* somebody has been told of its exception */
+    _Atomic char status; /* a task_status */
+    PyObject
+        *arguments[]; /* a spare slot for vectorcall, which from RETURNED on holds `fn`; then the arguments; all NULL
+                              once settled */
 };
 
 /* A new task of `owner`, of the arguments of `call`: a function and its arguments. It has one reference for the core
- * besides the caller's. NULL with an exception set. */
-Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs,
-               PyObject *kwnames);
+ * besides the caller's. `name` is a str, or NULL. NULL with an exception set. */
+Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+               PyObject *name);
 /* Undo task_new for a task that the core did not take. */
 void task_discard(Task *task);
-/* For wg_errgroup_go, and for wg_go. */
-wg_error *task_run_in_group(void *task, wg_context *ctx);
-void task_run_loose(void *task);
-void task_destroy(void *task);
+/* For the core: how it runs a task of a GroupState, or of a WaitGroup. */
+wg_task task_for_core(Task *task);
 PyObject *task_get_name(Task *self, void *unused);
-/* True if this thread runs a task of `owner`. */
-bool runs_task_of(const PyObject *owner);
 
-/* --- waitgroup.c --- */
+/* --- group_state.c: what the tasks of an ErrGroup refer to --- */
 
-/* done(), for a task of its go(). */
-void waitgroup_task_ended(PyObject *waitgroup);
-
-/* --- errgroup.c --- */
-
-struct Group {
+struct GroupState {
     PyObject_HEAD
     state *st;
     wg_errgroup *core;
@@ -228,21 +238,65 @@ struct Group {
     PyObject *name; /* a str, or NULL */
     int64_t grace;  /* nanoseconds, 0 for none */
     bool all_errors;
-    bool noted;       /* the raised error has been told of the others */
-    bool left_behind; /* the user has been told of tasks that the grace period left behind */
+    bool goes_on;            /* a failed task does not cancel the others */
+    atomic_bool noted;       /* the raised error has been told of the others */
+    atomic_bool left_behind; /* the user has been told of tasks that the grace period left behind */
+    atomic_bool abandoned;   /* nobody will ask for the outcome any more: it was given, or the handle is gone */
+    _Atomic(const char *) outcome_given_by; /* the call that gave the outcome, or NULL */
     /* Guarded by `lock`, or by the GIL. */
     guard lock;
-    Task *running;            /* borrowed */
-    Task *ended, *ended_last; /* strong */
-    Py_ssize_t unended;
-    wg_waitgroup news; /* 1 while somebody waits for the next change of the two above */
+    struct running_task *running;
 };
 
+typedef struct {
+    bool all_errors;
+    int64_t grace;
+    PyObject *name;  /* a str, or NULL */
+    Context *parent; /* or NULL */
+} group_options;
+
+/* A new group of `options`, and of those of the core. NULL with an exception set. */
+GroupState *group_new(state *st, const group_options *options, wg_errgroup_options *core);
+/* A task that runs: on the stack of its thread. */
+typedef struct running_task {
+    Task *task;
+    int64_t started;
+    struct running_task *previous, *next;
+} running_task;
+
 /* The task comes among the running ones, and leaves them. */
-void group_task_starts(Group *group, Task *task);
-void group_task_stops(Group *group, Task *task);
-/* Takes over the caller's reference to `task`. */
-void group_task_ended(Group *group, Task *task);
+void group_task_starts(GroupState *group, running_task *running);
+void group_task_stops(GroupState *group, running_task *running);
+/* "fetch, store (for 3.2 s)": the tasks that run, as many of them as one wants to read. NULL with an exception set. */
+PyObject *group_names_of_running(GroupState *group);
+/* How many tasks have not ended. */
+unsigned long group_unfinished(GroupState *group);
+/* Set the exception of a call on the group that `status` stands for. Returns NULL. */
+PyObject *group_raise_status(GroupState *group, wg_status status, const char *call);
+/* DeadlockError of a call that waits for a slot. Returns NULL. */
+PyObject *group_raise_no_slot(GroupState *group, const char *call);
+
+/* --- outcome.c: from the core's outcome of a group to exceptions --- */
+
+/* All errors so far: a tuple. */
+PyObject *group_errors(GroupState *group);
+/* The same for the user, who then has been told of them. */
+PyObject *group_errors_seen(GroupState *group);
+/* Wait and raise the outcome, for `call`. -1 with an exception set, or 0. */
+int group_wait(GroupState *group, const char *call, int64_t deadline, Context *context);
+/* The same at the end of a block, which nothing but a signal ends early. */
+int group_leave(GroupState *group);
+/* The same, where `exception` of the block wins over the outcome. */
+int group_leave_with(GroupState *group, PyObject *exception);
+/* WG_OK, WG_FAILED, WG_CANCELLED or WG_DEADLINE_EXCEEDED if there is an outcome; WG_TIMEOUT if not yet. */
+wg_status group_poll(GroupState *group);
+/* True if `exception`, which a block has raised, only tells of the end of its own group: it is a Cancelled of the group's
+ * context, or the error of one of its own tasks. */
+bool group_tells_of_own_end(GroupState *group, PyObject *exception);
+/* The group's handle goes: report errors that nobody has been told of. */
+void group_report_lost(GroupState *group, PyObject *handle);
+/* `task` has failed with nobody left to ask for the outcome: report its error. */
+void group_report_late(GroupState *group, Task *task);
 
 /* --- workers.c: the threads of the pool --- */
 
@@ -254,7 +308,6 @@ void worker_rename(Worker *worker, PyObject *group_name);
 
 /* --- the types --- */
 
-extern PyType_Spec waitgroup_spec, errgroup_spec, group_spec, task_spec, context_spec, callback_spec, completed_spec,
-    worker_spec;
+extern PyType_Spec waitgroup_spec, errgroup_spec, group_spec, task_spec, context_spec, callback_spec, worker_spec;
 
 #endif

@@ -9,10 +9,11 @@ struct Callback {
     PyObject_HEAD
     state *st;
     wg_observer observer;
-    PyObject *fn;     /* NULL once called or given up */
-    Context *context; /* borrowed, while in its list */
-    wg_context *core; /* of the context; else */
-    wg_waitgroup *wg; /* the count in `subject`, a strong reference */
+    PyObject *fn;       /* NULL once called or given up */
+    Context *context;   /* borrowed, while in its list */
+    wg_context *core;   /* of the context; else, inside `subject`, a strong reference, one of: */
+    wg_waitgroup *wg;   /* the count */
+    wg_errgroup *slots; /* the group whose slot is waited for */
     PyObject *subject;
     Callback *next, **link;
 };
@@ -66,11 +67,16 @@ static void fire(void *arg) {
     detach(st, &a);
 }
 
+static bool unobserve(Callback *self) {
+    if (self->core)
+        return wg_context_unobserve(self->core, &self->observer);
+    return self->wg ? wg_unobserve(self->wg, &self->observer)
+                    : wg_errgroup_unobserve_room(self->slots, &self->observer);
+}
+
 /* Prevent the call; false if it is too late. */
 static bool give_up(Callback *self) {
-    bool prevented =
-        self->core ? wg_context_unobserve(self->core, &self->observer) : wg_unobserve(self->wg, &self->observer);
-    if (!prevented)
+    if (!unobserve(self))
         return false;
     guard_take(&lock);
     list_remove(self);
@@ -82,9 +88,11 @@ static bool give_up(Callback *self) {
     return true;
 }
 
-PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *subject, PyObject *fn) {
-    if (!PyCallable_Check(fn))
-        return PyErr_Format(PyExc_TypeError, "a callback must be callable without arguments, which %R is not", fn);
+static Callback *make(state *st, PyObject *subject, PyObject *fn) {
+    if (!PyCallable_Check(fn)) {
+        PyErr_Format(PyExc_TypeError, "a callback must be callable without arguments, which %R is not", fn);
+        return NULL;
+    }
     Callback *self = PyObject_GC_New(Callback, st->callback_type);
     if (!self)
         return NULL;
@@ -92,12 +100,21 @@ PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *
     self->fn = Py_NewRef(fn);
     self->context = NULL;
     self->core = NULL;
-    self->wg = wg;
+    self->wg = NULL;
+    self->slots = NULL;
     self->subject = Py_XNewRef(subject);
     self->next = NULL;
     self->link = NULL;
     PyObject_GC_Track(self);
     Py_INCREF(self); /* for the core */
+    return self;
+}
+
+PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *subject, PyObject *fn) {
+    Callback *self = make(st, subject, fn);
+    if (!self)
+        return NULL;
+    self->wg = wg;
     if (context) {
         self->core = wg_context_retain(context->core);
         list_add(context, self);
@@ -105,6 +122,15 @@ PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *
     } else {
         wg_observe(wg, &self->observer, fire, self);
     }
+    return (PyObject *)self;
+}
+
+PyObject *callback_for_slot(state *st, wg_errgroup *group, PyObject *subject, PyObject *fn) {
+    Callback *self = make(st, subject, fn);
+    if (!self)
+        return NULL;
+    self->slots = group;
+    wg_errgroup_observe_room(group, &self->observer, fire, self);
     return (PyObject *)self;
 }
 

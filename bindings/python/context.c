@@ -21,7 +21,7 @@ Context *context_of_this_task(state *st) {
     Task *task = self_thread()->task;
     if (!task || state_of_type(Py_TYPE(task)) != st || Py_TYPE(task->owner) != st->group_type)
         return NULL;
-    return ((Group *)task->owner)->context;
+    return ((GroupState *)task->owner)->context;
 }
 
 wg_context *context_core_or_base(state *st, const Context *parent) { return parent ? parent->core : st->base; }
@@ -85,7 +85,7 @@ static PyObject *given_cause(const Context *self) {
     if (!object)
         return error == wg_error_no_memory() ? PyObject_CallNoArgs(PyExc_MemoryError) : Py_NewRef(Py_None);
     if (Py_TYPE(object) == self->st->task_type)
-        object = ((Task *)object)->value;
+        object = ((Task *)object)->outcome.value;
     return Py_NewRef(object);
 }
 
@@ -98,20 +98,31 @@ bool context_ended_with(const Context *self, const Context *ancestor) {
     return self != NULL;
 }
 
+/* "ErrGroup.go(): group 'fetch' cancelled"; `call` and `name` may be NULL. */
+static PyObject *text_of_end(const Context *self, const char *call, const char *subject, PyObject *name) {
+    const char *what = wg_context_status(self->core) == WG_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled";
+    const char *colon = call ? ": " : "";
+    return name ? PyUnicode_FromFormat("%s%s%s %R %s", call ? call : "", colon, subject, name, what)
+                : PyUnicode_FromFormat("%s%s%s %s", call ? call : "", colon, subject, what);
+}
+
+/* Takes over the reference to `text`, and adds why. */
+static PyObject *add_cause(PyObject *text, PyObject *cause) {
+    if (text && PyUnicode_Check(cause))
+        Py_SETREF(text, PyUnicode_FromFormat("%U: %U", text, cause));
+    else if (text && cause != Py_None)
+        Py_SETREF(text, PyUnicode_FromFormat("%U because of %s", text, Py_TYPE(cause)->tp_name));
+    return text;
+}
+
 /* The exception that tells of the end of `self`. */
-static PyObject *ended_exception(Context *self, const char *subject) {
+static PyObject *ended_exception(Context *self, const char *call, const char *subject, PyObject *name) {
     state *st = self->st;
     bool late = wg_context_status(self->core) == WG_DEADLINE_EXCEEDED;
-    const char *what = late ? "deadline exceeded" : "cancelled";
-    PyObject *message, *exception = NULL, *cause = given_cause(self);
+    PyObject *exception = NULL, *cause = given_cause(self);
     if (!cause)
         return NULL;
-    if (PyUnicode_Check(cause))
-        message = PyUnicode_FromFormat("%s %s: %U", subject, what, cause);
-    else if (cause != Py_None)
-        message = PyUnicode_FromFormat("%s %s because of %s", subject, what, Py_TYPE(cause)->tp_name);
-    else
-        message = PyUnicode_FromFormat("%s %s", subject, what);
+    PyObject *message = add_cause(text_of_end(self, call, subject, name), cause);
     if (message)
         exception = PyObject_CallOneArg(late ? st->deadline_error : st->cancelled_error, message);
     Py_XDECREF(message);
@@ -123,16 +134,25 @@ static PyObject *ended_exception(Context *self, const char *subject) {
     return exception;
 }
 
-PyObject *raise_ended(Context *self, const char *subject) {
-    PyObject *exception = ended_exception(self, subject);
+PyObject *raise_ended(Context *self, const char *call, const char *subject, PyObject *name) {
+    PyObject *exception = ended_exception(self, call, subject, name);
     if (exception)
         PyErr_SetRaisedException(exception);
     return NULL;
 }
 
+PyObject *raise_wait_ended(state *st, const char *call, Context *given) {
+    Context *own = given ? NULL : context_of_this_task(st);
+    if (given)
+        return raise_ended(given, call, "context", NULL);
+    if (own)
+        return raise_ended(own, call, "this task's group", ((GroupState *)self_thread()->task->owner)->name);
+    return PyErr_Format(st->cancelled_error, "%s: this task's group cancelled", call); /* a task of another language */
+}
+
 PyObject *context_cause_object(Context *self) {
     if (wg_context_cause(self->core) == wg_error_deadline())
-        return ended_exception(self, "context");
+        return ended_exception(self, NULL, "context", NULL);
     return given_cause(self);
 }
 
@@ -160,7 +180,8 @@ static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     PyObject *parent = NULL, *timeout = NULL, *moment = NULL;
     int64_t deadline, at;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OO:Context", names, &parent, &timeout, &moment) ||
-        !deadline_from_timeout(timeout, "timeout", &deadline) || !deadline_from_moment(moment, "deadline", &at))
+        !deadline_from_timeout(timeout, "Context(): timeout", &deadline) ||
+        !deadline_from_moment(moment, "Context(): deadline", &at))
         return NULL;
     if (at != WG_FOREVER && (deadline == WG_FOREVER || at < deadline))
         deadline = at;
@@ -200,8 +221,22 @@ static void context_dealloc(Context *self) {
     Py_TRASHCAN_END
 }
 
+static bool is_root(const Context *self) { return self == self->st->root; }
+
+/* True unless this is the root; else with an exception set. */
+static bool check_not_root(const Context *self, const char *call) {
+    if (is_root(self))
+        PyErr_Format(PyExc_RuntimeError,
+                     "%s: this is the root, which is the context of all code outside of tasks and never ends; make a "
+                     "Context() of your own to cancel",
+                     call);
+    return !is_root(self);
+}
+
 static PyObject *context_repr(Context *self) {
     wg_status status = wg_context_check(self->core);
+    if (is_root(self))
+        return PyUnicode_FromString("<cwaitgroup.Context root>");
     if (status == WG_OK)
         return PyUnicode_FromString("<cwaitgroup.Context active>");
     PyObject *cause = given_cause(self), *repr = NULL;
@@ -212,8 +247,12 @@ static PyObject *context_repr(Context *self) {
     if (inside > 0) {
         repr = PyUnicode_FromFormat("<cwaitgroup.Context %s ...>", what);
     } else if (inside == 0) {
-        repr = cause == Py_None ? PyUnicode_FromFormat("<cwaitgroup.Context %s>", what)
-                                : PyUnicode_FromFormat("<cwaitgroup.Context %s cause=%R>", what, cause);
+        PyObject *shown = safe_repr(cause);
+        if (cause == Py_None)
+            repr = PyUnicode_FromFormat("<cwaitgroup.Context %s>", what);
+        else if (shown)
+            repr = PyUnicode_FromFormat("<cwaitgroup.Context %s cause=%U>", what, shown);
+        Py_XDECREF(shown);
         Py_ReprLeave((PyObject *)self);
     }
     Py_DECREF(cause);
@@ -224,7 +263,8 @@ static PyObject *context_cancel(Context *self, PyObject *args, PyObject *kwargs)
     static char *names[] = {"cause", NULL};
     PyObject *cause = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", names, &cause) ||
-        !check_cause("Context.cancel()", cause, &cause) || context_cancel_with(self, cause) < 0)
+        !check_not_root(self, "Context.cancel()") || !check_cause("Context.cancel()", cause, &cause) ||
+        context_cancel_with(self, cause) < 0)
         return NULL;
     return Py_NewRef(Py_None);
 }
@@ -236,21 +276,25 @@ static PyObject *context_cancelled(Context *self, PyObject *Py_UNUSED(unused)) {
 static PyObject *context_check(Context *self, PyObject *Py_UNUSED(unused)) {
     if (wg_context_check(self->core) == WG_OK)
         return Py_NewRef(Py_None);
-    return raise_ended(self, "context");
+    return raise_ended(self, "Context.check()", "context", NULL);
 }
 
 static wg_status call_wait(void *core, const wg_until *until) { return wg_context_wait(core, until); }
 
 static PyObject *context_wait(Context *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    static const char call[] = "Context.wait()";
     int64_t deadline;
-    if (!parse_wait(self->st, "wait()", args, nargs, kwnames, &deadline, NULL))
+    Context *context;
+    if (!parse_wait(self->st, call, args, nargs, kwnames, &deadline, &context))
         return NULL;
-    int status = block(self->st, call_wait, self->core, deadline, NULL);
-    if (status == RAISED)
-        return NULL;
-    if (status != WG_OK && status != WG_TIMEOUT)
-        return raise_status(self->st, status, "Context.wait()");
-    return PyBool_FromLong(status == WG_OK);
+    int status = block(self->st, call_wait, self->core, deadline, context ? context->core : NULL);
+    switch (status) {
+    case WG_OK: return Py_NewRef(Py_True);
+    case WG_TIMEOUT: return Py_NewRef(Py_False);
+    case WG_CONTEXT_ENDED: return raise_wait_ended(self->st, call, context);
+    case RAISED: return NULL;
+    default: return raise_status(self->st, status, call);
+    }
 }
 
 static PyObject *context_remaining(Context *self, PyObject *Py_UNUSED(unused)) {
@@ -283,7 +327,7 @@ static PyObject *context_fileno(Context *self, PyObject *Py_UNUSED(unused)) {
 static PyObject *context_enter(Context *self, PyObject *Py_UNUSED(unused)) { return Py_NewRef((PyObject *)self); }
 
 static PyObject *context_exit(Context *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs)) {
-    if (context_cancel_with(self, NULL) < 0)
+    if (!check_not_root(self, "Context.__exit__()") || context_cancel_with(self, NULL) < 0)
         return NULL;
     return Py_NewRef(Py_False);
 }
@@ -329,7 +373,8 @@ PyDoc_STRVAR(context_cancel_doc, "cancel($self, /, cause=None)\n"
                                  ">>> ctx.cause\n"
                                  "OSError('disk full')\n"
                                  "\n"
-                                 "Raises TypeError for another cause.");
+                                 "Raises TypeError for another cause, RuntimeError for the root, which is the context\n"
+                                 "of all code outside of tasks.");
 
 PyDoc_STRVAR(context_check_doc, "check($self, /)\n"
                                 "--\n"
@@ -343,7 +388,7 @@ PyDoc_STRVAR(context_check_doc, "check($self, /)\n"
                                 "Traceback (most recent call last):\n"
                                 "cwaitgroup.DeadlineExceeded: context deadline exceeded");
 
-PyDoc_STRVAR(context_wait_doc, "wait($self, /, timeout=None)\n"
+PyDoc_STRVAR(context_wait_doc, "wait($self, /, timeout=None, *, context=None)\n"
                                "--\n"
                                "\n"
                                "Sleep until the context ends: a sleep that cancellation interrupts.\n"
@@ -355,7 +400,9 @@ PyDoc_STRVAR(context_wait_doc, "wait($self, /, timeout=None)\n"
                                ">>> ctx.wait(0.01)\n"
                                "False\n"
                                "\n"
-                               "Raises ValueError for a negative or NaN timeout. Ctrl-C interrupts it at once.");
+                               "Raises Cancelled (or DeadlineExceeded) when another Context ends first: `context`,\n"
+                               "by default that of the task that waits. Raises ValueError for a negative or NaN\n"
+                               "timeout. Ctrl-C interrupts it at once.");
 
 PyDoc_STRVAR(context_add_callback_doc,
              "add_callback($self, fn, /)\n"

@@ -15,7 +15,7 @@ static double seconds(PyObject *object, const char *what) {
         int overflow;
         PyErr_Clear();
         PyLong_AsLongAndOverflow(object, &overflow);
-        return overflow * INFINITY;
+        return overflow < 0 ? -HUGE_VAL : HUGE_VAL;
     }
     return -1.0;
 }
@@ -63,11 +63,20 @@ bool deadline_from_moment(PyObject *object, const char *what, int64_t *deadline)
     return true;
 }
 
+bool check_context(state *st, PyObject *object, Context **context) {
+    if (object != Py_None && Py_TYPE(object) != st->context_type) {
+        PyErr_Format(PyExc_TypeError, "context must be a Context or None, not %.200s", Py_TYPE(object)->tp_name);
+        return false;
+    }
+    *context = object == Py_None ? NULL : (Context *)object;
+    return true;
+}
+
 bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                int64_t *deadline, PyObject **context) {
+                int64_t *deadline, Context **context) {
     PyObject *timeout = NULL;
-    if (context)
-        *context = NULL;
+    char what[64];
+    *context = NULL;
     if (nargs > 1) {
         PyErr_Format(PyExc_TypeError, "%s takes at most one positional argument, timeout, but %zd were given", call,
                      nargs);
@@ -79,47 +88,86 @@ bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t n
         PyObject *name = PyTuple_GET_ITEM(kwnames, i), *value = args[nargs + i];
         if (!timeout && PyUnicode_CompareWithASCIIString(name, "timeout") == 0) {
             timeout = value;
-        } else if (context && PyUnicode_CompareWithASCIIString(name, "context") == 0) {
-            if (value != Py_None && Py_TYPE(value) != st->context_type) {
-                PyErr_Format(PyExc_TypeError, "context must be a Context or None, not %.200s", Py_TYPE(value)->tp_name);
+        } else if (PyUnicode_CompareWithASCIIString(name, "context") == 0) {
+            if (!check_context(st, value, context))
                 return false;
-            }
-            *context = value == Py_None ? NULL : value;
         } else {
             PyErr_Format(PyExc_TypeError, "%s got an unexpected argument %R", call, name);
             return false;
         }
     }
-    return deadline_from_timeout(timeout, "timeout", deadline);
+    snprintf(what, sizeof what, "%s: timeout", call);
+    return deadline_from_timeout(timeout, what, deadline);
+}
+
+PyObject *class_of_status(state *st, wg_status status) {
+    switch (status) {
+    case WG_NEGATIVE: return st->negative_error;
+    case WG_OVERFLOW: return PyExc_OverflowError;
+    case WG_DEADLOCK: return st->deadlock_error;
+    case WG_NO_FD: return PyExc_OSError;
+    case WG_NO_MEMORY: return PyExc_MemoryError;
+    case WG_FORKED:
+    case WG_FINISHED:
+    case WG_STOPPED:
+    case WG_NO_THREADS: return PyExc_RuntimeError;
+    default: return PyExc_SystemError;
+    }
+}
+
+const char *text_of_status(wg_status status) {
+    switch (status) {
+    case WG_NEGATIVE: return "the count would fall below zero, which means more done() than add(); it is unchanged";
+    case WG_OVERFLOW: return "the count would pass 2147483647; it is unchanged";
+    case WG_DEADLOCK: return "this could never return, because it would wait for a task that waits here";
+    case WG_FORKED:
+        return "the tasks to wait for were left behind in the parent process by fork; make a new object in the child";
+    case WG_FINISHED: return "the group is finished, its outcome has been given; make a new ErrGroup";
+    case WG_STOPPED: return "the interpreter is shutting down and starts no more tasks";
+    case WG_NO_THREADS: return "no thread could be started";
+    case WG_NO_FD: return "the system gave no file descriptor";
+    default: return wg_strstatus(status);
+    }
 }
 
 PyObject *raise_status(state *st, wg_status status, const char *call) {
-    switch (status) {
-    case WG_NEGATIVE:
-        return PyErr_Format(st->negative_error,
-                            "%s: the count would fall below zero, which means more done() than add(); it is unchanged",
-                            call);
-    case WG_OVERFLOW:
-        return PyErr_Format(PyExc_OverflowError, "%s: the count would pass %d; it is unchanged", call, WG_COUNT_MAX);
-    case WG_DEADLOCK:
-        return PyErr_Format(st->deadlock_error,
-                            "%s: this could never return, because it would wait for a task that waits here", call);
-    case WG_FORKED:
-        return PyErr_Format(PyExc_RuntimeError,
-                            "%s: the tasks to wait for were left behind in the parent process by fork; make a new "
-                            "object in the child",
-                            call);
-    case WG_FINISHED:
-        return PyErr_Format(PyExc_RuntimeError,
-                            "%s: the group is finished, its outcome has been given by wait(); make a new ErrGroup",
-                            call);
-    case WG_STOPPED:
-        return PyErr_Format(PyExc_RuntimeError, "%s: the interpreter is shutting down and starts no more tasks", call);
-    case WG_NO_THREADS: return PyErr_Format(PyExc_RuntimeError, "%s: no thread could be started", call);
-    case WG_NO_FD: return PyErr_Format(PyExc_OSError, "%s: the system gave no file descriptor", call);
-    case WG_NO_MEMORY: return PyErr_NoMemory();
-    default: return PyErr_Format(PyExc_SystemError, "%s: unexpected status \"%s\"", call, wg_strstatus(status));
+    if (status == WG_NO_MEMORY)
+        return PyErr_NoMemory();
+    return PyErr_Format(class_of_status(st, status), "%s: %s", call, text_of_status(status));
+}
+
+PyObject *safe_repr(PyObject *object) {
+    PyObject *text = PyObject_Repr(object);
+    if (text)
+        return text;
+    PyErr_Clear();
+    return PyUnicode_FromFormat("<%s whose repr() fails>", Py_TYPE(object)->tp_name);
+}
+
+/* True if somebody would have to await `result` for it to do anything. Our own objects can be awaited, and need not be. */
+static bool is_awaitable(state *st, PyObject *result) {
+    PyTypeObject *type = Py_TYPE(result);
+    if (type == st->task_type || type == st->waitgroup_type || type == st->errgroup_type || type == st->context_type)
+        return false;
+    return (type->tp_as_async && type->tp_as_async->am_await) || PyAsyncGen_CheckExact(result);
+}
+
+bool check_result(state *st, PyObject *fn, PyObject *result) {
+    if (!is_awaitable(st, result))
+        return true;
+    PyObject *name = name_of_callable(st, fn);
+    if (PyCoro_CheckExact(result)) { /* else Python warns that it was never awaited, which we say better */
+        PyObject *closed = PyObject_CallMethod(result, "close", NULL);
+        Py_XDECREF(closed);
     }
+    PyErr_Clear();
+    PyErr_Format(
+        PyExc_TypeError,
+        "%V() has returned a %s, which nobody awaits, to a thread: await it in your event loop, or pass asyncio.run "
+        "and the coroutine to give it a loop of its own",
+        name, "the function", Py_TYPE(result)->tp_name);
+    Py_XDECREF(name);
+    return false;
 }
 
 /* A def or a bound method of one; borrowed, or NULL. */

@@ -16,7 +16,7 @@
 #define TURNED_AWAY (100 * WG_MILLISECOND)
 
 struct home {
-    pthread_mutex_t lock; /* guards all below */
+    pthread_mutex_t lock;      /* guards all below */
     unsigned long main_thread; /* constant; see home_new */
     unsigned refs;
     enum { HOME_OPEN, HOME_CLOSING, HOME_GONE } stage;
@@ -243,8 +243,8 @@ static void wait_for_fall(home *h, const unsigned *count, unsigned n, int64_t pa
     struct timespec end = time_after(patience);
     int result = 0;
     while (*count > n && result != ETIMEDOUT)
-        result = patience ? pthread_cond_timedwait(&h->changed, &h->lock, &end)
-                          : pthread_cond_wait(&h->changed, &h->lock);
+        result =
+            patience ? pthread_cond_timedwait(&h->changed, &h->lock, &end) : pthread_cond_wait(&h->changed, &h->lock);
 }
 
 void home_wait_until_alone(home *h, int64_t patience) {
@@ -417,4 +417,3 @@ void home_release(home *h) {
     pthread_cond_destroy(&h->changed);
     free(h);
 }
-

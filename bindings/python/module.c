@@ -37,29 +37,43 @@ PyObject *await_iterator(PyObject *object, const char *name) {
 }
 
 static PyObject *current_context(PyObject *module, PyObject *Py_UNUSED(unused)) {
-    Context *context = context_of_this_task(state_of_module(module));
-    return Py_NewRef(context ? (PyObject *)context : Py_None);
+    state *st = state_of_module(module);
+    Context *context = context_of_this_task(st);
+    return Py_NewRef((PyObject *)(context ? context : st->root));
 }
 
-PyDoc_STRVAR(current_context_doc, "current_context($module, /)\n"
-                                  "--\n"
-                                  "\n"
-                                  "The Context of the ErrGroup whose task runs in this thread; None outside of any.\n"
-                                  "\n"
-                                  ">>> with ErrGroup() as g:\n"
-                                  "...     g.go(current_context).result() is g.context\n"
-                                  "True");
+PyDoc_STRVAR(current_context_doc,
+             "current_context($module, /)\n"
+             "--\n"
+             "\n"
+             "The Context of the ErrGroup whose task runs in this thread.\n"
+             "\n"
+             "Outside of any task it is the root, which never ends, so that functions work in both\n"
+             "places. The root cannot be cancelled.\n"
+             "\n"
+             ">>> with ErrGroup() as g:\n"
+             "...     g.go(current_context).result() is g.context\n"
+             "True");
 
 static PyObject *pool_counts(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
     return Py_BuildValue("II", wg_pool_workers(st->pool), wg_pool_queued(st->pool));
 }
 
+/* End the contexts of the interpreter, with the reason. */
+static void end_all_contexts(state *st) {
+    PyObject *cause = PyUnicode_FromString("the interpreter is shutting down");
+    if (context_cancel_with(st->root, cause) < 0)
+        wg_context_cancel(st->base, NULL);
+    Py_XDECREF(cause);
+    PyErr_Clear();
+}
+
 /* The interpreter ends: cancel what still runs, start nothing any more, and wait for those who stop. */
 static PyObject *at_exit(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
     guest *me = home_guest(st->home);
-    wg_context_cancel(st->base, NULL);
+    end_all_contexts(st);
     wg_pool_stop(st->pool);
     atomic_store(&st->closing, true);
     home_close(st->home);
@@ -72,14 +86,20 @@ static PyObject *at_exit(PyObject *module, PyObject *Py_UNUSED(unused)) {
     return Py_NewRef(Py_None);
 }
 
-static PyObject *after_fork_in_child(PyObject *module, PyObject *Py_UNUSED(unused)) {
-    state_of_module(module)->loose = (wg_waitgroup)WG_INIT; /* who was counted is not here */
+static PyObject *after_fork_in_child(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
     wg_context_check(wg_context_root()); /* the first call there: deadlines from before are kept from now on */
     return Py_NewRef(Py_None);
 }
 
+static PyObject *current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
+    Task *task = self_thread()->task;
+    return Py_NewRef(task ? (PyObject *)task : Py_None);
+}
+
 static PyMethodDef functions[] = {
     {"current_context", current_context, METH_NOARGS, current_context_doc},
+    {"_current_task", current_task, METH_NOARGS,
+     "_current_task($module, /)\n--\n\nThe Task that runs in this thread, or None."},
     {"_pool_counts", pool_counts, METH_NOARGS,
      "_pool_counts($module, /)\n--\n\nHow many worker threads there are, and how many tasks no worker has taken yet."},
     {"_at_exit", at_exit, METH_NOARGS, "_at_exit($module, /)\n--\n\nRuns when the interpreter exits."},
@@ -102,7 +122,6 @@ static int add_types(PyObject *module, state *st) {
                    add_type(module, &context_spec, &st->context_type, true) < 0 ||
                    add_type(module, &group_spec, &st->group_type, false) < 0 ||
                    add_type(module, &callback_spec, &st->callback_type, false) < 0 ||
-                   add_type(module, &completed_spec, &st->completed_type, false) < 0 ||
                    add_type(module, &worker_spec, &st->worker_type, false) < 0
                ? -1
                : 0;
@@ -133,7 +152,10 @@ static int add_exceptions(PyObject *module, state *st) {
                       PyTuple_Pack(2, st->cancelled_error, PyExc_TimeoutError), &st->deadline_error) < 0 ||
         add_exception(module, "cwaitgroup.NegativeCounterError",
                       "A WaitGroup's count would have fallen below zero; it is unchanged.", Py_NewRef(PyExc_ValueError),
-                      &st->negative_error) < 0)
+                      &st->negative_error) < 0 ||
+        add_exception(module, "cwaitgroup.WaitTimeout",
+                      "The `timeout` of a call has passed before what it waits for; no function of a task raises it.",
+                      Py_NewRef(PyExc_TimeoutError), &st->timeout_error) < 0)
         return -1;
     return add_exception(module, "cwaitgroup.DeadlockError",
                          "The call could never have returned, because it would have waited for itself.",
@@ -249,10 +271,12 @@ static int execute(PyObject *module) {
         raise_status(st, status, "import cwaitgroup");
         return -1;
     }
-    if (workers_start(st) < 0 || register_events(module, st) < 0)
+    st->root = context_wrap(st, wg_context_retain(st->base), NULL);
+    if (!st->root || workers_start(st) < 0 || register_events(module, st) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "__version__", wg_version()) < 0 ||
-                   PyModule_AddStringConstant(module, "_park", wg_parking()) < 0
+                   PyModule_AddStringConstant(module, "_park", wg_parking()) < 0 ||
+                   PyModule_AddObjectRef(module, "_root", (PyObject *)st->root) < 0
                ? -1
                : 0;
 }
@@ -261,10 +285,10 @@ static int execute(PyObject *module) {
 /* clang-format off */
 #define EACH_OBJECT(st, DO)                                                                                            \
     DO(st->waitgroup_type) DO(st->errgroup_type) DO(st->group_type) DO(st->task_type) DO(st->context_type)             \
-    DO(st->callback_type) DO(st->completed_type) DO(st->worker_type) DO(st->cancelled_error) DO(st->deadline_error)    \
-    DO(st->negative_error) DO(st->deadlock_error) DO(st->thread_type) DO(st->threading) DO(st->partial_type)           \
-    DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute) DO(st->func_attribute)                 \
-    DO(st->call_attribute)
+    DO(st->callback_type) DO(st->worker_type) DO(st->root) DO(st->cancelled_error) DO(st->deadline_error)              \
+    DO(st->negative_error) DO(st->deadlock_error) DO(st->timeout_error) DO(st->thread_type) DO(st->threading)          \
+    DO(st->partial_type) DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute)                   \
+    DO(st->func_attribute) DO(st->call_attribute)
 /* clang-format on */
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {

@@ -23,6 +23,17 @@ static bool step_from_object(PyObject *object, int64_t *n) {
     return true;
 }
 
+/* What a step of the count raises that the core has refused. `call` names it with its number. Returns NULL. */
+static PyObject *raise_of_step(state *st, wg_status status, const char *call, int count) {
+    if (status != WG_NEGATIVE && status != WG_OVERFLOW)
+        return raise_status(st, status, call);
+    if (count < 0)
+        return PyErr_Format(class_of_status(st, status), "%s: a count is 0 to %d", call, WG_COUNT_MAX);
+    return PyErr_Format(class_of_status(st, status), "%s: the count is %d, and %s", call, count,
+                        status == WG_NEGATIVE ? "would fall below zero: more done() than add(); it is unchanged"
+                                              : "would pass 2147483647; it is unchanged");
+}
+
 static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"n", NULL};
     PyObject *object = NULL;
@@ -38,8 +49,10 @@ static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     self->st = st;
     wg_status status = wg_add(&self->wg, n);
     if (status != WG_OK) {
+        char call[48];
         Py_DECREF(self);
-        return raise_status(st, status, "WaitGroup()");
+        snprintf(call, sizeof call, "WaitGroup(%lld)", (long long)n);
+        return raise_of_step(st, status, call, -1);
     }
     return (PyObject *)self;
 }
@@ -70,61 +83,62 @@ static PyObject *waitgroup_add(WaitGroup *self, PyObject *const *args, Py_ssize_
     if (args && !step_from_object(args[0], &n))
         return NULL;
     wg_status status = wg_add(&self->wg, n);
-    if (status != WG_OK)
-        return raise_status(self->st, status, "WaitGroup.add()");
-    return Py_NewRef(Py_None);
+    if (status == WG_OK)
+        return Py_NewRef(Py_None);
+    char call[48];
+    snprintf(call, sizeof call, "WaitGroup.add(%lld)", (long long)n);
+    return raise_of_step(self->st, status, call, wg_count(&self->wg));
 }
 
 static PyObject *waitgroup_done(WaitGroup *self, PyObject *Py_UNUSED(unused)) {
     wg_status status = wg_done(&self->wg);
     if (status != WG_OK)
-        return raise_status(self->st, status, "WaitGroup.done()");
+        return raise_of_step(self->st, status, "WaitGroup.done()", 0);
     return Py_NewRef(Py_None);
 }
 
 static wg_status call_wait(void *wg, const wg_until *until) { return wg_wait(wg, until); }
 
-static PyObject *waitgroup_wait_until(WaitGroup *self, int64_t deadline, Context *context) {
-    if (deadline == WG_FOREVER && !context && wg_count(&self->wg) > 0 && runs_task_of((PyObject *)self))
-        return PyErr_Format(self->st->deadlock_error,
-                            "WaitGroup.wait(): called from a task that this WaitGroup runs, which would wait for "
-                            "itself; wait outside of its tasks");
+static PyObject *waitgroup_wait_until(WaitGroup *self, const char *call, int64_t deadline, Context *context) {
     int status = block(self->st, call_wait, &self->wg, deadline, context ? context->core : NULL);
     switch (status) {
     case WG_OK: return Py_NewRef(Py_True);
     case WG_TIMEOUT: return Py_NewRef(Py_False);
-    case WG_CONTEXT_ENDED: return raise_ended(context, "context");
+    case WG_CONTEXT_ENDED: return raise_wait_ended(self->st, call, context);
+    case WG_DEADLOCK:
+        return PyErr_Format(
+            self->st->deadlock_error,
+            "%s: called from a task that this WaitGroup runs, which would wait for itself; wait outside "
+            "of its tasks",
+            call);
     case RAISED: return NULL;
-    default: return raise_status(self->st, status, "WaitGroup.wait()");
+    default: return raise_status(self->st, status, call);
     }
 }
 
 static PyObject *waitgroup_wait(WaitGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    static const char call[] = "WaitGroup.wait()";
     static const wg_until poll = {.deadline = WG_POLL};
     int64_t deadline;
-    PyObject *context;
+    Context *context;
     if (nargs == 0 && !kwnames && wg_wait(&self->wg, &poll) == WG_OK)
         return Py_NewRef(Py_True); /* as cheap as a look at the count */
-    if (!parse_wait(self->st, "wait()", args, nargs, kwnames, &deadline, &context))
+    if (!parse_wait(self->st, call, args, nargs, kwnames, &deadline, &context))
         return NULL;
-    return waitgroup_wait_until(self, deadline, (Context *)context);
+    return waitgroup_wait_until(self, call, deadline, context);
 }
 
 static PyObject *waitgroup_go(WaitGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    static const char call[] = "WaitGroup.go()";
     state *st = self->st;
-    Task *task = task_new(st, "WaitGroup.go()", (PyObject *)self, args, nargs, kwnames);
+    Task *task = task_new(st, call, (PyObject *)self, args, nargs, kwnames, NULL);
     if (!task)
         return NULL;
-    /* The task adds and subtracts itself, and not wg_go for it: it must let go of this object after done(). */
-    wg_status status = wg_add(&self->wg, 1);
-    if (status == WG_OK) {
-        status = wg_go(&st->loose, st->pool, task_run_loose, task, task_destroy);
-        if (status != WG_OK)
-            wg_done(&self->wg);
-    }
+    wg_task core = task_for_core(task);
+    wg_status status = wg_start(&self->wg, &core);
     if (status != WG_OK) {
         task_discard(task);
-        return raise_status(st, status, "WaitGroup.go()");
+        return raise_status(st, status, call);
     }
     Py_DECREF(task);
     return Py_NewRef(Py_None);
@@ -141,7 +155,7 @@ static PyObject *waitgroup_get_count(WaitGroup *self, void *Py_UNUSED(unused)) {
 static PyObject *waitgroup_enter(WaitGroup *self, PyObject *Py_UNUSED(unused)) { return Py_NewRef((PyObject *)self); }
 
 static PyObject *waitgroup_exit(WaitGroup *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs)) {
-    PyObject *waited = waitgroup_wait_until(self, WG_FOREVER, NULL);
+    PyObject *waited = waitgroup_wait_until(self, "the end of a WaitGroup's block", WG_FOREVER, NULL);
     if (!waited)
         return NULL;
     Py_DECREF(waited);
@@ -149,8 +163,6 @@ static PyObject *waitgroup_exit(WaitGroup *self, PyObject *const *Py_UNUSED(args
 }
 
 static PyObject *waitgroup_await(PyObject *self) { return await_iterator(self, "wait_for_count"); }
-
-void waitgroup_task_ended(PyObject *self) { wg_done(&((WaitGroup *)self)->wg); }
 
 PyDoc_STRVAR(waitgroup_doc, "WaitGroup(n=0)\n"
                             "--\n"
@@ -207,26 +219,28 @@ PyDoc_STRVAR(waitgroup_done_doc, "done($self, /)\n"
                                  "Raises NegativeCounterError, and changes nothing, if the count is zero. Any\n"
                                  "thread may call it.");
 
-PyDoc_STRVAR(waitgroup_wait_doc, "wait($self, /, timeout=None, *, context=None)\n"
-                                 "--\n"
-                                 "\n"
-                                 "Wait until the count is zero, or has been zero since the call.\n"
-                                 "\n"
-                                 "`timeout` is in seconds; None waits for ever and 0 only looks. Returns True if\n"
-                                 "the count reached zero, False if the time was over first.\n"
-                                 "\n"
-                                 ">>> wg = WaitGroup(1)\n"
-                                 ">>> wg.wait(timeout=0.01)\n"
-                                 "False\n"
-                                 ">>> wg.done()\n"
-                                 ">>> wg.wait()\n"
-                                 "True\n"
-                                 "\n"
-                                 "Raises Cancelled (or DeadlineExceeded) when `context`, a Context, ends first;\n"
-                                 "ValueError for a negative or NaN timeout; DeadlockError when a task that this\n"
-                                 "WaitGroup runs would wait for itself; RuntimeError in the child of a fork, if the\n"
-                                 "count is of tasks of the parent. Ctrl-C interrupts it at once. Any thread may\n"
-                                 "call it; a wait that ends early leaves nothing behind.");
+PyDoc_STRVAR(waitgroup_wait_doc,
+             "wait($self, /, timeout=None, *, context=None)\n"
+             "--\n"
+             "\n"
+             "Wait until the count is zero, or has been zero since the call.\n"
+             "\n"
+             "`timeout` is in seconds; None waits for ever and 0 only looks. Returns True if\n"
+             "the count reached zero, False if the time was over first.\n"
+             "\n"
+             ">>> wg = WaitGroup(1)\n"
+             ">>> wg.wait(timeout=0.01)\n"
+             "False\n"
+             ">>> wg.done()\n"
+             ">>> wg.wait()\n"
+             "True\n"
+             "\n"
+             "Raises Cancelled (or DeadlineExceeded) when `context`, a Context, ends first, by\n"
+             "default that of the task that waits; ValueError for a negative or NaN timeout;\n"
+             "DeadlockError when a task that this WaitGroup runs would wait for itself;\n"
+             "RuntimeError in the child of a fork, if the count is of tasks of the parent. Ctrl-C\n"
+             "interrupts it at once. Any thread may call it; a wait that ends early leaves nothing\n"
+             "behind.");
 
 PyDoc_STRVAR(waitgroup_go_doc, "go($self, fn, /, *args, **kwargs)\n"
                                "--\n"

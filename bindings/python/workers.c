@@ -117,9 +117,9 @@ static PyObject *worker_call(Worker *self, PyObject *Py_UNUSED(args), PyObject *
 static PyObject *make_thread(state *st, Worker *worker) {
     PyObject *args = PyTuple_New(0), *thread = NULL;
     PyObject *name = PyUnicode_FromFormat("cwaitgroup-%u", worker->number);
-    PyObject *kwargs = name ? Py_BuildValue("{sOsOsO}", "target", worker, "name", name, "daemon",
-                                            st->daemons ? Py_True : Py_False)
-                            : NULL;
+    PyObject *kwargs =
+        name ? Py_BuildValue("{sOsOsO}", "target", worker, "name", name, "daemon", st->daemons ? Py_True : Py_False)
+             : NULL;
     if (args && kwargs)
         thread = PyObject_Call(st->thread_type, args, kwargs);
     Py_XDECREF(args);

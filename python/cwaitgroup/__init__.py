@@ -8,13 +8,20 @@
 WaitGroup        counts things to wait for
 ErrGroup         runs functions in threads; the first error stops the rest
 Task             what ErrGroup.go() returns: a result to come
+as_completed     tasks, in the order in which they end
 Context          says "stop now", with a cause, a deadline and children
 current_context  the Context of the task that runs in this thread
 progress         draws a progress bar of a group
+Queue            a queue.Queue whose get() and put() end with a context
 
-Errors: Cancelled, DeadlineExceeded, NegativeCounterError, DeadlockError.
+Errors: Cancelled, DeadlineExceeded, WaitTimeout, NegativeCounterError, DeadlockError,
+ShutDown.
 """
 
+# All modules of the package are imported here: an import under way in another thread stays half done in the child of a
+# fork.
+from cwaitgroup import _map as _map
+from cwaitgroup._completed import as_completed
 from cwaitgroup._core import (
     Cancelled,
     Context,
@@ -24,10 +31,17 @@ from cwaitgroup._core import (
     NegativeCounterError,
     Task,
     WaitGroup,
+    WaitTimeout,
     __version__,
     current_context,
 )
 from cwaitgroup._progress import progress
+from cwaitgroup._queue import Queue, ShutDown
+
+for _public in (as_completed, Queue):
+    _public.__module__ = "cwaitgroup"
+if ShutDown.__module__ == "cwaitgroup._queue":
+    ShutDown.__module__ = "cwaitgroup"
 
 __all__ = [
     "Cancelled",
@@ -36,9 +50,13 @@ __all__ = [
     "DeadlockError",
     "ErrGroup",
     "NegativeCounterError",
+    "Queue",
+    "ShutDown",
     "Task",
     "WaitGroup",
+    "WaitTimeout",
     "__version__",
+    "as_completed",
     "current_context",
     "progress",
 ]

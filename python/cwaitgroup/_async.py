@@ -7,15 +7,17 @@ that takes this back.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cwaitgroup._core import Cancelled, _root, current_context
 
 if TYPE_CHECKING:
     import asyncio
     from types import TracebackType
 
-    from cwaitgroup import Context, ErrGroup, WaitGroup
+    from cwaitgroup import Context, ErrGroup, Task, WaitGroup
 
 Observe: TypeAlias = Callable[[Callable[[], object]], Callable[[], object]]
 
@@ -97,32 +99,89 @@ async def _wait(observe: Observe, timeout: float | None = None) -> None:
         raise RuntimeError("await needs a running asyncio or trio event loop; elsewhere call wait()")
 
 
+def loop_is_running() -> bool:
+    """Does an event loop run in this thread?"""
+    return _trio_task() is not None or _asyncio_loop() is not None
+
+
+def _any_of(*observes: Observe) -> Observe:
+    """The first of several events."""
+
+    def observe(wake: Callable[[], object]) -> Callable[[], object]:
+        stops = [observe(wake) for observe in observes]
+        return lambda: [stop() for stop in stops]
+
+    return observe
+
+
+async def wait_for_event(observe: Observe, timeout: float | None = None, context: Context | None = None) -> None:
+    """Wait for the event, for `timeout` seconds, or for the end of the context, by default that of the task that runs
+    in this thread. The caller looks which it was; if the context has ended, that is raised here."""
+    if context is None:
+        context = current_context()
+    if context is _root:
+        await _wait(observe, timeout)
+    else:
+        context.check()
+        await _wait(_any_of(observe, context.add_callback), timeout)
+
+
 async def wait_for_count(wait_group: WaitGroup) -> None:
     """`await wait_group`."""
-    if not wait_group.wait(0):
-        await _wait(wait_group._observe)
+    while not wait_group.wait(0):
+        await wait_for_event(wait_group._observe)
 
 
 async def wait_for_context(context: Context) -> None:
     """`await context`."""
-    if not context.cancelled():
-        await _wait(context.add_callback)
+    while not context.cancelled():
+        await wait_for_event(context.add_callback)
 
 
-async def _wait_for_outcome(group: ErrGroup) -> None:
+async def wait_for_task(task: Task[Any]) -> Any:
+    """`await task`."""
+
+    def observe_end(wake: Callable[[], object]) -> Callable[[], object]:
+        def ended(_: Task[Any]) -> None:
+            wake()
+
+        task.add_done_callback(ended)
+        return lambda: task._remove_done_callback(ended)
+
+    while not task.done():
+        await wait_for_event(observe_end)
+    return task.result()
+
+
+# --- Starting tasks ---
+
+
+async def go_in_loop(group: ErrGroup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[Any]:
+    """group.go_async()."""
+    while (task := group.try_go(*args, **kwargs)) is None:
+        await wait_for_event(group._observe_slot)
+    return task
+
+
+async def start_in_loop(group: ErrGroup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[Any]:
+    """group.start_async()."""
+    while (task := group.start(*args, **kwargs, block=False)) is None:
+        await wait_for_event(group._observe_slot)
+    return task
+
+
+# --- The end of a group ---
+
+
+async def _wait_for_outcome(group: ErrGroup, wait: Callable[..., Awaitable[None]] = wait_for_event) -> None:
     """Until the tasks have ended, or their grace period is over."""
-
-    def observe_tasks_and_end(wake: Callable[[], object]) -> Callable[[], object]:
-        stops = [group._observe(wake), group.context.add_callback(wake)]
-        return lambda: [stop() for stop in stops]
-
     while not group._finished():
         if group._grace is None:
-            await _wait(group._observe)
+            await wait(group._observe)
         elif group.context.cancelled():
-            await _wait(group._observe, timeout=group._grace)
+            await wait(group._observe, timeout=group._grace)
         else:
-            await _wait(observe_tasks_and_end)
+            await wait(_any_of(group._observe, group.context.add_callback))
 
 
 def _cancellation() -> type[BaseException]:
@@ -144,13 +203,18 @@ def _once_more() -> AbstractContextManager[Any]:
 
 
 async def _wait_or_cancel(group: ErrGroup) -> None:
-    """Wait for the outcome. Cancelling the waiting task cancels the group, and lets its tasks unwind first."""
+    """Wait for the outcome. Cancelling the waiting task cancels the group, and lets its tasks unwind first; so does the
+    end of the context of the thread's task."""
     try:
         await _wait_for_outcome(group)
+    except Cancelled as error:
+        group.cancel(error)
+        await _wait_for_outcome(group, _wait)
+        raise
     except _cancellation():
         group.cancel("the task that awaits the group was cancelled")
         with _once_more():
-            await _wait_for_outcome(group)
+            await _wait_for_outcome(group, _wait)
         raise
 
 
@@ -160,9 +224,73 @@ async def wait_for_group(group: ErrGroup) -> None:
     group.wait(0)
 
 
+# --- The block of a group ---
+
+
+class _AsyncioBody:
+    """Interrupts the body of an `async with` when the group's context ends, as asyncio.TaskGroup does."""
+
+    def __init__(self, group: ErrGroup, loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
+        self._loop, self._task = loop, asyncio.current_task(loop)
+        self._over = self._interrupted = False
+        self._stop = group.context.add_callback(self._wake)
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if not self._over and self._task is not None:
+            self._interrupted = True
+            self._task.cancel()
+
+    def leave(self, exception: BaseException | None) -> BaseException | None:
+        """The body is left. What it has raised, unless that is our own interruption."""
+        self._over = True
+        self._stop()
+        if not self._interrupted or self._task is None:
+            return exception
+        return None if self._task.uncancel() == 0 and isinstance(exception, _cancellation()) else exception
+
+
+class _TrioBody:
+    """The same by a cancel scope around the body."""
+
+    def __init__(self, group: ErrGroup) -> None:
+        from trio import CancelScope, lowlevel
+
+        self._scope = CancelScope()
+        self._token = lowlevel.current_trio_token()
+        self._stop = group.context.add_callback(self._wake)
+        self._scope.__enter__()
+
+    def _wake(self) -> None:
+        from trio import RunFinishedError
+
+        with suppress(RunFinishedError):
+            self._token.run_sync_soon(self._scope.cancel)
+
+    def leave(self, exception: BaseException | None) -> BaseException | None:
+        self._stop()
+        try:
+            own = self._scope.__exit__(
+                type(exception) if exception else None, exception, getattr(exception, "__traceback__", None)
+            )
+        except BaseException as rest:  # what is left of an ExceptionGroup
+            return rest
+        return None if own else exception
+
+
 async def enter_group(group: ErrGroup) -> ErrGroup:
     """`async with group:`, its beginning."""
-    return group.__enter__()
+    group._enter_async()
+    if _trio_task() is not None:
+        group._body = _TrioBody(group)
+    elif (loop := _asyncio_loop()) is not None:
+        group._body = _AsyncioBody(group, loop)
+    return group
 
 
 async def leave_group(
@@ -172,7 +300,12 @@ async def leave_group(
     traceback: TracebackType | None,
 ) -> bool:
     """`async with group:`, its end."""
-    if exception is not None:
-        group._abort(exception)
+    body, group._body = group._body, None
+    raised = body.leave(exception) if body else exception
+    if raised is not None:
+        group._abort(raised)
     await _wait_or_cancel(group)
-    return group.__exit__(exception_type, exception, traceback)
+    swallowed = group.__exit__(type(raised) if raised else None, raised, getattr(raised, "__traceback__", None))
+    if raised is not exception and raised is not None and not swallowed:
+        raise raised
+    return swallowed or raised is None

@@ -1,33 +1,122 @@
-"""ErrGroup.map()."""
+"""ErrGroup.map() and imap(): tasks for the items of iterables, taken no faster than the results are wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from cwaitgroup._completed import Inbox
 from cwaitgroup._core import current_context
 
 if TYPE_CHECKING:
-    from cwaitgroup import ErrGroup
+    from cwaitgroup import ErrGroup, Task
+
+UNLIMITED_WINDOW = 32  # items that imap() takes ahead where the group has no limit
 
 
-def map_in_group(group: ErrGroup, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...]) -> list[Any]:
-    """Run `fn` for each item and return the results in order, or raise the group's first error."""
-    inside = current_context() is group.context  # a task of the group cannot wait for the group
-    try:
-        tasks = [group.go(fn, *items) for items in zip(*iterables, strict=False)]
-        if all(task.exception() is None for task in tasks):
-            return [task.result() for task in tasks]
-    except BaseException as error:
-        own = group._abort(error)
-        if inside:
-            raise
-        if not own:  # an iterable has failed, or a signal came
-            group.__exit__(type(error), error, error.__traceback__)
-            raise
-        group.wait()
-        raise
-    if inside:
+class _Feed:
+    """Starts a task for each item, and counts those of its tasks that have not been taken out of `ended`."""
+
+    def __init__(self, group: ErrGroup, fn: Callable[..., Any], iterators: tuple[Iterator[Any], ...]) -> None:
+        self.group, self.fn, self.items = group, fn, zip(*iterators, strict=False)
+        self.ended = Inbox()
+        self.out = 0
+
+    def has_room(self, without_limit: int | None = None) -> bool:
+        limit = self.group.limit
+        window = without_limit if limit is None else limit + self.group.backlog
+        return window is None or self.out < window
+
+    def start(self) -> Task[Any] | None:
+        """The task of the next item; None if there is none."""
+        for arguments in self.items:
+            task = self.group.go(self.fn, *arguments)
+            self.out += 1
+            task.add_done_callback(self.ended.put)
+            return task
+        return None
+
+    def take_ended(self) -> Task[Any]:
+        task = self.ended.get()
+        self.out -= 1
+        return task
+
+
+def _is_inside(group: ErrGroup) -> bool:
+    """Is this a task of the group, which cannot wait for the group?"""
+    return current_context() is group.context
+
+
+def _fail(group: ErrGroup, failed: Task[Any]) -> None:
+    """Raise what becomes of a group one of whose tasks has not succeeded."""
+    if group.on_error == "continue":
+        failed.result()
+    if _is_inside(group):
         group.context.check()
-    group.wait()
-    raise AssertionError("a task failed, but its group did not")
+    group._wait_for_map()
+    failed.result()  # of one that Task.cancel() has kept from starting
+
+
+def _give_up(group: ErrGroup, error: BaseException) -> None:
+    """`error` came up while tasks were started or waited for. Return if it is to be raised; else raise the outcome."""
+    own = group._abort(error)
+    if _is_inside(group):
+        return
+    if own:  # it tells of the group's own end: the first error is what counts
+        group._wait_for_map()
+    else:  # an iterable has failed, or a signal came
+        group.__exit__(type(error), error, error.__traceback__)
+
+
+def map_in_group(group: ErrGroup, fn: Callable[..., Any], iterators: tuple[Iterator[Any], ...]) -> list[Any]:
+    """Run `fn` for each item and return the results in order, or raise the group's first error."""
+    feed = _Feed(group, fn, iterators)
+    tasks: list[Task[Any]] = []
+    try:
+        while (task := feed.start()) is not None:
+            tasks.append(task)
+            while not feed.has_room():
+                feed.take_ended()
+        failed = [task for task in tasks if not task._succeeded()]
+    except BaseException as error:
+        _give_up(group, error)
+        raise
+    if failed:
+        _fail(group, failed[0])
+    return [task.result() for task in tasks]
+
+
+def _next_of(feed: _Feed, started: deque[Task[Any]] | None) -> Task[Any]:
+    """The task whose result comes next: in the order of `started`, or of ending. It has ended."""
+    if started is None:
+        return feed.take_ended()
+    task = started.popleft()
+    task._succeeded()
+    feed.out -= 1
+    return task
+
+
+def imap_in_group(
+    group: ErrGroup, fn: Callable[..., Any], iterators: tuple[Iterator[Any], ...], ordered: bool
+) -> Generator[Any, None, None]:
+    """Yield the results, in the order of the items or of ending; raise the group's first error."""
+    feed = _Feed(group, fn, iterators)
+    started: deque[Task[Any]] | None = deque() if ordered else None
+    more = True
+    while more or feed.out:
+        try:
+            while more and feed.has_room(UNLIMITED_WINDOW):
+                task = feed.start()
+                more = task is not None
+                if task is not None and started is not None:
+                    started.append(task)
+            if not feed.out:
+                return
+            task = _next_of(feed, started)
+        except BaseException as error:
+            _give_up(group, error)
+            raise
+        if not task._succeeded():
+            _fail(group, task)
+        yield task.result()

@@ -32,7 +32,10 @@ def test_it_ends_once_and_the_first_call_wins():
     assert not isinstance(caught.value, DeadlineExceeded)
 
 
-@pytest.mark.parametrize(("cause", "text"), [(None, "context cancelled"), ("why", "context cancelled: why")])
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [(None, "Context.check(): context cancelled"), ("why", "Context.check(): context cancelled: why")],
+)
 def test_without_an_exception_as_the_cause(cause, text):
     ctx = Context()
     ctx.cancel(cause=cause)

@@ -75,6 +75,7 @@ wg, g = WaitGroup(), ErrGroup()
 wg.go(gate.wait)
 task = g.go(gate.wait)
 while not task.running(): time.sleep(0.001)
+iterator = as_completed([task])
 """,
         """
 def refused(call):
@@ -87,7 +88,8 @@ def refused(call):
 refused(lambda: wg.wait(30))
 refused(lambda: g.wait(30))
 refused(lambda: task.result(30))
-refused(lambda: next(g.as_completed()))
+refused(lambda: next(as_completed([task])))
+refused(lambda: next(iterator))
 refused(lambda: g.go(len, "x"))
 with ErrGroup() as fresh:
     assert fresh.go(pow, 2, 3).result(30) == 8

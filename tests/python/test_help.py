@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cwaitgroup
 import pytest
-from cwaitgroup import Context, ErrGroup, Task, WaitGroup
+from cwaitgroup import Context, ErrGroup, Queue, Task, WaitGroup
 
-CLASSES = [WaitGroup, ErrGroup, Task, Context]
+CLASSES = [WaitGroup, ErrGroup, Task, Context, Queue]
 
 
 def public_members(cls):
@@ -21,6 +21,7 @@ def documented():
     yield "cwaitgroup", cwaitgroup
     yield "current_context", cwaitgroup.current_context
     yield "progress", cwaitgroup.progress
+    yield "as_completed", cwaitgroup.as_completed
     for cls in CLASSES:
         yield cls.__name__, cls
         for name, member in public_members(cls):
@@ -43,7 +44,15 @@ def test_signatures():
     assert str(inspect.signature(WaitGroup.wait)) == "(self, /, timeout=None, *, context=None)"
     assert str(inspect.signature(WaitGroup)) == "(n=0)"
     assert str(inspect.signature(Context)) == "(parent=Ellipsis, *, timeout=None, deadline=None)"
-    assert list(inspect.signature(ErrGroup).parameters) == ["limit", "timeout", "grace", "context", "errors", "name"]
+    assert list(inspect.signature(ErrGroup).parameters) == [
+        "limit",
+        "timeout",
+        "grace",
+        "context",
+        "errors",
+        "name",
+        "on_error",
+    ]
     for cls in CLASSES:
         for name, member in public_members(cls):
             if callable(member):
@@ -64,7 +73,7 @@ def test_help_is_enough_to_use_it():
         text=True,
         timeout=60,
     ).stdout
-    for word in ("limit", "timeout", "grace", "errors", "with ErrGroup(limit=2) as g:", "as_completed", "Raises"):
+    for word in ("limit", "timeout", "grace", "errors", "with ErrGroup(limit=2) as g:", "imap", "Raises"):
         assert word in out
 
 
@@ -76,9 +85,13 @@ def test_public_names():
         "DeadlockError",
         "ErrGroup",
         "NegativeCounterError",
+        "Queue",
+        "ShutDown",
         "Task",
         "WaitGroup",
+        "WaitTimeout",
         "__version__",
+        "as_completed",
         "current_context",
         "progress",
     }

@@ -162,8 +162,6 @@ def test_waiting_from_inside():
     def inside():
         with pytest.raises(DeadlockError, match="ErrGroup.wait.*own task '.*inside'.*wait for itself"):
             g.wait()
-        with pytest.raises(DeadlockError, match="as_completed.*own task"):
-            next(g.as_completed())
         return "ok"
 
     task = g.go(inside)
@@ -192,19 +190,3 @@ def test_waiting_when_the_arguments_of_a_task_go():
 def test_try_go_inside_a_task_is_fine():
     with ErrGroup(limit=1) as g:
         assert g.go(lambda: g.try_go(len, "x")).result() is None
-
-
-def test_as_completed_ends_although_a_blocked_go_is_refused():
-    for _ in range(100):
-        g = ErrGroup(limit=1)
-        g.go(g.context.wait)
-
-        def refused(g=g):
-            with pytest.raises(Cancelled):
-                g.go(int)
-
-        thread = threading.Thread(target=refused)
-        thread.start()
-        threading.Thread(target=g.cancel).start()
-        assert len(list(g.as_completed())) == 1
-        thread.join()

@@ -11,7 +11,7 @@ import cwaitgroup
 import pytest
 
 TOP = Path(__file__).parents[2]
-MODULES = {p.name for p in (TOP / "python/cwaitgroup").iterdir() if p.suffix in (".py", ".pyi") or p.name == "py.typed"}
+MODULES = {path.name for path in (TOP / "python/cwaitgroup").iterdir() if path.suffix in (".py", ".pyi", ".typed")}
 
 pytestmark = pytest.mark.timeout(600)
 

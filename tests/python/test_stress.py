@@ -6,7 +6,7 @@ import threading
 import time
 
 from conftest import HANG, until
-from cwaitgroup import Cancelled, Context, ErrGroup, WaitGroup, _core, current_context
+from cwaitgroup import Cancelled, Context, ErrGroup, WaitGroup, _core, as_completed, current_context
 
 SECONDS = 1.0
 
@@ -118,7 +118,7 @@ def test_results_are_read_while_tasks_end():
                 tasks = [g.go(abs, -n) for n in range(50)]
                 repr(g), [repr(task) for task in tasks], [task.name for task in tasks]
                 assert [task.result(HANG) for task in tasks] == list(range(50))
-                assert len(list(g.as_completed())) == 50
+                assert len(list(as_completed(tasks))) == 50
 
     run_in_threads(3, thread)
 

@@ -45,10 +45,16 @@ def test_the_stubs_agree_with_the_module(tmp_path):
     assert status == 0, out
 
 
+def test_the_stubs_say_what_help_says():
+    script = Path(__file__).parents[2] / "tools/stub_docstrings.py"
+    ran = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 def test_types_flow(mypy):
     status, out = mypy("""
         from typing import assert_type
-        from cwaitgroup import Cancelled, Context, ErrGroup, Task, WaitGroup, current_context
+        from cwaitgroup import Cancelled, Context, ErrGroup, Queue, Task, WaitGroup, as_completed, current_context
 
         def fetch(url: str, retries: int = 3) -> bytes:
             return b""
@@ -65,11 +71,20 @@ def test_types_flow(mypy):
                 assert_type(g.map(len, ["a", "b"]), list[int])
                 assert_type(g.map(scale, [1], [2.0]), list[float])
                 g.limit = None
-                for done in g.as_completed():
-                    done.result()
+                for done in as_completed([task]):
+                    assert_type(done.result(), bytes)
+                assert_type(g.start(fetch, ["x"], {"retries": 1}, name="x"), Task[bytes])
+                assert_type(g.start(fetch, ("x",), block=False), Task[bytes] | None)
+                assert_type(list(g.imap(len, ["a"], ordered=False)), list[int])
+                task.add_done_callback(lambda task: print(task.result()))
+                assert_type(task.cancel(), bool)
+                queue = Queue[int](3)
+                queue.put(1, context=g.context)
+                assert_type(queue.get(context=g.context), int)
             with WaitGroup(2) as wg:
                 assert_type(wg.wait(0.5, context=g.context), bool)
-            assert_type(current_context(), Context | None)
+            assert_type(current_context(), Context)
+            current_context().check()
             assert_type(g.errors, tuple[BaseException, ...])
             ints: Task[object] = g.go(len, "x")
 
@@ -79,6 +94,10 @@ def test_types_flow(mypy):
                 await WaitGroup()
                 await ctx
             await g
+            task = await g.go_async(len, "x")
+            assert_type(await task, int)
+            async for done in as_completed([task]):
+                assert_type(done, Task[int])
     """)
     assert status == 0, out
 
