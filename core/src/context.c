@@ -164,17 +164,31 @@ static wg_context *end_children(wg_context *ctx, wg_context *last) {
     return last;
 }
 
-/* The last that an end does for a context; gives up a reference. */
-static void finish(wg_context *ctx) {
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
-    struct wg_wakes none = {.count = 0};
-    if (ctx->timed)
-        wg_timer_remove(&ctx->timer);
-    wg_lock_take(&stripe->lock);
-    wg_observers_call(stripe, &ctx->observers, ctx, &none);
-    wg_list_remove(&ctx->end);
-    wg_lock_give(&stripe->lock);
-    wg_context_release(ctx);
+/* The last that an end does for `ctx` and those that end with it. */
+struct finish {
+    wg_context *ctx; /* with a reference, as they all have; NULL: there is none left */
+    bool called;     /* its observers are being called */
+};
+
+/* See wg_finish: an observer may end the thread, and so may the destructor of a cause. */
+static void finish(void *raw) {
+    struct finish *f = raw;
+    while (f->ctx) {
+        wg_context *ctx = f->ctx;
+        struct wg_stripe *stripe = wg_stripe_of(ctx);
+        struct wg_wakes none = {.count = 0};
+        if (ctx->timed && !f->called)
+            wg_timer_remove(&ctx->timer);
+        wg_lock_take(&stripe->lock);
+        if (!f->called) {
+            f->called = true;
+            wg_observers_call(stripe, &ctx->observers, ctx, &none);
+        }
+        wg_list_remove(&ctx->end);
+        wg_lock_give(&stripe->lock);
+        *f = (struct finish){.ctx = ctx->ending};
+        wg_context_release(ctx);
+    }
 }
 
 /* Bring to its end what has begun with the contexts from `first` on. */
@@ -184,10 +198,8 @@ static void spread(wg_context *first) {
         last = last->ending;
     for (wg_context *ctx = first; ctx; ctx = ctx->ending)
         last = end_children(ctx, last);
-    for (wg_context *ctx = first, *next; ctx; ctx = next) {
-        next = ctx->ending;
-        finish(ctx);
-    }
+    struct finish f = {.ctx = first};
+    wg_finish(finish, &f);
 }
 
 /* End `ctx` and all below it. */

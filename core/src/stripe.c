@@ -9,6 +9,9 @@ static struct wg_stripe stripes[STRIPES];
 
 /* One thread's round of calls. Lives on that thread's stack. */
 struct wg_call {
+    struct wg_stripe *stripe;
+    struct wg_wakes *wakes;
+    bool begun;
     const struct wg_self *caller;
     struct wg_link *list;   /* what the observers were taken from */
     wg_observer *running;   /* the observer whose fn runs now; it may be gone already: only compared */
@@ -118,34 +121,49 @@ static void detach(struct wg_link *list, const void *subject, struct wg_link *pe
 }
 
 /* With the lock held, let go meanwhile. After the call began, the observer's memory is its owner's again. */
-static void call_next(struct wg_stripe *stripe, struct wg_call *call, struct wg_wakes *wakes) {
+static void call_next(struct wg_call *call) {
     wg_observer *observer = first_observer(&call->pending);
     void (*fn)(void *arg) = observer->fn_;
     void *arg = observer->arg_;
     observer_unlink(observer);
     call->running = observer;
-    wg_stripe_give(stripe, wakes);
+    wg_stripe_give(call->stripe, call->wakes);
+    int cancel = wg_cancel_forbid();
     fn(arg);
-    wg_lock_take(&stripe->lock);
-    call->running = NULL;
-    wg_add_relaxed32(&stripe->calls_ended, 1);
-    wg_unpark_all(&stripe->calls_ended);
+    wg_cancel_allow(cancel);
+    wg_lock_take(&call->stripe->lock);
 }
 
-/* Not inlined: compilers take it for a mistake when they see the address of a variable stored in a list that outlives the
- * variable, and do not see it taken out again. */
-__attribute__((noinline)) static void call_all(struct wg_stripe *stripe, struct wg_call *call, struct wg_wakes *wakes) {
-    wg_list_append(&stripe->calls, &call->link);
-    while (wg_list_first(&call->pending))
-        call_next(stripe, call, wakes);
+static void call_ended(struct wg_call *call) {
+    call->running = NULL;
+    wg_add_relaxed32(&call->stripe->calls_ended, 1);
+    wg_unpark_all(&call->stripe->calls_ended);
+}
+
+/* See wg_finish. With the lock held; also at the end, unless the thread ended in a call: then nobody else would let it go. */
+static void call_all(void *raw) {
+    struct wg_call *call = raw;
+    bool thread_ended = call->begun;
+    if (thread_ended) {
+        wg_lock_take(&call->stripe->lock);
+        call_ended(call);
+    } else
+        wg_list_append(&call->stripe->calls, &call->link);
+    call->begun = true;
+    while (wg_list_first(&call->pending)) {
+        call_next(call);
+        call_ended(call);
+    }
     wg_list_remove(&call->link);
+    if (thread_ended)
+        wg_lock_give(&call->stripe->lock);
 }
 
 void wg_observers_call(struct wg_stripe *stripe, struct wg_link *list, const void *subject, struct wg_wakes *wakes) {
-    struct wg_call call = {.caller = wg_self(), .list = list};
+    struct wg_call call = {.stripe = stripe, .wakes = wakes, .caller = wg_self(), .list = list};
     detach(list, subject, &call.pending);
     if (wg_list_first(&call.pending))
-        call_all(stripe, &call, wakes);
+        wg_finish(call_all, &call);
 }
 
 void wg_observer_settle(struct wg_stripe *stripe, struct wg_link *list, bool come, const void *subject,

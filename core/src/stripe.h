@@ -70,7 +70,8 @@ void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *
 void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject, struct wg_wakes *wakes);
 
 /* Call each observer of `subject` that is in `list` now, in the order in which they were added. The lock is let go
- * during each call, with the wakes before the first, and held again at the end. */
+ * during each call, with the wakes before the first, and held again at the end. If the thread ends in a call, the others
+ * are made, and the lock is let go: what the caller has to do after this must be in a wg_finish of its own. */
 void wg_observers_call(struct wg_stripe *stripe, struct wg_link *list, const void *subject, struct wg_wakes *wakes);
 
 /* The end of an observe call: give the lock, with `observer` added to `list`; or, if the moment has come already, call it

@@ -74,33 +74,49 @@ static void heap_remove(struct wg_timer *t) {
     t->queued = false;
 }
 
+/* The thread. */
+struct keeper {
+    bool begun;
+    struct wg_timer *due; /* what it is ending, with a reference to its context; or NULL */
+};
+
+/* With the lock held, let go meanwhile. */
+static void end_one(struct keeper *keeper) {
+    wg_context *ctx = keeper->due->ctx;
+    wg_lock_give(&lock);
+    wg_context_check(ctx);
+    wg_lock_take(&lock);
+}
+
+/* With the lock held, let go meanwhile: what is left to be done for `due`. */
+static void ended_one(struct keeper *keeper) {
+    wg_context *ctx = keeper->due->ctx;
+    if (keeper->due->queued)
+        heap_remove(keeper->due); /* another thread ends it */
+    keeper->due = NULL;
+    wg_lock_give(&lock);
+    wg_context_release(ctx);
+    wg_lock_take(&lock);
+}
+
 /* Called and returns with the lock held; lets go of it to end what is due. Until a context has ended it stays in the heap,
  * for the child of a fork. */
-static void end_due(void) {
+static void end_due(struct keeper *keeper) {
     while (first && first->deadline <= wg_now()) {
-        struct wg_timer *due = first;
-        wg_context *ctx = due->ctx;
-        if (!wg_context_try_retain(ctx)) {
-            heap_remove(due); /* its last reference has just gone */
+        if (!wg_context_try_retain(first->ctx)) {
+            heap_remove(first); /* its last reference has just gone */
             continue;
         }
-        wg_lock_give(&lock);
-        wg_context_check(ctx);
-        wg_lock_take(&lock);
-        if (due->queued)
-            heap_remove(due); /* another thread ends it */
-        wg_lock_give(&lock);
-        wg_context_release(ctx);
-        wg_lock_take(&lock);
+        keeper->due = first;
+        end_one(keeper);
+        ended_one(keeper);
     }
 }
 
-static void thread_main(void *unused) {
-    (void)unused;
-    wg_self()->keeps_time = true;
-    wg_lock_take(&lock);
+/* With the lock held, until there has been no deadline for a while. */
+static void keep_deadlines(struct keeper *keeper) {
     for (;;) {
-        end_due();
+        end_due(keeper);
         uint32_t seen = wg_load_relaxed32(&changes);
         bool idle = first == NULL;
         /* Not beyond the idle time: who removes the first deadline does not wake the thread. */
@@ -109,10 +125,33 @@ static void thread_main(void *unused) {
         wg_parked parked = wg_park(&changes, seen, until, false);
         wg_lock_take(&lock);
         if (idle && !first && parked == WG_PARK_TIMEOUT)
-            break;
+            return;
     }
+}
+
+static bool have_thread(void);
+
+/* See wg_finish: an observer may end the thread. Then another one goes on. */
+static void keep(void *raw) {
+    struct keeper *keeper = raw;
+    bool thread_ended = keeper->begun;
+    keeper->begun = true;
+    wg_self()->keeps_time = !thread_ended;
+    wg_lock_take(&lock);
+    if (!thread_ended)
+        keep_deadlines(keeper);
+    else if (keeper->due)
+        ended_one(keeper);
     thread_runs = wg_self()->keeps_time = false;
+    if (thread_ended && first)
+        have_thread();
     wg_lock_give(&lock);
+}
+
+static void thread_main(void *unused) {
+    struct keeper keeper = {.begun = false};
+    (void)unused;
+    wg_finish(keep, &keeper);
 }
 
 /* With the lock held: is there a thread, now? */

@@ -328,6 +328,114 @@ static void a_storm_of_ends_disturbs_no_other_group(void **state) {
     wg_pool_release(pool);
 }
 
+/* Observers. */
+
+static atomic_int called;
+
+static void observe_and_exit(void *unused) {
+    (void)unused;
+    atomic_fetch_add(&called, 1);
+    pthread_exit(NULL);
+}
+
+static void only_observe(void *unused) {
+    (void)unused;
+    atomic_fetch_add(&called, 1);
+}
+
+static void *call_done(void *wg) {
+    wg_done(wg);
+    return wg; /* never comes to this */
+}
+
+static void *call_cancel(void *ctx) {
+    wg_context_cancel(ctx, NULL);
+    return ctx;
+}
+
+/* Run it in a thread, which must not return from it. */
+static void ends_in(void *(*fn)(void *arg), void *arg) {
+    struct thread t;
+    void *result;
+    thread_start(&t, fn, arg);
+    assert_int_equal(pthread_join(t.id, &result), 0);
+    assert_null(result);
+}
+
+static void an_observer_of_a_wait_group_may_end_the_thread(void **state) {
+    (void)state;
+    for (int exits_at = 0; exits_at < 3; exits_at++) {
+        wg_waitgroup wg = WG_INIT;
+        wg_observer observers[3];
+        atomic_store(&called, 0);
+        assert_status(wg_add(&wg, 1), WG_OK);
+        for (int i = 0; i < 3; i++)
+            assert_status(wg_observe(&wg, &observers[i], i == exits_at ? observe_and_exit : only_observe, NULL), WG_OK);
+        ends_in(call_done, &wg);
+        assert_int_equal(atomic_load(&called), 3);
+        for (int i = 0; i < 3; i++)
+            assert_false(wg_unobserve_sync(&wg, &observers[i]));
+        assert_status(wg_add(&wg, 1), WG_OK); /* the lock is free, and it works as ever */
+        assert_status(wg_wait(&wg, AFTER(WG_MILLISECOND)), WG_TIMEOUT);
+        assert_status(wg_done(&wg), WG_OK);
+    }
+}
+
+static void *call_observe(void *wg) {
+    wg_observer observer;
+    wg_observe(wg, &observer, observe_and_exit, NULL);
+    return wg;
+}
+
+static void an_observer_called_at_once_may_end_the_thread(void **state) {
+    (void)state;
+    wg_waitgroup wg = WG_INIT;
+    atomic_store(&called, 0);
+    ends_in(call_observe, &wg);
+    assert_int_equal(atomic_load(&called), 1);
+    assert_status(wg_add(&wg, 1), WG_OK);
+    assert_status(wg_wait(&wg, AFTER(WG_MILLISECOND)), WG_TIMEOUT);
+}
+
+enum { CONTEXTS = 4 };
+
+/* A parent with children, each with an observer that ends the thread and one that does not. */
+static void make_family(wg_context **family, wg_observer (*observers)[2], int64_t deadline) {
+    for (int i = 0; i < CONTEXTS; i++) {
+        assert_status(wg_context_new(&family[i], i ? family[0] : wg_context_root(), i ? WG_FOREVER : deadline), WG_OK);
+        assert_status(wg_context_observe(family[i], &observers[i][0], observe_and_exit, NULL), WG_OK);
+        assert_status(wg_context_observe(family[i], &observers[i][1], only_observe, NULL), WG_OK);
+    }
+}
+
+static void an_observer_of_a_context_may_end_the_thread(void **state) {
+    (void)state;
+    wg_context *family[CONTEXTS];
+    wg_observer observers[CONTEXTS][2];
+    atomic_store(&called, 0);
+    make_family(family, observers, WG_FOREVER);
+    ends_in(call_cancel, family[0]);
+    assert_int_equal(atomic_load(&called), 2 * CONTEXTS);
+    for (int i = 0; i < CONTEXTS; i++) {
+        assert_status(wg_context_status(family[i]), WG_CANCELLED);
+        wg_context_release(family[i]);
+    }
+}
+
+static void the_thread_that_keeps_deadlines_may_be_ended(void **state) {
+    (void)state;
+    wg_context *family[CONTEXTS], *later;
+    wg_observer observers[CONTEXTS][2], last;
+    atomic_store(&called, 0);
+    assert_status(wg_context_new(&later, wg_context_root(), wg_after(4 * SOON)), WG_OK);
+    assert_status(wg_context_observe(later, &last, only_observe, NULL), WG_OK);
+    make_family(family, observers, wg_after(SOON));
+    EVENTUALLY(atomic_load(&called) == 2 * CONTEXTS + 1); /* nobody looks at them but that thread */
+    for (int i = 0; i < CONTEXTS; i++)
+        wg_context_release(family[i]);
+    wg_context_release(later);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_that_ends_its_thread_has_failed),
@@ -339,6 +447,10 @@ int main(void) {
         cmocka_unit_test(calls_of_ours_are_no_points_of_cancellation),
         cmocka_unit_test(a_cancelled_worker_does_not_take_the_next_task_with_it),
         cmocka_unit_test(a_storm_of_ends_disturbs_no_other_group),
+        cmocka_unit_test(an_observer_of_a_wait_group_may_end_the_thread),
+        cmocka_unit_test(an_observer_called_at_once_may_end_the_thread),
+        cmocka_unit_test(an_observer_of_a_context_may_end_the_thread),
+        cmocka_unit_test(the_thread_that_keeps_deadlines_may_be_ended),
     };
     return RUN("thread ends", tests);
 }

@@ -318,7 +318,39 @@ static void no_thread_for_the_deadline(void) {
     wg_context_release(ctx);
 }
 
+/* An observer ends the thread that cancels, or that of the timer: all others are called, or removed before,
+ * and nothing is left locked. */
+static wg_a32 called;
+
+static void call_and_end_thread(void *unused) {
+    (void)unused;
+    wg_add_relaxed32(&called, 1);
+    if (sim_self_id() != 0) /* not the one that looks on */
+        sim_exit_thread();
+}
+
+static void cancel_until_the_end(void *ctx) { wg_context_cancel(ctx, NULL); }
+
+static void observers_end_their_threads(void) {
+    wg_context *parent, *child;
+    wg_observer observers[3];
+    SIM_EQUAL(wg_context_new(&parent, wg_context_root(), sim_pick(2) ? wg_after(1) : WG_FOREVER), WG_OK);
+    SIM_EQUAL(wg_context_new(&child, parent, WG_FOREVER), WG_OK);
+    for (int i = 0; i < 3; i++)
+        SIM_EQUAL(wg_context_observe(i < 2 ? parent : child, &observers[i], call_and_end_thread, NULL), WG_OK);
+    struct sim_thread *canceller = sim_go("cancel", cancel_until_the_end, parent);
+    sim_join(canceller);
+    uint32_t prevented = 0;
+    for (int i = 0; i < 3; i++)
+        prevented += wg_context_unobserve_sync(i < 2 ? parent : child, &observers[i]);
+    SIM_EQUAL(wg_load_relaxed32(&called) + prevented, 3);
+    SIM_EQUAL(wg_context_wait(child, NULL), WG_OK);
+    wg_context_release(parent);
+    wg_context_release(child);
+}
+
 const struct sim_scenario context_scenarios[] = {
+    {"observers_end_their_threads", observers_end_their_threads, .cores = 1, .exhaustive = 1, .spurious = false},
     {"first_cancel_wins", first_cancel_wins, .cores = 1, .exhaustive = 2, .spurious = true},
     {"removed_or_called", removed_or_called, .cores = 1, .exhaustive = 3, .spurious = false},
     {"removed_in_sync", removed_in_sync, .cores = 1, .exhaustive = 3, .spurious = true},
