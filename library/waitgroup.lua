@@ -267,6 +267,67 @@ function Task:cancelled() end
 ---@return string name "file:line", or "module.function"
 function Task:name() end
 
+--- Values on their way from one coroutine, thread or state to another.
+---@class waitgroup.Channel
+local Channel = {}
+
+--- Send a copy of a value, as arguments of thread tasks are copied. Without room it waits, in the order of coming, until
+--- somebody receives, the channel is closed, or the context of the running task ends. Raises if the value cannot cross, and
+--- when nobody who could receive is left.
+---@async
+---@param value any except nil
+---@param timeout? number seconds
+---@return true? ok true, or nil
+---@return string? why "closed", "timeout", "cancelled" or "deadline exceeded"
+---@return any cause the cause of the context's end
+function Channel:send(value, timeout) end
+
+--- Receive the value that was sent first; wait for one as `send` waits for room.
+---@async
+---@param timeout? number seconds
+---@return any value the value, or nil
+---@return string? why "closed": it is, and holds no more; "timeout", "cancelled" or "deadline exceeded"
+---@return any cause the cause of the context's end
+function Channel:receive(timeout) end
+
+--- For `for value in ch:each() do`: receive until there is no more, or the context of the running task ends.
+---@return fun(ch: waitgroup.Channel): any next receives
+---@return waitgroup.Channel ch the channel
+function Channel:each() end
+
+--- Close it, for all: nothing can be sent any more, and what it holds can still be received. Whoever waits is woken.
+--- `local ch <close>` does so at the end of the block.
+---@return boolean open whether this call did it
+function Channel:close() end
+
+--- How many values it holds.
+---@return integer count without those that still wait to be sent
+function Channel:count() end
+
+--- Whether it is closed.
+---@return boolean closed true once it is
+function Channel:closed() end
+
+--- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+---@return integer id the id
+function Channel:id() end
+
+--- A file descriptor, readable while a receive would not wait. Call it anew before each poll, which arms it.
+---@return integer fd never to be read or closed
+function Channel:pollfd() end
+
+--- The same, for copas.
+---@return integer fd never to be read or closed
+function Channel:getfd() end
+
+--- For cqueues: what to poll the descriptor for.
+---@return string events "r"
+function Channel:events() end
+
+--- For cqueues: no timeout of its own.
+---@return nil none nil
+function Channel:timeout() end
+
 --- A new wait group.
 ---@param n? integer its count; default 0
 ---@return waitgroup.WaitGroup wg the wait group
@@ -296,6 +357,21 @@ function waitgroup.errgroup(options) end
 ---@return waitgroup.Context context the context
 function waitgroup.context(options) end
 
+--- A new channel.
+---@param capacity? integer how many values it holds before `send` waits; default 0: each is handed over
+---@return waitgroup.Channel channel the channel
+function waitgroup.channel(capacity) end
+
+--- Send or receive, whichever of several channels can first: the first case that can go on at once, else the one that
+--- somebody serves first.
+---@async
+---@param cases table a list of channels to receive from, and of { channel, value } to send; `timeout`: seconds
+---@return integer? index of the case; nil: none
+---@return any value what was received, true if it was sent, nil if that channel is closed; or "timeout", "cancelled",
+---  "deadline exceeded"
+---@return any why "closed"; or the cause of the context's end
+function waitgroup.select(cases) end
+
 --- The root of all contexts, which never ends. As a parent it detaches from the running task.
 ---@return waitgroup.Context context the root
 function waitgroup.root() end
@@ -303,8 +379,8 @@ function waitgroup.root() end
 --- The object of this process with an id that `id()` gave, in any Lua state. Raises if there is none, or if it was
 --- closed in this state.
 ---@param id integer the id
----@param kind? string "waitgroup", "errgroup" or "context": raise if it is something else
----@return waitgroup.WaitGroup|waitgroup.ErrGroup|waitgroup.Context object a handle of this state
+---@param kind? string "waitgroup", "errgroup", "context" or "channel": raise if it is something else
+---@return waitgroup.WaitGroup|waitgroup.ErrGroup|waitgroup.Context|waitgroup.Channel object a handle of this state
 function waitgroup.attach(id, kind) end
 
 --- Sleep. The end of the running task's context ends it.

@@ -360,6 +360,7 @@ static int home_gc(lua_State *L) {
     wgl_let_go_of_kept(L);
     wgl_paths_release(home->paths);
     home->paths = NULL;
+    wgl_channel_forget(home);
     free(home->met.addresses);
     home->met = (wgl_met){0};
     wgl_home_release(home);

@@ -138,9 +138,13 @@ int luaopen_waitgroup_core(lua_State *L) {
         lua_rawsetp(L, LUA_REGISTRYINDEX, &opened_key);
     }
     lua_newtable(L);
-    const luaL_Reg *const all[] = {
-        functions,         wgl_home_functions, wgl_waitgroup_functions, wgl_context_functions, wgl_errgroup_functions,
-        wgl_task_functions};
+    const luaL_Reg *const all[] = {functions,
+                                   wgl_home_functions,
+                                   wgl_waitgroup_functions,
+                                   wgl_context_functions,
+                                   wgl_errgroup_functions,
+                                   wgl_task_functions,
+                                   wgl_channel_functions};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         luaL_setfuncs(L, all[i], 0);
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
@@ -153,6 +157,7 @@ int luaopen_waitgroup_core(lua_State *L) {
     open_type(L, WGL_ERRGROUP, wgl_open_errgroup);
     open_type(L, WGL_CONTEXT, wgl_open_context);
     open_type(L, WGL_TASK, wgl_open_task);
+    open_type(L, WGL_CHANNEL, wgl_open_channel);
     wgl_open_coroutines(L);
     return 1;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const type_names[WGL_KINDS] = {"waitgroup.WaitGroup", "waitgroup.ErrGroup", "waitgroup.Context",
-                                                  "waitgroup.Task"};
+                                                  "waitgroup.Task", "waitgroup.Channel"};
 static const char handle_mark;  /* key of the kind in the metatables of handles */
 static const char handle_cache; /* registry key of the weak table from objects to handles */
 static const char kept_handles; /* registry key of the table of handles that were finalized and whose objects stay */
@@ -115,6 +115,8 @@ void wgl_share(wgl_object *object) {
     atomic_store(&object->shared, true);
     if (object->kind == WGL_ERRGROUP)
         atomic_store(&((wgl_errgroup *)object)->context->object.shared, true);
+    else if (object->kind == WGL_CHANNEL)
+        wgl_channel_share(object);
 }
 
 /* --- errors --- */

@@ -58,10 +58,13 @@ static int pollfd(lua_State *L) {
 
 static int tostring(lua_State *L) {
     wgl_handle *handle = luaL_checkudata(L, 1, wgl_type_name(WGL_WAITGROUP));
-    if (handle->closed || !handle->object)
+    const wgl_waitgroup *object = (wgl_waitgroup *)handle->object;
+    if (handle->closed || !object)
         lua_pushliteral(L, "waitgroup.WaitGroup (closed)");
+    else if (object->what)
+        lua_pushstring(L, object->what);
     else
-        lua_pushfstring(L, "waitgroup.WaitGroup (count %d)", (int)wg_count(&((wgl_waitgroup *)handle->object)->wg));
+        lua_pushfstring(L, "waitgroup.WaitGroup (count %d)", (int)wg_count(&object->wg));
     return 1;
 }
 
@@ -81,6 +84,7 @@ static int new (lua_State *L) {
     if (!object)
         return luaL_error(L, "not enough memory");
     object->wg = (wg_waitgroup)WG_INIT;
+    object->what = NULL;
     wgl_object_init(&object->object, WGL_WAITGROUP, destroy);
     wg_add(&object->wg, n);
     wgl_fill(L, handle, &object->object);

@@ -27,7 +27,7 @@ typedef struct wgl_home wgl_home;
 
 /* --- objects and handles: object.c --- */
 
-typedef enum wgl_kind { WGL_WAITGROUP, WGL_ERRGROUP, WGL_CONTEXT, WGL_TASK, WGL_KINDS } wgl_kind;
+typedef enum wgl_kind { WGL_WAITGROUP, WGL_ERRGROUP, WGL_CONTEXT, WGL_TASK, WGL_CHANNEL, WGL_KINDS } wgl_kind;
 
 typedef struct wgl_object {
     atomic_int refs;
@@ -40,6 +40,7 @@ typedef struct wgl_object {
 typedef struct wgl_waitgroup {
     wgl_object object;
     wg_waitgroup wg;
+    const char *what; /* of one that stands for something else, which is waited for; or NULL */
 } wgl_waitgroup;
 
 typedef struct wgl_context {
@@ -141,12 +142,13 @@ struct wgl_home {
     wgl_coroutine *current; /* the one that runs, or NULL */
     lua_State *current_L;   /* where it is, on the stack of who resumed it */
     int current_index;
-    lua_State *clerk;     /* a coroutine for what has to run while a task's stack must not grow */
-    unsigned left;        /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
-    bool worker;          /* the state is a worker's; of such a one only, see kept.c: */
-    bool changed;         /* a task has changed a module that was kept */
-    int loading;          /* how many modules are just being loaded, one within the other */
-    uint64_t fingerprint; /* of the modules that are kept; 0: there are none */
+    lua_State *clerk;           /* a coroutine for what has to run while a task's stack must not grow */
+    unsigned left;              /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
+    struct wgl_item *receiving; /* what is just being copied from channels; see channel.c */
+    bool worker;                /* the state is a worker's; of such a one only, see kept.c: */
+    bool changed;               /* a task has changed a module that was kept */
+    int loading;                /* how many modules are just being loaded, one within the other */
+    uint64_t fingerprint;       /* of the modules that are kept; 0: there are none */
     wgl_met met;
     wgl_paths *paths;         /* package.path and package.cpath at the last thread task; with a reference, or NULL */
     const char *path, *cpath; /* the very strings, which are user values of the box */
@@ -330,6 +332,13 @@ bool wgl_has_ended(const wgl_handle *group);
 bool wgl_in_task_of(lua_State *L, const wgl_object *group);
 /* The task ends with the error at `value`. True if it merely stopped because the group was cancelled. Never raises. */
 bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback);
+
+/* --- channels: channel.c --- */
+
+void wgl_open_channel(lua_State *L);
+void wgl_channel_share(wgl_object *channel); /* another state may send to it, or receive from it, from now on */
+void wgl_channel_forget(wgl_home *home);     /* values that were not received for lack of memory */
+extern const luaL_Reg wgl_channel_functions[];
 
 /* --- tasks that are coroutines: coroutine.c --- */
 

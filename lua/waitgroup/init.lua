@@ -129,15 +129,17 @@ function waitgroup.errgroup(options)
   return group
 end
 
-local kinds = { waitgroup = "waitgroup.WaitGroup", errgroup = "waitgroup.ErrGroup", context = "waitgroup.Context" }
+local kinds = { waitgroup = "waitgroup.WaitGroup", errgroup = "waitgroup.ErrGroup", context = "waitgroup.Context",
+  channel = "waitgroup.Channel" }
 
---- The object of this process whose `id()` was `id`; with `kind`, it must be a "waitgroup", "errgroup" or "context".
+--- The object of this process whose `id()` was `id`; with `kind`, it must be a "waitgroup", "errgroup", "context" or
+--- "channel".
 function waitgroup.attach(id, kind)
   local number = math_type(id) and to_integer(id) -- some libraries carry integers as floats
   if not number then
     error(("bad argument #1 to 'attach' (an id, as id() gives it, expected, got %s)"):format(shown(id)), 2)
   elseif kind ~= nil and not kinds[kind] then
-    error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got %s)"):format(shown(kind)), 2)
+    error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup', 'context' or 'channel' expected, got %s)"):format(shown(kind)), 2)
   end
   local object, name = core.attach(number)
   if not object then
@@ -151,6 +153,12 @@ function waitgroup.attach(id, kind)
   end
   return object
 end
+
+--- A new channel for values, which holds up to `capacity`, by default 0.
+waitgroup.channel = core.channel
+
+--- Send or receive, whichever of several channels can first.
+waitgroup.select = core.select
 
 --- Sleep for so many seconds. True, or nil and why: the context of the running task has ended.
 waitgroup.sleep = core.sleep_for

@@ -45,7 +45,7 @@ describe("misuse names the argument:", function()
       .. "interrupt, limit, name, timeout)" },
     { "g:set_limit(1.5)", "bad argument #1 to 'set_limit' (an integer expected, got 1.5)" },
     { "w.attach(1.5)", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got 1.5)" },
-    { "w.attach(1, 'x')", "bad argument #2 to 'attach' ('waitgroup', 'errgroup' or 'context' expected, got 'x')" },
+    { "w.attach(1, 'x')", "bad argument #2 to 'attach' ('waitgroup', 'errgroup', 'context' or 'channel' expected, got 'x')" },
     { "w.use(5)", "bad argument #1 to 'use' (the name of an event loop, an adapter, or nil expected, got 5)" },
     { "wg.add(g)", "bad argument #1 to 'add' (waitgroup.WaitGroup expected, got waitgroup.ErrGroup)" },
     { "wg.wait()", "bad argument #1 to 'wait' (waitgroup.WaitGroup expected, got no value)" },

@@ -1,0 +1,582 @@
+/* channel.c - channels: values on their way from one coroutine, thread or state to another.
+ *
+ * A channel holds up to `capacity` items, in the order of sending, and two queues: of those that wait to send and of those
+ * that wait to receive, in the order of coming. While it is open, one of these holds:
+ *   no sender waits                                        the items may be any number up to the capacity
+ *   senders wait, no receiver does                         there are as many items as the capacity
+ *   receivers wait, no sender does                         there is no item
+ * So whoever comes is served by the items, or by the first in the queue of the other side, or waits.
+ *
+ * What waits is a *ticket*: a wait group whose count goes to zero when it is served, so that it is waited for like any
+ * other. It has a *place* in a queue for each channel; several if it is that of a select. Serving one takes all its places
+ * out of their queues.
+ *
+ * One lock guards all channels, since a select is in several of them, and since it is held for a few steps only: values are
+ * copied before and after. */
+#include "wgl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct wgl_item {
+    struct wgl_item *next;
+    wgl_message message;
+    unsigned char space[64]; /* of the message, if it is small */
+} item;
+
+typedef struct ticket ticket;
+typedef struct channel channel;
+
+typedef struct place {
+    struct place *next, *prev; /* in the queue */
+    ticket *ticket;
+    channel *channel; /* with a reference */
+    bool sends, queued;
+    item *item; /* what is sent, or what was received; its own */
+} place;
+
+typedef struct queue {
+    place *first, *last;
+} queue;
+
+struct ticket {
+    wgl_waitgroup waitgroup; /* at zero once it is served */
+    int served;              /* which place; NONE */
+    bool closed;             /* served by the end of that channel */
+    int count;
+    place places[];
+};
+enum { NONE = -1 };
+
+struct channel {
+    wgl_object object;
+    wg_waitgroup dry; /* at zero while a receive would not wait: for pollfd */
+    lua_Integer capacity, count;
+    item *first, **last;
+    queue senders, receivers;
+    bool closed;
+};
+
+typedef enum outcome { WOULD_WAIT, SERVED, CLOSED } outcome;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void take_lock(void) { pthread_mutex_lock(&lock); }
+static void give_lock(void) { pthread_mutex_unlock(&lock); }
+static void at_fork(void) { pthread_atfork(take_lock, give_lock, give_lock); }
+
+/* --- items --- */
+
+static void free_item(item *i) {
+    if (i)
+        wgl_message_clear(&i->message);
+    free(i);
+}
+
+/* The value at `index`; NULL, and why. */
+static item *new_item(lua_State *L, int index, wgl_refusal *refusal) {
+    item *i = malloc(sizeof *i);
+    if (!i)
+        strcpy(refusal->text, "not enough memory");
+    else if (!wgl_encode(L, index, 1, "value", 0, NULL, refusal, &i->message, i->space, sizeof i->space)) {
+        free(i);
+        i = NULL;
+    }
+    return i;
+}
+
+/* Push the value of the item, and free that. Should this raise, the home does so. */
+static void push_item(lua_State *L, item *i) {
+    wgl_home *home = wgl_home_of(L);
+    i->next = home->receiving;
+    home->receiving = i;
+    wgl_decode(L, &i->message, NULL);
+    item **link = &home->receiving;
+    while (*link != i)
+        link = &(*link)->next;
+    *link = i->next;
+    free_item(i);
+}
+
+void wgl_channel_forget(wgl_home *home) {
+    for (item *i = home->receiving, *next; i; i = next) {
+        next = i->next;
+        free_item(i);
+    }
+    home->receiving = NULL;
+}
+
+/* --- under the lock --- */
+
+static queue *queue_of(const place *p) { return p->sends ? &p->channel->senders : &p->channel->receivers; }
+
+static void enter(place *p) {
+    queue *q = queue_of(p);
+    p->queued = true;
+    p->next = NULL;
+    p->prev = q->last;
+    *(q->last ? &q->last->next : &q->first) = p;
+    q->last = p;
+}
+
+static void leave(place *p) {
+    queue *q = queue_of(p);
+    if (!p->queued)
+        return;
+    p->queued = false;
+    *(p->prev ? &p->prev->next : &q->first) = p->next;
+    *(p->next ? &p->next->prev : &q->last) = p->prev;
+}
+
+/* See that the descriptor says whether a receive would wait. */
+static void update_dry(channel *c) {
+    bool dry = c->count == 0 && !c->senders.first && !c->closed;
+    if (dry != (wg_count(&c->dry) > 0))
+        wg_add(&c->dry, dry ? 1 : -1);
+}
+
+static void leave_all(ticket *t) {
+    for (int i = 0; i < t->count; i++) {
+        leave(&t->places[i]);
+        update_dry(t->places[i].channel);
+    }
+}
+
+static void serve(place *p, bool closed) {
+    ticket *t = p->ticket;
+    t->served = (int)(p - t->places);
+    t->closed = closed;
+    leave_all(t);
+    wg_done(&t->waitgroup.wg);
+}
+
+static void put(channel *c, item *i) {
+    i->next = NULL;
+    *c->last = i;
+    c->last = &i->next;
+    c->count++;
+}
+
+static item *take(channel *c) {
+    item *i = c->first;
+    c->first = i->next;
+    if (!c->first)
+        c->last = &c->first;
+    c->count--;
+    return i;
+}
+
+/* The item of the first that waits to send. */
+static item *take_from_sender(channel *c) {
+    place *sender = c->senders.first;
+    item *i = sender->item;
+    sender->item = NULL;
+    serve(sender, false);
+    return i;
+}
+
+/* SERVED: the item has gone. */
+static outcome send_now(channel *c, item *i) {
+    if (c->closed)
+        return CLOSED;
+    if (c->receivers.first) {
+        c->receivers.first->item = i;
+        serve(c->receivers.first, false);
+    } else if (c->count < c->capacity) {
+        put(c, i);
+        update_dry(c);
+    } else
+        return WOULD_WAIT;
+    return SERVED;
+}
+
+static outcome receive_now(channel *c, item **i) {
+    if (c->count > 0) {
+        *i = take(c);
+        if (c->senders.first)
+            put(c, take_from_sender(c));
+    } else if (c->senders.first)
+        *i = take_from_sender(c);
+    else
+        return c->closed ? CLOSED : WOULD_WAIT;
+    update_dry(c);
+    return SERVED;
+}
+
+/* One case of a select, or the only one: what it came to. */
+static outcome try_place(place *p) {
+    if (!p->sends)
+        return receive_now(p->channel, &p->item);
+    outcome result = send_now(p->channel, p->item);
+    if (result == SERVED)
+        p->item = NULL;
+    return result;
+}
+
+/* Try the places in turn: true if one was served. If all would wait, let them. */
+static bool try_or_enter(ticket *t, bool wait) {
+    take_lock();
+    outcome result = WOULD_WAIT;
+    for (int i = 0; i < t->count && result == WOULD_WAIT; i++)
+        if ((result = try_place(&t->places[i])) != WOULD_WAIT) {
+            t->served = i;
+            t->closed = result == CLOSED;
+        }
+    if (result == WOULD_WAIT && wait)
+        for (int i = 0; i < t->count; i++) {
+            enter(&t->places[i]);
+            update_dry(t->places[i].channel);
+        }
+    give_lock();
+    return result != WOULD_WAIT;
+}
+
+/* --- objects --- */
+
+static void destroy_ticket(wgl_object *object) {
+    ticket *t = (ticket *)object;
+    take_lock();
+    leave_all(t);
+    give_lock();
+    for (int i = 0; i < t->count; i++) {
+        free_item(t->places[i].item);
+        wgl_release(&t->places[i].channel->object);
+    }
+    free(t);
+}
+
+/* Push a ticket with room for `room` places. `what` is waited for. */
+static ticket *push_ticket(lua_State *L, int room, const char *what) {
+    wgl_handle *handle = wgl_push_empty(L, WGL_WAITGROUP);
+    ticket *t = malloc(sizeof *t + (size_t)room * sizeof t->places[0]);
+    if (!t)
+        luaL_error(L, "not enough memory");
+    t->served = NONE;
+    t->closed = false;
+    t->count = 0;
+    t->waitgroup.wg = (wg_waitgroup)WG_INIT;
+    t->waitgroup.what = what;
+    wg_add(&t->waitgroup.wg, 1);
+    wgl_object_init(&t->waitgroup.object, WGL_WAITGROUP, destroy_ticket);
+    wgl_fill(L, handle, &t->waitgroup.object);
+    return t;
+}
+
+/* A channel that another state knows may be served from there. */
+static void add_place(ticket *t, channel *c, item *i) {
+    t->places[t->count++] = (place){.ticket = t, .channel = c, .sends = i != NULL, .item = i};
+    wgl_retain(&c->object);
+    if (atomic_load(&c->object.shared))
+        atomic_store(&t->waitgroup.object.shared, true);
+}
+
+static void share_queue(const queue *q) {
+    for (place *p = q->first; p; p = p->next)
+        atomic_store(&p->ticket->waitgroup.object.shared, true);
+}
+
+void wgl_channel_share(wgl_object *object) {
+    channel *c = (channel *)object;
+    take_lock();
+    share_queue(&c->senders);
+    share_queue(&c->receivers);
+    give_lock();
+}
+
+/* No ticket refers to it. */
+static void destroy(wgl_object *object) {
+    channel *c = (channel *)object;
+    while (c->count > 0)
+        free_item(take(c));
+    free(c);
+}
+
+static channel *check(lua_State *L) { return (channel *)wgl_check(L, 1, WGL_CHANNEL, 1); }
+
+/* channel([capacity]) */
+static int new (lua_State *L) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, at_fork);
+    lua_Integer capacity = wgl_opt_integer(L, 1, 0, 1);
+    if (capacity < 0 || capacity > WG_COUNT_MAX)
+        return wgl_argerror(L, 1, 1,
+                            lua_pushfstring(L, "a capacity is 0 to %d, got %I", WG_COUNT_MAX, (LUAI_UACINT)capacity));
+    wgl_handle *handle = wgl_push_empty(L, WGL_CHANNEL);
+    channel *c = malloc(sizeof *c);
+    if (!c)
+        return luaL_error(L, "not enough memory");
+    *c = (channel){.capacity = capacity, .dry = WG_INIT};
+    c->last = &c->first;
+    wg_add(&c->dry, 1);
+    wgl_object_init(&c->object, WGL_CHANNEL, destroy);
+    wgl_fill(L, handle, &c->object);
+    return 1;
+}
+
+/* --- waiting. At 1 is the channel, or the table of a select; at 2 the context of the running task, or nil; at 3 the
+ * ticket --- */
+
+enum { CONTEXT = 2, TICKET };
+
+static int push_closed(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "closed");
+    return 2;
+}
+
+/* What the served place has come to: true or the value; or nil, "closed". */
+static int push_served(lua_State *L, ticket *t) {
+    place *p = &t->places[t->served];
+    if (t->closed)
+        return push_closed(L);
+    if (p->sends)
+        lua_pushboolean(L, true);
+    else {
+        item *i = p->item;
+        p->item = NULL;
+        push_item(L, i);
+    }
+    return 1;
+}
+
+/* The same for a select: the index comes first. */
+static int push_selected(lua_State *L, ticket *t) {
+    lua_pushinteger(L, t->served + 1);
+    return 1 + push_served(L, t);
+}
+
+static int finish(lua_State *L, wgl_reason reason) {
+    ticket *t = (ticket *)wgl_test(L, TICKET);
+    if (t->served != NONE)
+        return lua_istable(L, 1) ? push_selected(L, t) : push_served(L, t);
+    return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_opt_context(L, CONTEXT, 1));
+}
+
+static int push_reason(lua_State *L, int status, lua_KContext how) {
+    (void)status;
+    lua_pushinteger(L, wgl_woken(L, how));
+    return 1;
+}
+
+/* ticket, context, deadline -> what woke it */
+static int wait_for(lua_State *L) {
+    return wgl_wait(L, 1, "zero", lua_isnil(L, 2) ? 0 : 2, lua_tointeger(L, 3), false, push_reason);
+}
+
+/* However the wait ends, by an error too, it leaves nothing behind that could be served. */
+static int finish_wait(lua_State *L, int status, lua_KContext none) {
+    (void)none;
+    take_lock();
+    leave_all((ticket *)wgl_test(L, TICKET));
+    give_lock();
+    if (status != LUA_OK && status != LUA_YIELD)
+        return lua_error(L);
+    wgl_reason reason = (wgl_reason)lua_tointeger(L, -1);
+    lua_settop(L, TICKET);
+    return finish(L, reason);
+}
+
+/* Go on with the ticket at 3. */
+static int try_or_wait(lua_State *L, int64_t deadline) {
+    ticket *t = (ticket *)wgl_test(L, TICKET);
+    if (try_or_enter(t, deadline != WG_POLL) || deadline == WG_POLL)
+        return finish(L, WGL_TIMED_OUT);
+    lua_settop(L, TICKET);
+    lua_pushcfunction(L, wait_for);
+    lua_pushvalue(L, TICKET);
+    lua_pushvalue(L, CONTEXT);
+    lua_pushinteger(L, deadline);
+    return finish_wait(L, lua_pcallk(L, 3, 1, 0, 0, finish_wait), 0);
+}
+
+/* Put the context of the running task at 2. True: it has ended. */
+static bool has_ended(lua_State *L) {
+    wgl_push_context(L);
+    lua_insert(L, CONTEXT);
+    return wg_context_status(wgl_opt_context(L, CONTEXT, 1)) != WG_OK;
+}
+
+static int refuse(lua_State *L, const char *call, const wgl_refusal *refusal) {
+    return wgl_error(L, 1, "cannot %s: %s", call, refusal->text);
+}
+
+/* ch:send(value[, timeout]) */
+static int send(lua_State *L) {
+    channel *c = check(L);
+    wgl_refusal refusal;
+    int64_t deadline = wgl_deadline(L, 3, 3, 1);
+    if (lua_isnoneornil(L, 2))
+        return wgl_argerror(L, 1, 2, "nil cannot be sent, as it stands for no value where it is received");
+    lua_settop(L, 2);
+    if (has_ended(L))
+        return wgl_push_ended(L, wgl_opt_context(L, CONTEXT, 1));
+    item *i = new_item(L, 3, &refusal);
+    if (!i)
+        return refuse(L, "send to a channel", &refusal);
+    take_lock();
+    outcome result = send_now(c, i);
+    give_lock();
+    if (result == SERVED) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    free_item(i);
+    if (result == CLOSED)
+        return push_closed(L);
+    if (deadline == WG_POLL)
+        return wgl_push_timeout(L);
+    ticket *t = push_ticket(L, 1, "room in a channel");
+    if (!(i = new_item(L, 3, &refusal)))
+        return refuse(L, "send to a channel", &refusal);
+    add_place(t, c, i);
+    lua_replace(L, TICKET);
+    return try_or_wait(L, deadline);
+}
+
+static int receive_until(lua_State *L, channel *c, int64_t deadline) {
+    item *i;
+    lua_settop(L, 1);
+    if (has_ended(L))
+        return wgl_push_ended(L, wgl_opt_context(L, CONTEXT, 1));
+    take_lock();
+    outcome result = receive_now(c, &i);
+    give_lock();
+    if (result == SERVED) {
+        push_item(L, i);
+        return 1;
+    }
+    if (result == CLOSED)
+        return push_closed(L);
+    if (deadline == WG_POLL)
+        return wgl_push_timeout(L);
+    add_place(push_ticket(L, 1, "a value from a channel"), c, NULL);
+    return try_or_wait(L, deadline);
+}
+
+/* ch:receive([timeout]) */
+static int receive(lua_State *L) {
+    channel *c = check(L);
+    return receive_until(L, c, wgl_deadline(L, 2, 2, 1));
+}
+
+/* for value in ch:each() */
+static int next_value(lua_State *L) { return receive_until(L, check(L), WG_FOREVER); }
+
+static int each(lua_State *L) {
+    check(L);
+    lua_settop(L, 1);
+    lua_pushcfunction(L, next_value);
+    lua_insert(L, 1);
+    return 2;
+}
+
+/* The case at `index` of the table at 1 joins the ticket: a channel, from which it receives, or { channel, value }. */
+static void add_case(lua_State *L, ticket *t, int index) {
+    wgl_refusal refusal;
+    int top = lua_gettop(L);
+    bool sends = lua_rawgeti(L, 1, index) == LUA_TTABLE;
+    if (sends)
+        lua_rawgeti(L, top + 1, 1);
+    wgl_object *object = wgl_test(L, -1);
+    if (!object || object->kind != WGL_CHANNEL)
+        wgl_argerror(
+            L, 1, 1,
+            lua_pushfstring(L, "case %d is no channel to receive from, and no { channel, value } to send", index));
+    item *i = NULL;
+    if (sends) {
+        if (lua_rawgeti(L, top + 1, 2) == LUA_TNIL)
+            wgl_argerror(L, 1, 1, lua_pushfstring(L, "case %d has no value to send", index));
+        if (!(i = new_item(L, lua_gettop(L), &refusal)))
+            refuse(L, lua_pushfstring(L, "send in case %d of a select", index), &refusal);
+    }
+    add_place(t, (channel *)object, i);
+    lua_settop(L, top);
+}
+
+/* select { cases..., timeout = seconds } */
+static int select_case(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_getfield(L, 1, "timeout");
+    int64_t deadline = wgl_deadline(L, 2, 1, 1);
+    lua_settop(L, 1);
+    lua_Unsigned count = lua_rawlen(L, 1);
+    if (count == 0 || count > 1000)
+        return wgl_argerror(L, 1, 1, lua_pushfstring(L, "1 to 1000 cases expected, got %I", (LUAI_UACINT)count));
+    if (has_ended(L))
+        return wgl_push_ended(L, wgl_opt_context(L, CONTEXT, 1));
+    ticket *t = push_ticket(L, (int)count, "one of several channels");
+    for (int i = 1; i <= (int)count; i++)
+        add_case(L, t, i);
+    return try_or_wait(L, deadline);
+}
+
+/* --- the rest --- */
+
+/* ch:close(): true if it was open. What it holds can still be received. */
+static int close(lua_State *L) {
+    channel *c = (channel *)wgl_check(L, 1, WGL_CHANNEL, 1);
+    take_lock();
+    bool open = !c->closed;
+    c->closed = true;
+    while (c->receivers.first)
+        serve(c->receivers.first, true);
+    while (c->senders.first)
+        serve(c->senders.first, true);
+    update_dry(c);
+    give_lock();
+    lua_pushboolean(L, open);
+    return 1;
+}
+
+static int count(lua_State *L) {
+    channel *c = check(L);
+    take_lock();
+    lua_pushinteger(L, c->count);
+    give_lock();
+    return 1;
+}
+
+static int closed(lua_State *L) {
+    channel *c = check(L);
+    take_lock();
+    lua_pushboolean(L, c->closed);
+    give_lock();
+    return 1;
+}
+
+static int pollfd(lua_State *L) {
+    wgl_handle *handle = wgl_check_handle(L, 1, WGL_CHANNEL, 1);
+    return wgl_push_watch_fd(L, handle, &((channel *)handle->object)->dry, "a channel");
+}
+
+static int tostring(lua_State *L) {
+    channel *c = (channel *)((wgl_handle *)luaL_checkudata(L, 1, wgl_type_name(WGL_CHANNEL)))->object;
+    if (!c) {
+        lua_pushliteral(L, "waitgroup.Channel (closed)");
+        return 1;
+    }
+    take_lock();
+    lua_Integer count = c->count;
+    bool sender = c->senders.first, receiver = c->receivers.first, closed = c->closed;
+    give_lock();
+    lua_pushfstring(L, "waitgroup.Channel (%I of %I%s%s)", (LUAI_UACINT)count, (LUAI_UACINT)c->capacity,
+                    sender     ? ", waits to be received from"
+                    : receiver ? ", waits to be sent to"
+                               : "",
+                    closed ? ", closed" : "");
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"send", send},     {"receive", receive}, {"each", each},
+                                   {"close", close},   {"count", count},     {"closed", closed},
+                                   {"pollfd", pollfd}, {"getfd", pollfd},    {NULL, NULL}};
+
+void wgl_open_channel(lua_State *L) {
+    wgl_new_type(L, WGL_CHANNEL, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_CHANNEL));
+    lua_pushcfunction(L, close);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
+}
+
+const luaL_Reg wgl_channel_functions[] = {{"channel", new}, {"select", select_case}, {NULL, NULL}};
