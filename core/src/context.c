@@ -200,6 +200,7 @@ static void spread(wg_context *first) {
         last = end_children(ctx, last);
     struct finish f = {.ctx = first};
     wg_finish(finish, &f);
+    wg_contexts_catch_up(); /* an observer may have forked */
 }
 
 /* End `ctx` and all below it. */
@@ -363,6 +364,7 @@ wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(
     struct wg_stripe *stripe = wg_stripe_of(ctx);
     wg_lock_take(&stripe->lock);
     wg_observer_settle(stripe, &ctx->observers, wg_context_status(ctx) != WG_OK, ctx, observer, fn, arg);
+    wg_contexts_catch_up();
     return WG_OK;
 }
 

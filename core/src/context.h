@@ -20,7 +20,7 @@ bool wg_context_descends(const wg_context *ctx, const wg_context *ancestor);
 bool wg_context_try_retain(wg_context *ctx);
 
 /* In the child of a fork: go on with what the threads of the parent were doing for contexts. Called by all that look, wait
- * or observe, not with a lock held. */
+ * or observe, and after the calls of observers, not with a lock held. */
 extern wg_a32 wg_contexts_behind; /* 1 if there is something to do */
 void wg_contexts_go_on(void);
 static inline void wg_contexts_catch_up(void) {

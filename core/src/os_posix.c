@@ -15,6 +15,7 @@
 #endif
 
 #include "atomics.h"
+#include "fork.h"
 #include "os.h"
 
 /* Where frames are described by DWARF, whose description of a frame can name a function of ours. */
@@ -66,6 +67,10 @@ unsigned wg_back_off(unsigned last) {
 struct wg_self *wg_self(void) {
     static _Thread_local struct wg_self self;
     return &self;
+}
+
+__attribute__((constructor)) static void hear_of_forks(void) {
+    pthread_atfork(wg_before_fork, wg_after_fork_in_parent, wg_after_fork_in_child);
 }
 
 static void find_stack(uintptr_t stack[2]) {

@@ -29,7 +29,6 @@ struct wg_stripe *wg_stripe_of(const void *object) {
 static struct wg_sleeper *sleeper_of(struct wg_link *link) { return WG_MEMBER(link, struct wg_sleeper, link); }
 
 void wg_sleeper_link(struct wg_stripe *stripe, struct wg_sleeper *sleeper) {
-    sleeper->owner = wg_self();
     wg_list_append(&stripe->sleepers, &sleeper->link);
 }
 
@@ -215,13 +214,11 @@ void wg_stripes_give(void) {
         wg_lock_give(&stripes[i].lock);
 }
 
-/* The thread that forked may do so inside a wait, in what the wait calls: it goes on to sleep here. */
-static void keep_own_sleepers(struct wg_stripe *stripe) {
-    for (struct wg_link *link = wg_list_first(&stripe->sleepers), *next; link; link = next) {
-        next = wg_list_after(&stripe->sleepers, link);
-        if (sleeper_of(link)->owner != wg_self())
-            wg_list_remove(link);
-    }
+/* That of the thread which forked too, if it did so inside a wait, in what the wait has called: the wait finds that this is
+ * another process, and says so, or links it anew. */
+static void forget_sleepers(struct wg_stripe *stripe) {
+    while (wg_list_first(&stripe->sleepers))
+        wg_list_remove(wg_list_first(&stripe->sleepers));
 }
 
 static void forget_observers_on_other_stacks(struct wg_stripe *stripe) {
@@ -257,7 +254,7 @@ static void keep_own_calls(struct wg_stripe *stripe) {
 
 void wg_stripes_reset(void) {
     for (int i = 0; i < STRIPES; i++) {
-        keep_own_sleepers(&stripes[i]);
+        forget_sleepers(&stripes[i]);
         forget_observers_on_other_stacks(&stripes[i]);
         keep_own_calls(&stripes[i]);
     }

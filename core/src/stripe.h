@@ -29,7 +29,6 @@ struct wg_sleeper {
     const void *subject;
     wg_a32 *word; /* its thread's park word */
     uint32_t bit; /* what to set there */
-    const struct wg_self *owner;
     struct wg_link link;
 };
 
@@ -85,7 +84,7 @@ bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sy
 /* For fork.c. */
 void wg_stripes_take(void);
 void wg_stripes_give(void);
-/* In the child: only the thread that forked sleeps or calls observers, and nothing is on the stacks of others. */
+/* In the child: nobody sleeps, only the thread that forked calls observers, and nothing is on the stacks of others. */
 void wg_stripes_reset(void);
 /* In the child: `left(end)` for each in the lists of ends. */
 void wg_stripes_ends(void (*left)(struct wg_link *end));

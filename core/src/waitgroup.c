@@ -38,6 +38,7 @@ static bool to_zero(wg_waitgroup *wg, uint64_t state) {
         wg_observers_call(stripe, &stripe->observers, wg, &wakes);
     }
     wg_stripe_give(stripe, &wakes);
+    wg_contexts_catch_up(); /* an observer may have forked */
     return stepped;
 }
 
@@ -118,6 +119,7 @@ wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *a
     struct wg_stripe *stripe = wg_stripe_of(wg);
     wg_lock_take(&stripe->lock);
     wg_observer_settle(stripe, &stripe->observers, !ask_for_zero(wg), wg, observer, fn, arg);
+    wg_contexts_catch_up();
     return WG_OK;
 }
 

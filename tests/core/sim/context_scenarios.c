@@ -282,6 +282,26 @@ static void released_while_the_timer_ends_it(void) {
     sim_join(releaser);
 }
 
+/* From the moment its deadline has passed a context is over, whether or not the timer's thread has come to it. */
+static void the_clock_decides(void) {
+    ctx = new_context(NULL, wg_after(WG_SECOND));
+    child = new_context(ctx, WG_FOREVER);
+    wg_context *other = new_context(NULL, WG_FOREVER);
+    SIM_EQUAL(wg_context_wait(other, &(wg_until){.deadline = wg_context_deadline(child)}), WG_TIMEOUT);
+    switch (sim_pick(4)) {
+    case 0: SIM_EQUAL(wg_context_check(child), WG_DEADLINE_EXCEEDED); break;
+    case 1: SIM_CHECK(wg_context_cause(child) == wg_error_deadline()); break;
+    case 2: SIM_EQUAL(wg_context_remaining(child), 0); break;
+    case 3: SIM_EQUAL(wg_context_cancel(child, NULL), WG_DEADLINE_EXCEEDED); break;
+    }
+    SIM_EQUAL(wg_context_status(child), WG_DEADLINE_EXCEEDED);
+    SIM_EQUAL(wg_context_status(ctx), WG_DEADLINE_EXCEEDED);
+    SIM_CHECK(wg_context_inherited(child) && !wg_context_inherited(ctx));
+    wg_context_release(other);
+    wg_context_release(child);
+    wg_context_release(ctx);
+}
+
 /* Of several deadlines each is kept, whatever is removed before, and after the timer's thread has left. */
 static void timer_keeps_all(void) {
     wg_observer observers[3];
@@ -367,6 +387,7 @@ const struct sim_scenario context_scenarios[] = {
      .spurious = false},
     {"released_while_the_timer_ends_it", released_while_the_timer_ends_it, .cores = 1, .exhaustive = 2,
      .spurious = false},
+    {"the_clock_decides", the_clock_decides, .cores = 1, .exhaustive = 2, .spurious = false},
     {"timer_keeps_all", timer_keeps_all, .cores = 2, .exhaustive = 0, .spurious = false},
     {"no_thread_for_the_deadline", no_thread_for_the_deadline, .cores = 1, .exhaustive = 2, .spurious = false},
     {0},

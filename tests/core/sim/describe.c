@@ -102,7 +102,7 @@ void describe(FILE *out) {
     }
     fprintf(out, "  the threads, at %lld ns:\n", (long long)engine->now);
     for (unsigned i = 0; i < engine->thread_count; i++) {
-        static const char *const states[] = {"can run", "sleeps", "joins", "has ended"};
+        static const char *const states[] = {"can run", "sleeps", "joins", "has ended", "is in the parent"};
         const struct sim_thread *t = &engine->threads[i];
         fprintf(out, "    %2u %-10s %s", i, t->name, t == engine->current ? "runs" : states[t->state]);
         if (t->state == PARKED && t->deadline != INT64_MAX)
@@ -112,7 +112,7 @@ void describe(FILE *out) {
         else if (t->state == JOINING)
             fprintf(out, " %s", t->joins->name);
         fprintf(out, "\n");
-        int n = t->state == ENDED ? 0 : callers(t, frames);
+        int n = t->state == ENDED || t->state == GONE ? 0 : callers(t, frames);
         for (int f = 0; f < n; f++)
             fprintf(out, "         %s\n", place(frames[f]));
     }

@@ -24,7 +24,7 @@ typedef uint32_t sim_clock[MAX_THREADS]; /* how much each thread had done, as fa
 struct sim_thread {
     unsigned id;
     char name[24];
-    enum { RUNNABLE, PARKED, JOINING, ENDED } state;
+    enum { RUNNABLE, PARKED, JOINING, ENDED, GONE } state; /* GONE: it is in the parent process */
     bool started;
     ucontext_t entry;
     jmp_buf at;
@@ -60,6 +60,7 @@ struct trace {
     uint64_t value;
 };
 #define TRACE 60
+#define SHARED 3
 
 struct engine {
     const struct sim_scenario *scenario;
@@ -84,7 +85,8 @@ struct engine {
     int64_t now, cpu_rate; /* of each two nanoseconds, how many times that one core works */
     enum sim_starts starts;
     bool needed_time;
-    unsigned signals[64], signal_count; /* 0 closed, 1 open, 2 readable */
+    unsigned signals[64], signal_count; /* 0 closed, 1 open, 2 readable, SHARED with the parent process */
+    bool forking, is_child;             /* while the handlers run; after a fork, this is the child */
     struct trace trace[TRACE];          /* the last steps */
     unsigned traced;
 };

@@ -100,6 +100,8 @@ void memory_begin(void) {
 }
 
 void memory_end(void) {
+    if (engine->is_child)
+        return; /* what the threads of the parent had is theirs */
     for (unsigned i = 0; i < memory->block_count; i++)
         if (memory->blocks[i].live)
             sim_fail("leak: %zu bytes at %p, allocated at [%p]", memory->blocks[i].size,
@@ -119,6 +121,9 @@ static struct cell *cell_of(const char *p, void *where) {
     if (p >= STACKS && p < STACKS + MAX_THREADS * STACK_SIZE) {
         size_t offset = (size_t)(p - STACKS);
         struct sim_thread *owner = &engine->threads[offset / STACK_SIZE];
+        if (owner->state == GONE && !engine->forking)
+            sim_fail("touch of the stack of %s, which stayed in the parent process: %p at [%p]", owner->name,
+                     (const void *)p, where);
         if (owner != engine->current && (owner->state == ENDED || !owner->started || p < owner->sp))
             sim_fail("touch of a stack frame of %s that has returned: %p at [%p]", owner->name, (const void *)p, where);
         return &memory->stack_cells[offset / 8];
@@ -144,6 +149,12 @@ static void touch_cell(struct cell *cell, const char *p, uint8_t bytes, enum acc
     for (unsigned i = 0; i < cell->count; i++) {
         struct entry *e = &cell->entries[i];
         bool before = e->thread == me->id || e->time <= me->clock[e->thread];
+        /* What a thread that is gone was doing when it vanished is all the same to one who writes over it. */
+        if (engine->threads[e->thread].state == GONE && (access & WRITE) && !before) {
+            if ((e->bytes & ~bytes) == 0)
+                cell->entries[i--] = cell->entries[--cell->count];
+            continue;
+        }
         if ((e->bytes & bytes) && ((e->access | access) & WRITE) && !(e->access & access & ATOMIC) && !before)
             sim_fail("data race at %p: %s by %s at [%p], not ordered after %s by %s at [%p]", (const void *)p,
                      name_of(access), me->name, where, name_of(e->access), engine->threads[e->thread].name,

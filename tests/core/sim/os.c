@@ -1,4 +1,4 @@
-/* os.c - park.h and os.h over the scheduler: sleep, time, threads, descriptors, and the process, which never forks. */
+/* os.c - park.h and os.h over the scheduler: sleep, time, threads, descriptors, and forks. */
 #include "engine.h"
 
 #include "fork.h"
@@ -119,8 +119,6 @@ void wg_cancel_point(void) {}
 int wg_cancel_forbid(void) { return 0; }
 void wg_cancel_allow(int before) { (void)before; }
 
-wg_a32 wg_epoch; /* see fork.h */
-
 bool wg_signal_open(struct wg_signal *s) {
     if (engine->signal_count == sizeof engine->signals / sizeof engine->signals[0])
         return false;
@@ -137,6 +135,8 @@ static unsigned *open_signal(int fd) {
 
 void wg_signal_raise(const struct wg_signal *s) {
     step("raise", NULL, __builtin_return_address(0), false);
+    if (*open_signal(s->writable) == SHARED)
+        sim_fail("descriptor %d is raised, which the parent process shares", s->writable);
     *open_signal(s->writable) = 2;
 }
 

@@ -1,6 +1,8 @@
 /* schedule.c - the simulated threads, and which of them takes the next step. */
 #include "engine.h"
 
+#include "fork.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +59,7 @@ void schedule_begin(void) {
     engine->starts = SIM_ALWAYS;
     engine->needed_time = false;
     engine->signal_count = 0;
+    engine->forking = engine->is_child = false;
     engine->failed = false;
     engine->traced = 0;
     if (engine->search != EXHAUSTIVE) {
@@ -141,6 +144,8 @@ struct sim_thread *sim_go(const char *name, void (*fn)(void *arg), void *arg) {
 void sim_join(struct sim_thread *thread) {
     struct sim_thread *me = engine->current;
     step("join", thread->name, __builtin_return_address(0), false);
+    if (thread->state == GONE)
+        sim_fail("%s is joined, which stayed in the parent process", thread->name);
     if (thread->state != ENDED) {
         me->state = JOINING;
         me->joins = thread;
@@ -151,7 +156,7 @@ void sim_join(struct sim_thread *thread) {
 
 void sim_join_library(void) {
     for (unsigned i = 0; i < engine->thread_count; i++)
-        if (strcmp(engine->threads[i].name, LIBRARY) == 0)
+        if (strcmp(engine->threads[i].name, LIBRARY) == 0 && engine->threads[i].state != GONE)
             sim_join(&engine->threads[i]);
 }
 
@@ -164,6 +169,37 @@ bool sim_asleep(const struct sim_thread *thread) { return thread->state == PARKE
 void sim_yield(void) { step("yield", NULL, __builtin_return_address(0), false); }
 
 void sim_threads_start(enum sim_starts starts) { engine->starts = starts; }
+
+/* What is only in the parent process: all other threads, and the right to make descriptors readable. Of a thread that has
+ * ended before, all is visible. */
+static void leave_behind(void) {
+    for (unsigned i = 0; i < engine->thread_count; i++) {
+        struct sim_thread *t = &engine->threads[i];
+        if (t->state == ENDED)
+            clock_join(engine->current->clock, t->clock);
+        else if (t != engine->current)
+            t->state = GONE;
+    }
+    for (unsigned i = 0; i < engine->signal_count; i++)
+        if (engine->signals[i] != 0)
+            engine->signals[i] = SHARED;
+    engine->is_child = true;
+}
+
+bool sim_fork(void) {
+    step("fork", NULL, __builtin_return_address(0), false);
+    wg_before_fork();
+    bool child = sim_pick(2) == 1;
+    if (child) {
+        leave_behind();
+        engine->forking = true; /* the stacks of the others still are what they were */
+        wg_after_fork_in_child();
+        engine->forking = false;
+    } else {
+        wg_after_fork_in_parent();
+    }
+    return child;
+}
 
 /* Who is next. */
 
@@ -285,7 +321,7 @@ static void dispatch(bool may_stay, bool pause) {
                                                   : next_in_search(may_stay, pause);
     if (!next.thread) {
         for (unsigned i = 0; i < engine->thread_count; i++)
-            if (engine->threads[i].state != ENDED)
+            if (engine->threads[i].state != ENDED && engine->threads[i].state != GONE)
                 sim_fail("deadlock: every thread sleeps, and nothing will wake one");
         _longjmp(engine->driver, 1); /* the end of the run */
     }

@@ -11,7 +11,8 @@
  *   - two threads touch the same plain memory, one writing, and the memory orders of the atomic operations between do
  *     not put one before the other. Every plain access of the core and the scenarios is watched: they are compiled with
  *     -fsanitize=thread, whose calls end up in memory.c instead of that sanitizer's library;
- *   - memory is left allocated when all threads have ended.
+ *   - memory is left allocated when all threads have ended;
+ *   - the child of a fork touches what it cannot have: see sim_fork.
  *
  * Interleavings are of whole steps: a weak memory order shows up as a missing edge in the last-but-one check, not as an
  * old value read. */
@@ -34,6 +35,11 @@ void sim_yield(void);
 
 /* One of 0..n-1, chosen as the schedule is. */
 unsigned sim_pick(unsigned n);
+
+/* Fork. What comes after happens in the parent or, if it returns true, in the child, as the schedule chooses. In the child
+ * there is only the thread that called this; the others are wherever they were. To touch their stacks then fails the run,
+ * and so does reading plain memory that they may have been writing. What they had allocated is no leak. */
+bool sim_fork(void);
 
 /* From now on the library's threads start or do not, as the schedule chooses, or never start. */
 enum sim_starts { SIM_ALWAYS, SIM_PERHAPS, SIM_NEVER };
@@ -74,6 +80,7 @@ struct sim_scenario {
 };
 
 /* The lists of the scenario files end with a zeroed one. */
-extern const struct sim_scenario waitgroup_scenarios[], context_scenarios[], pool_scenarios[], errgroup_scenarios[];
+extern const struct sim_scenario waitgroup_scenarios[], context_scenarios[], pool_scenarios[], errgroup_scenarios[],
+    fork_scenarios[];
 
 #endif
