@@ -187,29 +187,60 @@ def test_another_threads_wait_is_left_alone(child):
     assert program.end() == (0, "interrupted\nTrue", "")
 
 
-def test_interrupts_while_threads_are_being_started(child):
-    """A KeyboardInterrupt that comes up inside Thread.start() is not lost, and no task is either."""
-    program = child("""
-import _thread, threading
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    "raised", ["SoftTimeLimit('soft')", 'RuntimeError("can\'t start new thread")', "MemoryError()", "KeyboardInterrupt()"]
+)
+@pytest.mark.parametrize("go", ["g.go", "g.try_go", "wg.go"])
+def test_what_a_handler_raises_while_a_thread_is_being_started(child, go, raised, moment):
+    """It comes out of the call that was interrupted, as itself; and the task is not lost."""
+    program = child(f"""
+import _thread, signal, threading
 from cwaitgroup import *
-start = threading.Thread.start
-def slow_start(self):
-    start(self)
-    _thread.interrupt_main()
+class SoftTimeLimit(Exception): pass
+def handler(*args):
+    raise {raised}
+signal.signal(signal.SIGUSR1, handler)
+def interrupt():
+    _thread.interrupt_main(signal.SIGUSR1)
     for _ in range(100):
         pass
+start = threading.Thread.start
+def slow_start(self):
+    if {moment!r} == "before":
+        interrupt()
+    start(self)
+    if {moment!r} == "after":
+        interrupt()
 threading.Thread.start = slow_start
-g = ErrGroup()
-tasks = []
+g, wg, ran = ErrGroup(), WaitGroup(), []
 try:
-    tasks.append(g.go(len, "x"))
+    {go}(ran.append, 1)
     for _ in range(100):
         pass
     print("nothing")
-except KeyboardInterrupt:
-    print("KeyboardInterrupt")
+except BaseException as error:
+    print(repr(error))
 threading.Thread.start = start
 g.wait()
-print(g.completed)
+print(wg.wait(60), ran)
 """)
-    assert program.end() == (0, "KeyboardInterrupt\n1", "")
+    assert program.end() == (0, f"{raised}\nTrue [1]", "")
+
+
+def test_finalizers_and_tracing_do_not_run_inside_the_call_that_starts_a_thread(child):
+    """What they raise there would be taken for a thread that could not be started."""
+    program = child("""
+import sys, threading
+from cwaitgroup import *
+def trace(frame, event, arg):
+    if frame.f_code.co_name == "start":
+        raise ValueError("from the tracing function")
+sys.settrace(trace)
+g = ErrGroup()
+task = g.go(len, "xx")
+sys.settrace(None)
+g.wait()
+print(task.result())
+""")
+    assert program.end() == (0, "2", "")
