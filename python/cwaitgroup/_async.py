@@ -6,6 +6,7 @@ that takes this back.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -19,20 +20,29 @@ if TYPE_CHECKING:
 
     from cwaitgroup import Context, ErrGroup, Task, WaitGroup
 
+# What anyio's part for asyncio defines last: without it no scope of anyio is around a task of asyncio.
+_ANYIO_LAST = ("anyio._backends._asyncio", "backend_class")
+
 Observe: TypeAlias = Callable[[Callable[[], object]], Callable[[], object]]
 
 
+def _loaded(module: str, name: str) -> Any:
+    """`name` of `module`; None if that is not imported, or another thread is just importing it: then none of its tasks
+    runs in this thread. Nothing is imported here, since a fork in another thread may leave an import half done."""
+    return getattr(sys.modules.get(module), name, None)
+
+
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    asyncio: Any = sys.modules.get("asyncio")
-    loop: asyncio.AbstractEventLoop | None = asyncio and asyncio._get_running_loop()
+    running: Any = _loaded("asyncio", "_get_running_loop")
+    loop: asyncio.AbstractEventLoop | None = running and running()
     return loop
 
 
 def _trio_task() -> Any:
     """The running trio task, or None."""
-    trio: Any = sys.modules.get("trio")
+    current_task = _loaded("trio.lowlevel", "current_task")
     try:
-        return trio and trio.lowlevel.current_task()
+        return current_task and current_task()
     except RuntimeError:
         return None
 
@@ -59,8 +69,6 @@ async def _wait_in_asyncio(loop: asyncio.AbstractEventLoop, observe: Observe, ti
 
 
 async def _wait_in_trio(task: Any, observe: Observe, timeout: float | None) -> None:
-    import math
-
     from trio import RunFinishedError, lowlevel, move_on_after
 
     token = lowlevel.current_trio_token()
@@ -198,8 +206,8 @@ def _cancellation() -> type[BaseException]:
 def _once_more() -> AbstractContextManager[Any]:
     """A context manager inside which a task that has been cancelled may await again. The scopes of trio and of anyio
     would go on cancelling it."""
-    library: Any = sys.modules.get("anyio") or (_trio_task() is not None and sys.modules.get("trio"))
-    return library.CancelScope(shield=True) if library else nullcontext()
+    library = "trio" if _trio_task() is not None else "anyio" if _loaded(*_ANYIO_LAST) else None
+    return _loaded(library, "CancelScope")(shield=True) if library else nullcontext()
 
 
 async def _wait_or_cancel(group: ErrGroup) -> None:

@@ -344,3 +344,39 @@ if sys.version_info >= (3, 12):
                 g.go(time.sleep, 0.01)
 
         asyncio.run(main())
+
+
+@pytest.mark.parametrize("library", ["trio", "anyio"])
+def test_while_another_thread_imports_a_library(run, tmp_path, library):
+    """A module that is half imported has hardly any names yet."""
+    (tmp_path / library).mkdir()
+    (tmp_path / library / "__init__.py").write_text("import __main__\n__main__.begun.set()\n__main__.end.wait()\n")
+    out = run(f"""
+        import asyncio, importlib, sys, threading
+        from cwaitgroup import *
+        sys.path.insert(0, {str(tmp_path)!r})
+        begun, end = threading.Event(), threading.Event()
+        thread = threading.Thread(target=importlib.import_module, args=({library!r},))
+        thread.start()
+        begun.wait()
+        async def main():
+            async with ErrGroup() as g:
+                task = g.go(pow, 2, 3)
+            await WaitGroup()
+            await Context(timeout=0.001)
+            return task.result()
+        print(asyncio.run(main()))
+        async def cancelled():
+            g = ErrGroup()
+            g.go(g.context.wait)
+            asyncio.get_running_loop().call_later(0.01, asyncio.current_task().cancel)
+            async with g:
+                pass
+        try:
+            asyncio.run(cancelled())
+        except asyncio.CancelledError:
+            print("cancelled")
+        end.set()
+        thread.join()
+    """)
+    assert out.splitlines() == ["8", "cancelled"]

@@ -204,3 +204,60 @@ asyncio.run(asyncio.wait_for(main(), 60))
 assert ctx.cancelled()
 """,
     )
+
+
+def test_no_call_imports_anything(run):
+    """In the child of a fork the import that another thread had begun stays half done, and its lock taken."""
+    out = run("""
+        import asyncio, gc, sys, threading, trio, warnings
+        import anyio._backends._asyncio, anyio._backends._trio
+        from cwaitgroup import *
+        async def use():
+            async with ErrGroup(limit=2) as g:
+                for n in range(3):
+                    g.go(pow, n, 2)
+            h = ErrGroup(grace=0.001)
+            h.go(Context(timeout=0.01).wait)
+            h.cancel()
+            await h
+            await WaitGroup()
+            await Context(timeout=0.001)
+        asyncio.run(use())
+        asyncio.run(asyncio.sleep(0))
+        def everything():
+            with ErrGroup(limit=2, timeout=60, errors="all") as g:
+                g.map(abs, range(3))
+                task = g.go(len, "x")
+                assert task.result(60) == 1 and task.exception() is None and repr(task)
+            for errors in ("first", "all"):
+                try:
+                    with ErrGroup(errors=errors, name="n") as g:
+                        g.go(int, "x")
+                        g.go(int, "y")
+                except (ValueError, ExceptionGroup):
+                    pass
+            with WaitGroup() as wg:
+                wg.go(int)
+            stopped = threading.Event()
+            ctx = Context(timeout=0.001)
+            ctx.add_callback(stopped.set)
+            assert ctx.wait(60) and stopped.wait(60)
+            for call in (ctx.check, wg.done, WaitGroup(1).__reduce__, lambda: g.go(int), lambda: g.go(use)):
+                try:
+                    call()
+                except Exception:
+                    pass
+            for current in (None, current_context()):
+                repr(current), ctx.cause, ctx.deadline, ctx.remaining(), ctx.fileno()
+        imported = []
+        def hook(event, args):
+            if event == "import":
+                imported.append(args[0])
+        sys.addaudithook(hook)
+        everything()
+        with ErrGroup() as g:
+            g.go(everything)
+        trio.run(use)
+        print(imported)
+    """)
+    assert out == "[]"
