@@ -12,3 +12,12 @@ verify-hub-asan: $(PY_READY) ## the same under AddressSanitizer and UndefinedBeh
 	$(call python-apart,$(PY_SANITIZED),SANITIZE=address$(comma)undefined CFLAGS=-Werror)
 	PYTHONPATH="$(CURDIR)/$(PY_SANITIZED)/lib" PYTHONMALLOC=malloc WG_TEST_EFFORT=2 \
 	    $(PYTHON) -m pytest tests/hub --timeout 900 -p no:cacheprovider -k python_host
+
+# The Python of mod_wsgi is Debian's.
+WSGI_PYTHON := /usr/bin/python3
+WSGI_BUILD := build/python-wsgi
+
+.PHONY: verify-apache
+verify-apache: $(PY_READY) | system-verify-apache ## the real Apache with mod_wsgi
+	$(call python-apart,$(WSGI_BUILD),PY_OPTIONS='-DWAITGROUP_PYTHON=ON -DPython_EXECUTABLE=$(WSGI_PYTHON)')
+	WAITGROUP_WSGI_PATH="$(CURDIR)/$(WSGI_BUILD)/lib" $(PYTHON) -m pytest tests/hub/test_apache.py -p no:cacheprovider
