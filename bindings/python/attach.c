@@ -10,9 +10,11 @@ static _Thread_local thread_self self;
 thread_self *self_thread(void) { return &self; }
 
 static void attach_with(guest *me, PyThreadState *state) {
+    me->attaches = true;
     home_line_up(me);
     PyEval_RestoreThread(state);
     home_move_up(me);
+    me->attaches = false;
 }
 
 let_gone let_go(void) {
@@ -64,10 +66,13 @@ static bool enter(const state *st, bool *passing) {
 /* This thread let go in this interpreter, and comes back for a while. */
 static bool come_back(const state *st) {
     guest *me = home_guest(st->home);
-    if (me)
-        take_again(me, (let_gone){NULL, NULL});
-    return me;
+    if (!me || me->attaches)
+        return false;
+    take_again(me, (let_gone){NULL, NULL});
+    return true;
 }
+
+bool worker_is_attached(void) { return PyThreadState_GetUnchecked() == self.state && !self.detached.state; }
 
 /* This thread comes from outside, or from another interpreter. */
 static bool come_over(const state *st, attachment *a) {
@@ -82,11 +87,11 @@ static bool come_over(const state *st, attachment *a) {
     return false;
 }
 
+/* Up to Python 3.13 a thread that asks for the GIL of an interpreter that ends is ended by pthread_exit; then the core
+ * cleans up, and calls from here on. Such a thread is not attached, although it has not let go, or still attaches. */
 bool attach(const state *st, attachment *a) {
     *a = (attachment){.how = WAS_ATTACHED};
-    /* While the interpreter exits, CPython ends a thread that asks for the GIL, also inside a task: then it is not
-     * attached, although we did not let go. */
-    if (self.worker_of == st && !self.detached.state && !atomic_load(&st->closing))
+    if (self.worker_of == st && worker_is_attached())
         return true;
     PyThreadState *here = thread_state_here(self.detached.state);
     if (here && is_at(st, here))

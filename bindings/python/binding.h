@@ -68,9 +68,13 @@ typedef struct {
     Task *task;             /* the innermost task that runs in this thread, borrowed */
     Worker *worker;         /* if this thread is a worker, */
     const state *worker_of; /* of which module, */
+    PyThreadState *state;   /* its thread state, */
     guest *guest;           /* and its guest */
 } thread_self;
 thread_self *self_thread(void);
+
+/* Of a worker: false if it has let go, or Python has ended it, see attach(). */
+bool worker_is_attached(void);
 
 /* Returns what a call around this one has let go of, if a host has attached this thread since, for take_again(). */
 let_gone let_go(void);

@@ -33,6 +33,7 @@ typedef struct guest {
     home *home;              /* a reference */
     bool handles_signals;    /* it is Python's main thread, which does not stand in line */
     PyThreadState *state;    /* of a thread from outside, kept for its next call; or NULL */
+    bool attaches;           /* it stands in line, or asks for the GIL */
     struct guest *of_thread; /* the next guest of the same thread, in another home */
     /* Guarded by the home's lock: */
     struct guest *next, **link; /* among the guests of the home whose threads live, or among those whose have ended */

@@ -35,12 +35,18 @@ static bool set_stage(Worker *self, int stage) {
     return first;
 }
 
-static void before_sleep(void *Py_UNUSED(data)) { let_go(); }
+static void before_sleep(void *Py_UNUSED(data)) {
+    if (worker_is_attached())
+        let_go();
+}
 
 /* Until this thread is attached, the module's state may be gone. */
 static void after_sleep(void *Py_UNUSED(data)) {
-    take_again(self_thread()->guest, (let_gone){NULL, NULL});
-    Worker *worker = self_thread()->worker;
+    thread_self *mine = self_thread();
+    if (!mine->detached.state || mine->guest->attaches)
+        return; /* Python has ended this thread */
+    take_again(mine->guest, (let_gone){NULL, NULL});
+    Worker *worker = mine->worker;
     worker->attached = wg_now();
     worker->streak = 0;
 }
@@ -101,6 +107,7 @@ static void work(Worker *self) {
     home_arrive(me);
     mine->worker = self;
     mine->worker_of = self->st;
+    mine->state = PyThreadState_Get();
     mine->guest = me;
     self->attached = wg_now();
     wg_pool_work(self->pool);
