@@ -213,7 +213,7 @@ def test_no_call_imports_anything(run):
         import anyio._backends._asyncio, anyio._backends._trio
         from cwaitgroup import *
         async def use():
-            async with ErrGroup(limit=2) as g:
+            async with ErrGroup() as g:
                 for n in range(3):
                     g.go(pow, n, 2)
             h = ErrGroup(grace=0.001)
