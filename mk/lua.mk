@@ -6,7 +6,7 @@ LUA_LMOD ?= $(PREFIX)/share/lua/5.4
 LUA_CMOD ?= $(PREFIX)/lib/lua/5.4
 LUA_BUILD ?= build/lua
 LUA_REPORT ?= build/reports/lua.xml
-LUA_OPTIONS = -DWAITGROUP_LUA=ON -DWAITGROUP_LUA_PACKAGE='$(LUA_PACKAGE)' -DWAITGROUP_LUA_INCDIR='$(LUA_INCDIR)'
+LUA_OPTIONS = -DWAITGROUP_LUA=ON -DWAITGROUP_STATIC_CORE='$(STATIC_CORE)' -DWAITGROUP_LUA_PACKAGE='$(LUA_PACKAGE)' -DWAITGROUP_LUA_INCDIR='$(LUA_INCDIR)'
 # $(call lua-to,DIRECTORY OF LUA FILES,DIRECTORY OF C MODULES): install there.
 lua-to = $(call cmake-configure,$(LUA_BUILD).o,$(LUA_OPTIONS) -DWAITGROUP_LUA_LMOD='$(1)' -DWAITGROUP_LUA_CMOD='$(2)')
 LUA_INPUTS := $(CORE_INPUTS) $(wildcard bindings/*.h bindings/lua/*) $(shell find lua -name '*.lua') mk/lua.mk

@@ -2,7 +2,7 @@
 
 PY_INPUTS := $(CORE_INPUTS) pyproject.toml $(wildcard bindings/*.h bindings/python/*) mk/python.mk
 PY_BUILT := build/python/.built
-PY_OPTIONS = -DWAITGROUP_PYTHON=ON -DPython_EXECUTABLE='$(CURDIR)/$(PYTHON)'
+PY_OPTIONS = -DWAITGROUP_PYTHON=ON -DWAITGROUP_STATIC_CORE='$(STATIC_CORE)' -DPython_EXECUTABLE='$(CURDIR)/$(PYTHON)'
 
 # The extension and the core are installed into the sources, which the virtual environment knows by a path: not by pip's
 # way of an editable installation, whose import hook comes before PYTHONPATH.

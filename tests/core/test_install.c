@@ -215,9 +215,10 @@ static void the_shared_library_exports_what_the_headers_declare(void **state) {
         "/declared -");
 }
 
-static void the_library_that_runs_says_its_version(void **state) {
+static void the_library_that_runs_says_its_version_and_how_threads_sleep(void **state) {
     (void)state;
     assert_string_equal(wg_version(), WG_VERSION);
+    assert_string_equal(wg_parking(), PARK);
 }
 
 int main(void) {
@@ -242,7 +243,7 @@ int main(void) {
         cmocka_unit_test(an_exception_ends_a_program_with_the_static_library),
         cmocka_unit_test(an_exception_ends_a_program_with_the_shared_library),
         cmocka_unit_test(the_shared_library_exports_what_the_headers_declare),
-        cmocka_unit_test(the_library_that_runs_says_its_version),
+        cmocka_unit_test(the_library_that_runs_says_its_version_and_how_threads_sleep),
     };
     return RUN("install", tests);
 }
