@@ -34,7 +34,7 @@ python-in: $(PY_READY)
 	$(call cmake-configure,$(PY_DIR),$(PY_OPTIONS))
 	$(call cmake-build,$(PY_DIR),_core)
 	$(Q)cmake --install $(PY_DIR) --component python --prefix $(PY_DIR)/lib $(QUIET)
-	@cp python/cwaitgroup/*.py* $(PY_DIR)/lib/cwaitgroup/
+	$(Q)cmake --install $(PY_DIR) --component python_sources --prefix $(PY_DIR)/lib $(QUIET)
 
 .PHONY: verify-python
 verify-python: export ASAN_OPTIONS := detect_leaks=0:allocator_may_return_null=1
