@@ -9,9 +9,13 @@ import time
 import anyio
 import pytest
 import trio
-import uvloop
 from conftest import HANG
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, WaitGroup
+
+try:
+    import uvloop
+except ImportError:  # it is not there for every interpreter
+    uvloop = None
 
 
 class Boom(Exception):
@@ -44,7 +48,12 @@ LOOPS = {
 }
 
 
-@pytest.fixture(params=LOOPS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.skipif(name == "uvloop" and uvloop is None, reason="no uvloop here"))
+        for name in LOOPS
+    ]
+)
 def in_loop(request):
     """in_loop(function) runs an async function; time limits inside are anyio's, which work in all loops."""
     return LOOPS[request.param]

@@ -41,9 +41,8 @@ def test_go_blocks_until_there_is_room(gate):
     with ErrGroup(limit=1) as g:
         g.go(gate.wait)
         threading.Timer(0.05, gate.set).start()
-        start = time.monotonic()
         g.go(len, "x")
-        assert time.monotonic() - start >= 0.04
+        assert gate.is_set()
 
 
 def test_a_slot_is_free_when_its_task_is_waited_for():

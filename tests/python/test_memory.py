@@ -106,6 +106,37 @@ def test_memory_of_a_queued_task(run):
     assert float(bytes) <= 250
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_group_keeps_no_finished_task(run):
+    out = run("""
+        import os
+        from cwaitgroup import *
+        def resident():
+            with open("/proc/self/statm") as f:
+                return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        class Result:
+            alive = 0
+            def __init__(self):
+                self.data = bytes(2048)
+                Result.alive += 1
+            def __del__(self):
+                Result.alive -= 1
+        with ErrGroup(limit=4) as g:
+            for _ in range(1000):
+                g.go(Result)
+            before = resident()
+            for _ in range(50_000):
+                g.go(Result)
+            for _ in g.imap(lambda _: Result(), range(10_000)):
+                pass
+            grown = resident() - before
+        print(grown, Result.alive)
+    """)
+    grown, alive = map(int, out.split())
+    assert grown < 20_000_000  # the results alone would be 120 MB
+    assert alive <= 1  # the variable of the loop
+
+
 def test_cycles_through_results_and_arguments_are_collected():
     class Node:
         pass
@@ -189,7 +220,10 @@ def test_a_cause_that_came_too_late_is_let_go():
     ctx, late = Context(), Boom()
     ctx.cancel("first")
     ctx.cancel(late)
-    assert sys.getrefcount(late) == 2
+    alive = weakref.ref(late)
+    del late
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_dropped_wait_group_may_still_be_counted_down(gate):
@@ -208,5 +242,7 @@ def test_references_of_a_refused_go_are_given_back():
     for _ in range(3):
         with pytest.raises(Cancelled):
             g.go(print, argument, end=argument)
+    alive = weakref.ref(argument)
+    del argument
     gc.collect()
-    assert sys.getrefcount(argument) == 2
+    assert alive() is None

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from conftest import HANG, until
-from cwaitgroup import Cancelled, DeadlockError, ErrGroup, Task
+from cwaitgroup import Cancelled, DeadlockError, ErrGroup, Task, WaitTimeout
 
 
 def test_success():
@@ -140,3 +140,94 @@ def test_it_is_generic_and_not_made_by_hand():
     assert Task[int].__origin__ is Task
     with pytest.raises(TypeError, match="cannot create"):
         Task()
+
+
+def test_start_takes_arguments_and_options(gate):
+    with ErrGroup(limit=1) as g:
+        task = g.start(dict, ([("a", 1)],), {"b": 2}, name="both")
+        assert task.result() == {"a": 1, "b": 2} and task.name == "both"
+        assert g.start(max, [3, 5]).result() == 5
+        assert g.start(int).name == "int"
+        g.start(gate.wait)
+        assert g.start(int, block=False) is None
+        gate.set()
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "complaint"),
+    [
+        (("x",), {}, "args must be a tuple or a list"),
+        (((), [1]), {}, "kwargs must be a dict"),
+        (((), {1: 2}), {}, "keys of kwargs must be strings"),
+        ((), {"name": 3}, "name must be a str"),
+        ((), {"context": 3}, "context must be a Context"),
+        ((), {"unknown": 3}, "unknown"),
+    ],
+)
+def test_arguments_of_start_are_checked(args, kwargs, complaint):
+    g = ErrGroup()
+    with pytest.raises(TypeError, match=complaint):
+        g.start(int, *args, **kwargs)
+    assert g.completed == g.pending == 0
+
+
+def test_done_callbacks(gate):
+    told = []
+    with ErrGroup(limit=1) as g:
+        task = g.go(gate.wait)
+        task.add_done_callback(told.append)
+        task.add_done_callback(lambda task: told.append(g.try_go(int) is not None))  # the slot is free by then
+        gate.set()
+    assert told == [task, True]
+    task.add_done_callback(told.append)
+    assert told == [task, True, task]
+    with pytest.raises(TypeError, match="callable with the task"):
+        task.add_done_callback(None)
+
+
+def test_a_done_callback_that_fails_is_reported(monkeypatch, gate):
+    import sys
+
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_type))
+    with ErrGroup() as g:
+        task = g.go(gate.wait)
+        task.add_done_callback(lambda task: 1 / 0)
+        gate.set()
+    until(lambda: told == [ZeroDivisionError])
+
+
+def test_cancel_keeps_a_task_from_starting(gate):
+    g = ErrGroup()
+    ran = []
+    first = g.go(gate.wait)
+    queued = [g.go(lambda: (ran.append(1), gate.wait())) for _ in range(500)]
+    until(first.running)
+    withdrawn = [task for task in queued if task.cancel()]
+    assert withdrawn and all(task.cancel() for task in withdrawn)
+    assert not first.cancel()
+    gate.set()
+    g.wait()
+    assert len(ran) + len(withdrawn) == 500
+    assert all(task.cancelled() and task.done() for task in withdrawn)
+    with pytest.raises(Cancelled, match="cancelled by Task.cancel"):
+        withdrawn[0].result()
+    assert not first.cancelled() and not first.cancel() and g.errors == ()
+
+
+def test_which_timeout_it_was(gate):
+    def task_that_times_out():
+        raise TimeoutError("mine")
+
+    g = ErrGroup()
+    slow = g.go(gate.wait)
+    with pytest.raises(WaitTimeout, match="has not"):
+        slow.result(0.01)
+    with pytest.raises(TimeoutError) as caught:
+        g.go(task_that_times_out).result()
+    assert not isinstance(caught.value, WaitTimeout)
+    with pytest.raises(WaitTimeout):
+        g.wait(0)
+    gate.set()
+    with pytest.raises(TimeoutError, match="mine"):
+        g.wait()
