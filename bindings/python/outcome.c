@@ -265,7 +265,8 @@ int group_wait(GroupState *group, const char *call, int64_t deadline, Context *c
 
 /* --- Leaving a block --- */
 
-#define BLOCK "the end of its block"
+/* The call in messages, and what has given the outcome. */
+#define BLOCK "with ErrGroup"
 
 /* Wait for the tasks at the end of a block. The end of the context of this thread's task cancels the group, with *ended, an
  * exception, as the cause; then the tasks are waited for all the same. */
