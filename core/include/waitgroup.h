@@ -11,6 +11,7 @@
 #include "waitgroup/task.h"
 #include "waitgroup/pool.h"
 #include "waitgroup/errgroup.h"
+#include "waitgroup/event.h"
 #include "waitgroup/watch.h"
 
 #endif

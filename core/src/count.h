@@ -43,7 +43,7 @@ void wg_handlers_unlock(void);
  * WG_FORKED: what is counted is in the parent process. `limit` is at most WG_COUNT_MAX. */
 wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first);
 
-/* One up under the stripe's lock, gate or no gate, for whoever waits at it. False if `limit` is reached. */
+/* One up under the stripe's lock, gate or no gate, for whoever waits at it. False if `limit` is reached, or it is zero. */
 bool wg_count_admit(wg_waitgroup *wg, int32_t limit);
 
 /* One down. *last tells whether it is zero now. False, and nothing changed, if it is gated. */

@@ -1,22 +1,18 @@
 /* errgroup.c - the error group.
  *
- * The wait group `tasks` counts unfinished tasks, and an unfinished task is what takes up a slot of the limit: so one
- * word says both, and a slot is never given back before or after the task counts as done. See count.h for the word;
- * who waits for a slot gates it, and the next task to end hands its slot over, under the stripe's lock, instead of
- * counting down.
+ * The slots of the group (slots.h) count its unfinished tasks: a task holds its slot, or its place ahead of the slots, from
+ * the moment it is taken until it counts as ended.
  *
  * References: the caller's, and one for all unfinished tasks together, taken by the step from zero to one and given up
  * by the step back. A group thus outlives its stragglers.
  *
  * By who may change it and when:
- *   tasks             see count.h
- *   limit, failed, failures, room, own_blocked, outcome   under the stripe's lock of `tasks`; limit is also read
- *                     without: the count is compared with it again under the lock before anybody sleeps
- *   finished          set last, under the same lock, with release: whoever reads it may read outcome
+ *   slots             see slots.h
+ *   failed, failures, outcome   under the lock of the slots
+ *   slots.closed      set last, under the same lock, with release: whoever reads it may read outcome
  *   started, ended, never_started   anybody, atomically; they are for people to look at
  *   lane              see pool.h
  *   others            grows only, under the same lock; its entries do not change
- *   looks             anybody, a guess
  *   context, pool, grace, continues, name   never after its making
  *
  * At the end of a task, in this order: record the error, cancel the context, tell the task's owner how it ended
@@ -31,14 +27,12 @@
 #include "context.h"
 #include "count.h"
 #include "deadline.h"
+#include "errgroup.h"
 #include "fork.h"
 #include "frame.h"
 #include "pool.h"
+#include "slots.h"
 #include "wait.h"
-
-/* How often to look for a slot before a sleep, at most. That takes about as long as to sleep and be woken on another
- * core, so it costs at most as much again; a sleep would also let the workers fall asleep, who then have to be woken. */
-#define MOST_LOOKS 2000
 
 /* What is to be done for a task. */
 struct call {
@@ -70,43 +64,41 @@ struct other_pool {
     struct other_pool *next;
 };
 
-/* A thread in wg_errgroup_go that sleeps for a slot. */
-struct goer {
-    struct wg_waiter waiter; /* its subject is &group->limit, in the stripe of `tasks` */
-    unsigned held;           /* how many slots of this group tasks on its own stack hold */
+/* A task that is queued ahead of the slots. */
+struct stored_task {
+    struct wg_link link;
+    wg_pool *pool; /* borrowed: of the group, or with a reference in `others` */
+    struct task task;
 };
 
 struct wg_errgroup {
-    wg_waitgroup tasks;
+    struct wg_slots slots;
     wg_a32 refs;
-    wg_a32 limit;
-    wg_a32 finished;
     wg_status outcome;
     wg_context *context;
     wg_pool *pool;
     int64_t grace;
     wg_a64 grace_end;    /* set once, by the first wait that finds the group cancelled; 0 before */
-    wg_a32 looks;        /* how often the next goer looks for a slot: halved when that was in vain */
     struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
     struct other_pool *others;
     wg_a64 started, ended, never_started;
     struct task *failed, **last_failed;
     struct task last_resort; /* the entry of a first error without memory */
     size_t failures;
-    bool continues;       /* a failed task does not cancel the others */
-    unsigned own_blocked; /* slots held by tasks that sleep as goers */
-    struct wg_link room;
-    bool room_ends; /* `on_end` is observing the context */
+    struct wg_link outcome_observers;
+    wg_observer at_zero, at_grace_end; /* they tell those */
+    wg_context *grace_timer;           /* ends when the grace period does; made when somebody observes the outcome */
+    bool zero_watched, grace_watched;
+    bool continues;   /* a failed task does not cancel the others */
+    bool end_watched; /* `on_end` is observing the context */
     wg_observer on_end;
     char name[];
 };
 
-static struct wg_stripe *stripe_of(wg_errgroup *g) { return wg_stripe_of(&g->tasks); }
-
-static int32_t limit_of(const wg_errgroup *g) { return (int32_t)wg_load_relaxed32(&g->limit); }
+static struct wg_stripe *stripe_of(wg_errgroup *g) { return wg_stripe_of(&g->slots.tasks); }
 
 /* Slots of `g` held by the tasks that this thread runs, one inside the wait of another. */
-static unsigned slots_held(const wg_errgroup *g) { return wg_tasks_run_of(&g->tasks); }
+static unsigned slots_held(const wg_errgroup *g) { return wg_tasks_run_of(&g->slots.tasks); }
 
 /* Making and unmaking. */
 
@@ -114,7 +106,7 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
     static const wg_errgroup_options nothing_special = {0};
     if (!options)
         options = &nothing_special;
-    if (!out || options->limit < 0 || options->grace < 0)
+    if (!out || options->limit < 0 || options->backlog < 0 || options->grace < 0)
         return WG_INVALID;
     const char *name = options->name ? options->name : "";
     wg_errgroup *g = malloc(sizeof *g + strlen(name) + 1);
@@ -122,10 +114,8 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
         return WG_NO_MEMORY;
     *g = (wg_errgroup){
         .refs = 1,
-        .limit = (uint32_t)(options->limit ? options->limit : WG_NO_LIMIT),
         .grace = options->grace,
         .continues = options->continue_on_error,
-        .looks = MOST_LOOKS,
         .pool = wg_pool_retain(wg_pool_or_default(options->pool)),
     };
     g->last_failed = &g->failed;
@@ -136,6 +126,7 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
         free(g);
         return status;
     }
+    wg_slots_init(&g->slots, options->limit ? options->limit : WG_NO_LIMIT, options->backlog, g->pool, g->context);
     *out = g;
     return WG_OK;
 }
@@ -149,8 +140,12 @@ wg_errgroup *wg_errgroup_retain(wg_errgroup *g) {
 void wg_errgroup_release(wg_errgroup *g) {
     if (!g || wg_sub_acq_rel32(&g->refs, 1) != 1)
         return;
-    if (g->room_ends)
+    if (g->end_watched)
         wg_context_unobserve_sync(g->context, &g->on_end);
+    if (g->zero_watched)
+        wg_unobserve_sync(&g->slots.tasks, &g->at_zero);
+    wg_context_unobserve_sync(g->grace_timer, &g->at_grace_end);
+    wg_context_release(g->grace_timer);
     for (struct task *task = g->failed, *next; task; task = next) {
         next = task->as.failed.next;
         wg_error_release(task->as.failed.error);
@@ -171,239 +166,133 @@ void wg_errgroup_release(wg_errgroup *g) {
 
 /* Slots. */
 
-/* Under the lock: the next slot is wanted no more if nobody waits for one. */
-static void ungate_if_unwanted(wg_errgroup *g, struct wg_stripe *stripe) {
-    if (!wg_list_first(&g->room) && !wg_sleeper_first(stripe, &g->limit))
-        wg_count_ungate(&g->tasks);
-}
+static void start_ready(wg_errgroup *g, struct wg_link *ready);
+static void watch_grace(wg_errgroup *g);
 
-/* The goer whose sleeper this is. */
-static struct goer *goer_of(struct wg_sleeper *sleeper) {
-    return (struct goer *)((char *)sleeper - offsetof(struct goer, waiter.subject));
-}
-
-/* Under the lock: wake the goer whose sleeper this is, with `bit`. */
-static void wake_goer(wg_errgroup *g, struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes) {
-    g->own_blocked -= goer_of(sleeper)->held;
-    wg_sleeper_wake(sleeper, bit, wakes);
-}
-
-/* Under the lock, with `left` slots in use: if all of them are held by sleeping goers, no slot will ever be given back.
- * Then the one that came last hears of it. */
-static void break_deadlock(wg_errgroup *g, int32_t left, struct wg_wakes *wakes) {
-    struct wg_sleeper *last = NULL;
-    if (g->own_blocked == 0 || g->own_blocked != (unsigned)left)
-        return;
-    struct wg_stripe *stripe = stripe_of(g);
-    for (struct wg_sleeper *s = wg_sleeper_first(stripe, &g->limit); s; s = wg_sleeper_after(stripe, s, &g->limit))
-        if (goer_of(s)->held > 0)
-            last = s;
-    if (last)
-        wake_goer(g, last, WG_ON_DEADLOCK, wakes);
-}
-
-/* The slot of a task that has ended, while somebody wants it: hand it over, or give it back and tell. */
-static void give_slot_gated(wg_errgroup *g) {
-    struct wg_stripe *stripe = stripe_of(g);
+/* The slot of a task that has ended, while somebody wants it. */
+static void hand_slot_on(wg_errgroup *g) {
+    struct wg_link ready = {NULL, NULL};
     wg_errgroup_retain(g); /* the step down may release the last reference but this one */
-    bool last = false;
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe->lock);
-    struct wg_sleeper *goer = wg_sleeper_first(stripe, &g->limit);
-    if (goer && wg_count(&g->tasks) <= limit_of(g)) {
-        wake_goer(g, goer, WG_ON_SUBJECT, &wakes);
-        ungate_if_unwanted(g, stripe);
-    } else {
-        int32_t left = wg_count_leave_locked(&g->tasks, stripe, limit_of(g), &wakes);
-        last = left == 0;
-        break_deadlock(g, left, &wakes);
-        if (left < limit_of(g))
-            wg_observers_call(stripe, &g->room, g, &wakes);
-        ungate_if_unwanted(g, stripe);
-    }
-    wg_stripe_give(stripe, &wakes);
-    if (last)
+    if (wg_slots_give(&g->slots, &ready))
         wg_errgroup_release(g);
+    start_ready(g, &ready);
     wg_errgroup_release(g);
 }
 
 /* A task has ended: the last that is done for it. */
 static void give_slot(wg_errgroup *g) {
     bool last;
-    if (!wg_count_leave(&g->tasks, &last))
-        give_slot_gated(g);
+    if (!wg_slots_give_quickly(&g->slots, &last))
+        hand_slot_on(g);
     else if (last)
         wg_errgroup_release(g); /* not gone yet: this is the reference of the tasks */
 }
 
 /* Take a slot without sleeping for it. */
 static wg_status try_take_slot(wg_errgroup *g) {
-    if (wg_load_acquire32(&g->finished))
-        return WG_FINISHED;
-    if (wg_context_check(g->context) != WG_OK)
-        return wg_context_status(g->context);
     bool first = false;
-    wg_status status = wg_count_enter(&g->tasks, limit_of(g), &first);
+    wg_status status = wg_context_check(g->context);
+    if (status == WG_OK || wg_load_acquire32(&g->slots.closed))
+        status = wg_slots_try(&g->slots, &first);
     if (first)
         wg_errgroup_retain(g);
     return status;
 }
 
-/* Link `goer` behind the others. WG_OK; WG_LIMIT: there is room, try again; WG_DEADLOCK: there never will be. */
-static wg_status join_goers(wg_errgroup *g, struct goer *goer) {
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_status status = WG_OK;
-    goer->held = slots_held(g);
-    wg_lock_take(&stripe->lock);
-    if (!wg_count_gate(&g->tasks, limit_of(g)) && !wg_sleeper_first(stripe, &g->limit)) {
-        ungate_if_unwanted(g, stripe);
-        status = WG_LIMIT;
-    } else if (goer->held > 0 && g->own_blocked + goer->held == (unsigned)wg_count(&g->tasks)) {
-        ungate_if_unwanted(g, stripe);
-        status = WG_DEADLOCK;
-    } else {
-        g->own_blocked += goer->held;
-        goer->waiter.subject =
-            (struct wg_sleeper){.subject = &g->limit, .word = &goer->waiter.word, .bit = WG_ON_SUBJECT};
-        wg_sleeper_link(stripe, &goer->waiter.subject);
+/* Wait for a slot, or for a place ahead of the slots. */
+static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until, bool ahead) {
+    bool first = false;
+    wg_errgroup_retain(g); /* giving up the last reference meanwhile does no harm */
+    wg_status status = wg_slots_wait(&g->slots, until, ahead, &first);
+    if (first)
+        wg_errgroup_retain(g);
+    if (status == WG_OK && wg_context_check(g->context) != WG_OK) {
+        give_slot(g);
+        status = wg_context_status(g->context);
     }
-    wg_lock_give(&stripe->lock);
-    return status;
-}
-
-/* Unlink it, if nobody woke it. After this its word does not change. */
-static void leave_goers(wg_errgroup *g, struct goer *goer) {
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_lock_take(&stripe->lock);
-    if (wg_sleeper_unlink(&goer->waiter.subject))
-        g->own_blocked -= goer->held;
-    ungate_if_unwanted(g, stripe);
-    wg_lock_give(&stripe->lock);
-}
-
-/* Sleep until a slot is handed over, or `context` ends. WG_LIMIT: try again. */
-static wg_status sleep_for_slot(wg_errgroup *g, const wg_until *until, wg_context *context) {
-    struct goer goer = {.waiter = {.epoch = wg_fork_epoch()}};
-    wg_status status = join_goers(g, &goer);
-    if (status != WG_OK)
-        return status;
-    if (wg_waiter_context(&goer.waiter, g->context, WG_ON_GROUP) &&
-        wg_waiter_context(&goer.waiter, context, WG_ON_CONTEXT))
-        status = wg_waiter_sleep(&goer.waiter, until);
-    wg_waiter_leave(&goer.waiter);
-    leave_goers(g, &goer);
-    uint32_t happened = wg_load_acquire32(&goer.waiter.word);
-    if (wg_context_check(g->context) != WG_OK) {
-        if (happened & WG_ON_SUBJECT)
-            give_slot(g);
-        return wg_context_status(g->context);
-    }
-    if (happened & WG_ON_SUBJECT)
-        return WG_OK;
-    if (happened & WG_ON_DEADLOCK)
-        return WG_DEADLOCK;
-    return wg_context_check(context) != WG_OK ? WG_CONTEXT_ENDED : status;
-}
-
-/* Look for a slot for a while. Small tasks give theirs back within microseconds. If looking has been in vain so often that
- * no patience is left, it begins afresh: tasks may have become small. */
-static wg_status look_for_slot(wg_errgroup *g) {
-    uint32_t looks = wg_load_relaxed32(&g->looks);
-    wg_status status = WG_LIMIT;
-    for (uint32_t i = 0; i < looks && status == WG_LIMIT && wg_worth_spinning(g->pool); i++) {
-        wg_pause();
-        status = try_take_slot(g);
-    }
-    wg_store_relaxed32(&g->looks, status != WG_LIMIT || looks == 0 ? MOST_LOOKS : looks / 2);
-    return status;
-}
-
-/* Take a slot, sleeping for it if need be. */
-static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until) {
-    wg_context *context = wg_until_context(until);
-    for (;;) {
-        bool ended = wg_context_check(context) != WG_OK; /* read first: the group's own end comes before */
-        wg_status status = try_take_slot(g);
-        if (status == WG_LIMIT && ended)
-            return WG_CONTEXT_ENDED;
-        if (status == WG_LIMIT && wg_passed(until->deadline))
-            return WG_TIMEOUT;
-        if (status == WG_LIMIT)
-            status = look_for_slot(g);
-        if (status == WG_LIMIT)
-            status = sleep_for_slot(g, until, context);
-        if (status != WG_LIMIT)
-            return status;
-    }
-}
-
-static wg_status take_slot(wg_errgroup *g, const wg_until *until) {
-    wg_status status = try_take_slot(g);
-    if (status == WG_LIMIT) {
-        wg_errgroup_retain(g); /* giving up the last reference meanwhile does no harm */
-        status = wait_for_slot(g, until);
-        wg_errgroup_release(g); /* with a slot taken, the tasks' reference is there */
-    }
+    wg_errgroup_release(g); /* with a slot taken, the tasks' reference is there */
     return status;
 }
 
 int wg_errgroup_limit(const wg_errgroup *g) {
-    int limit = g ? limit_of(g) : 0;
+    int limit = g ? wg_slots_limit(&g->slots) : 0;
     return limit == WG_NO_LIMIT ? 0 : limit;
 }
 
 wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit) {
+    struct wg_link ready = {NULL, NULL};
     if (!g || limit <= 0)
         return WG_INVALID;
-    struct wg_stripe *stripe = stripe_of(g);
-    struct wg_sleeper *goer;
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe->lock);
-    wg_store_relaxed32(&g->limit, (uint32_t)limit);
-    while ((goer = wg_sleeper_first(stripe, &g->limit)) && wg_count_admit(&g->tasks, limit))
-        wake_goer(g, goer, WG_ON_SUBJECT, &wakes);
-    if (wg_count(&g->tasks) < limit) { /* then nobody sleeps for it */
-        wg_count_ungate(&g->tasks);
-        wg_observers_call(stripe, &g->room, g, &wakes);
-    }
-    ungate_if_unwanted(g, stripe);
-    wg_stripe_give(stripe, &wakes);
+    wg_slots_resize(&g->slots, limit, &ready);
+    start_ready(g, &ready);
     return WG_OK;
 }
 
-static void tell_of_end(void *group) {
+/* The context has ended. Stored tasks hold the reference of the tasks until they are dropped. */
+static void end_slots(void *group) {
     wg_errgroup *g = group;
+    struct wg_link ready = {NULL, NULL};
+    wg_slots_end(&g->slots, &ready);
+    watch_grace(g);
+    if (!wg_list_first(&ready))
+        return;
+    wg_errgroup_retain(g);
+    start_ready(g, &ready);
+    wg_errgroup_release(g);
+}
+
+wg_status wg_errgroup_wait_for_slot(wg_errgroup *g, const wg_until *until) {
+    wg_status status = try_take_slot(g);
+    return status == WG_LIMIT ? wait_for_slot(g, until, false) : status;
+}
+
+/* From now on, hear of the end of the context. */
+static void watch_end(wg_errgroup *g) {
     struct wg_stripe *stripe = stripe_of(g);
-    struct wg_wakes none = {.count = 0};
     wg_lock_take(&stripe->lock);
-    wg_observers_call(stripe, &g->room, g, &none);
+    bool watched = g->end_watched;
+    g->end_watched = true;
     wg_lock_give(&stripe->lock);
+    if (!watched)
+        wg_context_observe(g->context, &g->on_end, end_slots, g);
+}
+
+void wg_errgroup_observe_slot(wg_errgroup *g, wg_observer *observer) {
+    bool first = false;
+    wg_errgroup_retain(g); /* for the tasks, if this is the first; and what is called may give up the caller's */
+    wg_errgroup_retain(g);
+    watch_end(g);
+    wg_context_check(g->context);
+    wg_slots_observe(&g->slots, observer, observer->held_, &first);
+    if (!first)
+        wg_errgroup_release(g);
+    wg_errgroup_release(g);
+}
+
+bool wg_errgroup_unobserve_slot(wg_errgroup *g, wg_observer *observer, bool sync) {
+    bool give = false;
+    bool prevented = wg_slots_unobserve(&g->slots, observer, sync, &give);
+    if (give)
+        give_slot(g);
+    return prevented;
 }
 
 wg_status wg_errgroup_observe_room(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg) {
     if (!g || !observer || !fn)
         return WG_INVALID;
-    struct wg_stripe *stripe = stripe_of(g);
+    *observer = (wg_observer){.fn_ = fn, .arg_ = arg};
+    watch_end(g);
     wg_context_check(g->context);
-    wg_lock_take(&stripe->lock);
-    bool watch_end = !g->room_ends;
-    g->room_ends = true;
-    wg_lock_give(&stripe->lock);
-    if (watch_end)
-        wg_context_observe(g->context, &g->on_end, tell_of_end, g);
-
-    wg_lock_take(&stripe->lock);
-    bool full = wg_context_status(g->context) == WG_OK && wg_count_gate(&g->tasks, limit_of(g));
-    wg_observer_settle(stripe, &g->room, !full, g, observer, fn, arg);
+    wg_slots_hint(&g->slots, observer);
     return WG_OK;
 }
 
 bool wg_errgroup_unobserve_room(wg_errgroup *g, wg_observer *observer) {
-    return g && observer && wg_observer_remove(stripe_of(g), observer, false);
+    return g && observer && wg_errgroup_unobserve_slot(g, observer, false);
 }
 
 bool wg_errgroup_unobserve_room_sync(wg_errgroup *g, wg_observer *observer) {
-    return g && observer && wg_observer_remove(stripe_of(g), observer, true);
+    return g && observer && wg_errgroup_unobserve_slot(g, observer, true);
 }
 
 /* Tasks. */
@@ -425,6 +314,7 @@ struct life {
     struct call call;  /* copied from there */
     wg_error *error;   /* from the step RECORD on the group's, or what is to be given up */
     struct wg_frame frame;
+    struct wg_link *ready; /* where stored tasks go that become ready at the end of this one; NULL: they are started */
 };
 
 /* With which error the task ends, unless its function returns, is known before. */
@@ -436,7 +326,7 @@ static void run_function(struct life *life) {
     wg_add_release64(&g->started, 1);
     life->how = WG_TASK_FAILED;
     life->error = wg_error_thread_ended();
-    wg_frame_push(&life->frame, &g->tasks, g->context);
+    wg_frame_push(&life->frame, &g->slots.tasks, g->context);
     life->error = life->call.fn(life->call.arg, g->context);
 }
 
@@ -495,7 +385,10 @@ static void tell(const struct life *life) {
 static void leave(const struct life *life) {
     wg_errgroup *g = life->group;
     wg_add_relaxed64(life->how == WG_NEVER_STARTED ? &g->never_started : &g->ended, 1);
-    give_slot(g);
+    if (!life->ready)
+        give_slot(g);
+    else if (wg_slots_give(&g->slots, life->ready))
+        wg_errgroup_release(g);
 }
 
 static void tell_last(const struct life *life) {
@@ -572,14 +465,65 @@ static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct task *task) 
     return lane ? wg_pool_submit(pool, lane, &task->work, sizeof *task) : WG_NO_MEMORY;
 }
 
+/* Tasks queued ahead of the slots. */
+
+/* End a task that was taken and cannot start. That may make others ready. */
+static void drop(wg_errgroup *g, struct stored_task *stored, wg_status why, struct wg_link *ready) {
+    struct life failure = {.step = RECORD, .end = TELL, .group = g, .how = WG_SUCCEEDED};
+    struct life life = {.step = TELL, .end = OVER, .group = g, .how = WG_NEVER_STARTED, .ready = ready};
+    life.call = stored->task.as.call;
+    life.simple = stored->task.work.run == run_simple_task;
+    free(stored);
+    if (why != WG_OK && why != WG_STOPPED) {
+        failure.error = wg_errorf("a task that was queued ahead of the slots could not start: %s", wg_strstatus(why));
+        wg_finish(live, &failure);
+    }
+    wg_finish(live, &life);
+}
+
+/* A slot is free for each of these. The caller refers to the group. A loop, not a recursion: there may be many. */
+static void start_ready(wg_errgroup *g, struct wg_link *ready) {
+    for (struct wg_link *link; (link = wg_list_first(ready));) {
+        struct stored_task *stored = WG_MEMBER(link, struct stored_task, link);
+        wg_list_remove(link);
+        bool ended = wg_context_check(g->context) != WG_OK;
+        wg_status status = ended ? WG_OK : submit(g, stored->pool, &stored->task);
+        if (ended || status != WG_OK)
+            drop(g, stored, status, ready);
+        else
+            free(stored);
+    }
+}
+
+/* A task that has a place starts if a slot is free, and is stored otherwise. */
+static wg_status place(wg_errgroup *g, wg_pool *pool, const struct task *task) {
+    struct wg_link ready = {NULL, NULL};
+    struct stored_task *stored = lane_of(g, pool) ? malloc(sizeof *stored) : NULL;
+    if (!stored)
+        return WG_NO_MEMORY;
+    *stored = (struct stored_task){.pool = pool, .task = *task};
+    watch_end(g);
+    wg_errgroup_retain(g);
+    wg_slots_place(&g->slots, &stored->link, &ready);
+    start_ready(g, &ready);
+    wg_errgroup_release(g);
+    return WG_OK;
+}
+
 /* Without `until` it never blocks. */
 static wg_status go(wg_errgroup *g, wg_pool *pool, const struct task *task, const wg_until *until) {
     if (!g || !task->as.call.fn)
         return WG_INVALID;
-    wg_status status = until ? take_slot(g, until) : try_take_slot(g);
+    pool = pool ? pool : g->pool;
+    bool placed = false;
+    wg_status status = try_take_slot(g);
+    if (status == WG_LIMIT && until) {
+        placed = g->slots.ahead > 0;
+        status = wait_for_slot(g, until, placed);
+    }
     if (status != WG_OK)
         return status;
-    status = submit(g, pool ? pool : g->pool, task);
+    status = placed ? place(g, pool, task) : submit(g, pool, task);
     if (status != WG_OK)
         give_slot(g);
     return status;
@@ -600,11 +544,15 @@ wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*de
     return go_simply(g, (struct call){fn, arg, NULL, destroy}, NULL);
 }
 
+static struct task queue_entry(wg_errgroup *g, const wg_task *task) {
+    struct call call = {task->fn, task->arg, task->settled, task->ended};
+    return (struct task){.work = {.run = run_task}, .group = g, .as.call = call};
+}
+
 static wg_status start(wg_errgroup *g, const wg_task *task, const wg_until *until) {
     if (!task)
         return WG_INVALID;
-    struct call call = {task->fn, task->arg, task->settled, task->ended};
-    struct task queued = {.work = {.run = run_task}, .group = g, .as.call = call};
+    struct task queued = queue_entry(g, task);
     return go(g, task->pool, &queued, until);
 }
 
@@ -623,10 +571,50 @@ wg_status wg_errgroup_enter(wg_errgroup *g) {
     return status;
 }
 
+/* In a slot that was taken for the caller. If it cannot be used, it is given back. */
+static wg_status keep_slot(wg_errgroup *g, wg_status status) {
+    if (status == WG_OK)
+        status = wg_context_check(g->context);
+    if (status != WG_OK)
+        give_slot(g);
+    return status;
+}
+
+wg_status wg_errgroup_enter_slot(wg_errgroup *g) {
+    if (!g)
+        return WG_INVALID;
+    wg_status status = keep_slot(g, WG_OK);
+    if (status == WG_OK)
+        wg_add_release64(&g->started, 1);
+    return status;
+}
+
+wg_status wg_errgroup_start_slot(wg_errgroup *g, const wg_task *task) {
+    if (!g)
+        return WG_INVALID;
+    wg_status status = keep_slot(g, task && task->fn ? WG_OK : WG_INVALID);
+    if (status != WG_OK)
+        return status;
+    struct task queued = queue_entry(g, task);
+    status = submit(g, task->pool ? task->pool : g->pool, &queued);
+    if (status != WG_OK)
+        give_slot(g);
+    return status;
+}
+
+wg_status wg_errgroup_give_slot(wg_errgroup *g) {
+    if (!g)
+        return WG_INVALID;
+    if (wg_count(&g->slots.tasks) == 0)
+        return WG_NEGATIVE;
+    give_slot(g);
+    return WG_OK;
+}
+
 wg_status wg_errgroup_settle(wg_errgroup *g, wg_error *error, wg_how *how) {
     if (!g)
         return WG_INVALID;
-    if (wg_count(&g->tasks) == 0)
+    if (wg_count(&g->slots.tasks) == 0)
         return WG_NEGATIVE;
     struct life life = {.step = RECORD, .end = TELL, .group = g, .error = error, .how = WG_SUCCEEDED};
     wg_finish(live, &life);
@@ -638,7 +626,7 @@ wg_status wg_errgroup_settle(wg_errgroup *g, wg_error *error, wg_how *how) {
 wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
     if (!g)
         return WG_INVALID;
-    if (wg_count(&g->tasks) == 0)
+    if (wg_count(&g->slots.tasks) == 0)
         return WG_NEGATIVE;
     struct life life = {.step = RECORD, .end = OVER, .group = g, .error = error, .how = WG_SUCCEEDED};
     wg_finish(live, &life);
@@ -660,10 +648,10 @@ static bool finish(wg_errgroup *g, bool leave_stragglers) {
     struct wg_stripe *stripe = stripe_of(g);
     wg_context_check(g->context);
     wg_lock_take(&stripe->lock);
-    bool finished = wg_load_relaxed32(&g->finished);
-    if (!finished && (wg_count_close(&g->tasks) || leave_stragglers)) {
+    bool finished = wg_load_relaxed32(&g->slots.closed);
+    if (!finished && (wg_count_close(&g->slots.tasks) || leave_stragglers)) {
         g->outcome = judge(g);
-        wg_store_release32(&g->finished, 1);
+        wg_store_release32(&g->slots.closed, 1);
         finished = true;
     }
     wg_lock_give(&stripe->lock);
@@ -683,17 +671,17 @@ static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *gra
     if (g->grace == 0) {
         bool unbounded = wg_until_unbounded(until) && !until->interruptible;
         while (unbounded && wg_pool_help(g->pool, &g->lane)) {}
-        return wg_wait_zero(&g->tasks, until, NULL);
+        return wg_wait_zero(&g->slots.tasks, until, NULL);
     }
     if (wg_context_check(g->context) == WG_OK) {
-        wg_status status = wg_wait_zero(&g->tasks, until, g->context);
+        wg_status status = wg_wait_zero(&g->slots.tasks, until, g->context);
         if (status != WG_CANCELLED)
             return status;
     }
     int64_t grace_end = end_of_grace(g);
     wg_until shorter = *until;
     shorter.deadline = wg_earlier(until->deadline, grace_end);
-    wg_status status = wg_wait_zero(&g->tasks, &shorter, NULL);
+    wg_status status = wg_wait_zero(&g->slots.tasks, &shorter, NULL);
     *grace_over = status == WG_TIMEOUT && wg_passed(grace_end);
     return *grace_over ? WG_OK : status;
 }
@@ -701,7 +689,7 @@ static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *gra
 /* Wait until the outcome is given. A task that waits for a group which ends with the task's own context is leaving the
  * block of that group: the group is cancelled with the context, and its tasks are waited for. */
 static wg_status wait_for_outcome(wg_errgroup *g, wg_until until) {
-    if (wg_load_acquire32(&g->finished))
+    if (wg_load_acquire32(&g->slots.closed))
         return WG_OK;
     if (slots_held(g) > 0)
         return WG_DEADLOCK;
@@ -754,6 +742,77 @@ wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **fir
     return wait.status;
 }
 
+/* Observers of the outcome are told when all tasks have ended, and when the grace period has. */
+
+static void tell_outcome(void *group) {
+    wg_errgroup *g = group;
+    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_wakes none = {.count = 0};
+    wg_lock_take(&stripe->lock);
+    wg_observers_call(stripe, &g->outcome_observers, g, &none);
+    wg_stripe_give(stripe, &none);
+}
+
+static void tell_zero(void *group) {
+    wg_errgroup *g = group;
+    struct wg_stripe *stripe = stripe_of(g);
+    wg_lock_take(&stripe->lock);
+    g->zero_watched = false;
+    wg_lock_give(&stripe->lock);
+    tell_outcome(g);
+}
+
+/* Set one of the two flags; false if it is set already, or nobody observes the outcome. */
+static bool begin_watch(wg_errgroup *g, bool *flag) {
+    struct wg_stripe *stripe = stripe_of(g);
+    wg_lock_take(&stripe->lock);
+    bool begin = !*flag && wg_list_first(&g->outcome_observers);
+    *flag |= begin;
+    wg_lock_give(&stripe->lock);
+    return begin;
+}
+
+static void watch_zero(wg_errgroup *g) {
+    if (begin_watch(g, &g->zero_watched))
+        (void)wg_observe(&g->slots.tasks, &g->at_zero, tell_zero, g);
+}
+
+/* The context has ended: let the timer say when the grace period is over. If it cannot, it is over at once. */
+static void watch_grace(wg_errgroup *g) {
+    if (g->grace == 0 || !begin_watch(g, &g->grace_watched))
+        return;
+    int64_t end = end_of_grace(g);
+    if (wg_context_new(&g->grace_timer, wg_context_root(), end) == WG_OK) {
+        (void)wg_context_observe(g->grace_timer, &g->at_grace_end, tell_outcome, g);
+    } else {
+        uint64_t old = (uint64_t)end;
+        wg_cas_relaxed64(&g->grace_end, &old, (uint64_t)wg_now());
+        tell_outcome(g);
+    }
+}
+
+static bool outcome_is_ready(wg_errgroup *g) {
+    bool grace_over = g->grace > 0 && wg_context_status(g->context) != WG_OK && wg_passed(end_of_grace(g));
+    return grace_over || wg_load_acquire32(&g->slots.closed) || wg_count(&g->slots.tasks) == 0;
+}
+
+void wg_errgroup_observe_outcome(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg) {
+    struct wg_stripe *stripe = stripe_of(g);
+    wg_errgroup_retain(g); /* the observer may give up the caller's reference */
+    watch_end(g);
+    wg_context_check(g->context);
+    wg_lock_take(&stripe->lock);
+    wg_observer_settle(stripe, &g->outcome_observers, outcome_is_ready(g), g, observer, fn, arg);
+    watch_zero(g);
+    if (wg_context_status(g->context) != WG_OK)
+        watch_grace(g);
+    wg_errgroup_release(g);
+}
+
+bool wg_errgroup_unobserve_outcome(wg_errgroup *g, wg_observer *observer, bool sync) {
+    return wg_observer_remove(stripe_of(g), observer, sync);
+}
+
 wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause) {
     return g ? wg_context_cancel(g->context, cause) : WG_INVALID;
 }
@@ -764,9 +823,11 @@ const char *wg_errgroup_name(const wg_errgroup *g) { return g ? g->name : ""; }
 
 int64_t wg_errgroup_grace(const wg_errgroup *g) { return g ? g->grace : 0; }
 
+int wg_errgroup_backlog(const wg_errgroup *g) { return g ? g->slots.ahead : 0; }
+
 wg_context *wg_errgroup_context(wg_errgroup *g) { return g ? g->context : NULL; }
 
-wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g) { return g ? &g->tasks : NULL; }
+wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g) { return g ? &g->slots.tasks : NULL; }
 
 size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity) {
     if (!g)
@@ -789,7 +850,7 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
      * the end, before it, of the task whose slot was taken for it. */
     uint64_t started = wg_load_acquire64(&g->started);
     uint64_t ended = wg_load_relaxed64(&g->ended);
-    uint64_t unfinished = (uint64_t)wg_count(&g->tasks);
+    uint64_t unfinished = (uint64_t)wg_count(&g->slots.tasks);
     uint64_t running = started > ended ? started - ended : 0;
     counts.completed = (unsigned long)(ended + wg_load_relaxed64(&g->never_started));
     counts.running = (unsigned long)running;

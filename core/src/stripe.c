@@ -53,6 +53,10 @@ struct wg_sleeper *wg_sleeper_after(struct wg_stripe *stripe, struct wg_sleeper 
 void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes) {
     wg_a32 *word = sleeper->word;
     wg_sleeper_unlink(sleeper);
+    wg_wakes_add(wakes, word, bit);
+}
+
+void wg_wakes_add(struct wg_wakes *wakes, wg_a32 *word, uint32_t bit) {
     wg_or_release32(word, bit);
     if (wakes->count < sizeof wakes->words / sizeof *wakes->words)
         wakes->words[wakes->count++] = word;
@@ -95,7 +99,7 @@ static wg_observer *observer_of(struct wg_link *link) { return WG_MEMBER(link, w
 
 static wg_observer *first_observer(const struct wg_link *list) { return observer_of(wg_list_first(list)); }
 
-static void observer_link(struct wg_stripe *stripe, struct wg_link *list, wg_observer *observer) {
+void wg_observer_link(struct wg_stripe *stripe, struct wg_link *list, wg_observer *observer) {
     wg_list_append(list, &observer->link_);
     if (wg_on_stack(observer)) {
         observer->owner_ = wg_self();
@@ -103,7 +107,7 @@ static void observer_link(struct wg_stripe *stripe, struct wg_link *list, wg_obs
     }
 }
 
-static void observer_unlink(wg_observer *observer) {
+void wg_observer_unlink(wg_observer *observer) {
     wg_list_remove(&observer->link_);
     wg_list_remove(&observer->on_stack_);
 }
@@ -124,7 +128,7 @@ static void call_next(struct wg_call *call) {
     wg_observer *observer = first_observer(&call->pending);
     void (*fn)(void *arg) = observer->fn_;
     void *arg = observer->arg_;
-    observer_unlink(observer);
+    wg_observer_unlink(observer);
     call->running = observer;
     wg_stripe_give(call->stripe, call->wakes);
     int cancel = wg_cancel_forbid();
@@ -170,7 +174,7 @@ void wg_observer_settle(struct wg_stripe *stripe, struct wg_link *list, bool com
     struct wg_link now = {NULL, NULL};
     struct wg_wakes none = {.count = 0};
     *observer = (wg_observer){.fn_ = fn, .arg_ = arg, .subject_ = subject};
-    observer_link(stripe, come ? &now : list, observer);
+    wg_observer_link(stripe, come ? &now : list, observer);
     if (come)
         wg_observers_call(stripe, &now, subject, &none);
     wg_lock_give(&stripe->lock);
@@ -190,7 +194,7 @@ bool wg_observer_remove(struct wg_stripe *stripe, wg_observer *observer, bool sy
     wg_lock_take(&stripe->lock);
     bool prevented = wg_is_linked(&observer->link_);
     if (prevented)
-        observer_unlink(observer);
+        wg_observer_unlink(observer);
     else
         while (sync && called_elsewhere(stripe, observer)) {
             uint32_t ended = wg_load_relaxed32(&stripe->calls_ended);
@@ -226,7 +230,7 @@ static void forget_observers_on_other_stacks(struct wg_stripe *stripe) {
         next = wg_list_after(&stripe->on_stacks, link);
         wg_observer *observer = WG_MEMBER(link, wg_observer, on_stack_);
         if (observer->owner_ != wg_self())
-            observer_unlink(observer);
+            wg_observer_unlink(observer);
     }
 }
 

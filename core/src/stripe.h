@@ -51,6 +51,9 @@ struct wg_stripe *wg_stripe_of(const void *object);
 #define WG_STIRRED UINT32_C(0x80000000)
 void wg_sleepers_stir(void);
 
+/* Set `bit` in the word of a thread, which may return from now on, and wake it later. */
+void wg_wakes_add(struct wg_wakes *wakes, wg_a32 *word, uint32_t bit);
+
 /* Let go of the lock and wake. */
 void wg_stripe_give(struct wg_stripe *stripe, struct wg_wakes *wakes);
 
@@ -67,6 +70,10 @@ struct wg_sleeper *wg_sleeper_after(struct wg_stripe *stripe, struct wg_sleeper 
 void wg_sleeper_wake(struct wg_sleeper *sleeper, uint32_t bit, struct wg_wakes *wakes);
 /* The same for all who sleep on `subject`, each with its own bit. */
 void wg_sleepers_wake(struct wg_stripe *stripe, const void *subject, struct wg_wakes *wakes);
+
+/* Put an observer, whose fields are set, at the end of a list; take it out. */
+void wg_observer_link(struct wg_stripe *stripe, struct wg_link *list, wg_observer *observer);
+void wg_observer_unlink(wg_observer *observer);
 
 /* Call each observer of `subject` that is in `list` now, in the order in which they were added. The lock is let go
  * during each call, with the wakes before the first, and held again at the end. If the thread ends in a call, the others

@@ -152,7 +152,7 @@ wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first) {
 
 bool wg_count_admit(wg_waitgroup *wg, int32_t limit) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
-    while (wg_count_of(state) < limit && !closed(state))
+    while (wg_count_of(state) > 0 && wg_count_of(state) < limit)
         if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, 1)))
             return true;
     return false;

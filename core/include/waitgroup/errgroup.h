@@ -38,15 +38,18 @@ typedef struct wg_errgroup_options {
     int64_t deadline;   /* then the group is cancelled; see until.h */
     int64_t grace;      /* nanoseconds that a wait gives the tasks to end once the group is cancelled, before it leaves
                             them behind; 0: as long as they need */
-    int limit;          /* how many tasks may be unfinished at once; 0: any number */
-    wg_pool *pool;      /* where tasks run; NULL: the pool of the process */
-    const char *name;   /* for people; copied; NULL: none */
+    int limit;          /* how many tasks may have a slot at once, which they need to run; 0: any number */
+    int backlog;   /* how many more tasks may be queued ahead of the slots before wg_errgroup_start blocks. What never
+                            blocks takes a slot or nothing. 0: none */
+    wg_pool *pool; /* where tasks run; NULL: the pool of the process */
+    const char *name;       /* for people; copied; NULL: none */
     bool continue_on_error; /* true: a failed task does not cancel the others. The outcome is the first error all the
                                same, and all errors are listed */
 } wg_errgroup_options;
 
 /* A new group with one reference, the caller's. WG_OK; WG_NO_MEMORY; WG_NO_THREADS: none to keep the deadline;
- * WG_INVALID: out is NULL, or limit or grace negative. */
+ * WG_INVALID: out is NULL, or limit, backlog or
+ * grace negative. */
 WG_API wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options);
 
 /* One reference more or less; NULL is allowed. Unfinished tasks refer to their group, so giving it up is safe at any
@@ -95,9 +98,11 @@ WG_API wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause);
 WG_API int wg_errgroup_limit(const wg_errgroup *g);
 WG_API wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit);
 
-/* What it was made with: its name, "" for none, valid as long as the caller refers to `g`; its grace period. */
+/* What it was made with: its name, "" for none, valid as long as the caller refers to `g`; its grace period; its
+ * backlog. */
 WG_API const char *wg_errgroup_name(const wg_errgroup *g);
 WG_API int64_t wg_errgroup_grace(const wg_errgroup *g);
+WG_API int wg_errgroup_backlog(const wg_errgroup *g);
 
 /* The context that its tasks get, borrowed. */
 WG_API wg_context *wg_errgroup_context(wg_errgroup *g);
@@ -132,7 +137,15 @@ WG_API wg_status wg_errgroup_enter(wg_errgroup *g) WG_MUST_USE;
 WG_API wg_status wg_errgroup_settle(wg_errgroup *g, wg_error *error, wg_how *how);
 WG_API wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error);
 
-/* Call `fn(arg)` once, when wg_errgroup_enter or wg_errgroup_try_go may no longer answer WG_LIMIT: at room, at
+/* What to do with a slot that has been taken for the caller: see wg_slot in event.h. Enter it with a task of the caller's own
+ * making, start a task of the library's in it, or give it back. The first two return WG_OK, or what wg_errgroup_try_start
+ * does except WG_LIMIT: then the slot has been given back. wg_errgroup_give_slot: WG_OK; WG_NEGATIVE: no task is unfinished;
+ * WG_INVALID. */
+WG_API wg_status wg_errgroup_enter_slot(wg_errgroup *g) WG_MUST_USE;
+WG_API wg_status wg_errgroup_start_slot(wg_errgroup *g, const wg_task *task) WG_MUST_USE;
+WG_API wg_status wg_errgroup_give_slot(wg_errgroup *g);
+
+/* Superseded by wg_slot, which is fair. Call `fn(arg)` once, when wg_errgroup_enter or wg_errgroup_try_go may no longer answer WG_LIMIT: at room, at
  * cancellation. It is a hint: others may be faster. See observer.h. WG_OK; WG_INVALID. */
 WG_API wg_status wg_errgroup_observe_room(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg);
 WG_API bool wg_errgroup_unobserve_room(wg_errgroup *g, wg_observer *observer);

@@ -37,6 +37,8 @@ typedef struct wg_observer {
     struct wg_link link_;     /* among the observers of its subject; zeroed while it is in no list */
     struct wg_link on_stack_; /* among those that lie on the stack of a thread, if it does; */
     const void *owner_;       /* that thread */
+    wg_status status_;        /* of one that waits for a slot: what came of that */
+    unsigned held_;           /* of the same: slots held by tasks that cannot go on before */
 } wg_observer;
 
 #ifdef __cplusplus
