@@ -235,9 +235,11 @@ static wg_status spin(struct wg_slots *slots, bool ahead, bool *first) {
 }
 
 /* Slots that tasks on this thread's stack hold and will not give back before the wait ends: none if its caller has set an
- * end to it. */
+ * end to it, by a deadline or by a context other than those that the task has anyway. */
 static unsigned held_for(const struct wg_slots *slots, const wg_until *until) {
-    bool ends = wg_point(until->deadline) != INT64_MAX || (until->context && until->context != wg_context_root());
+    const wg_context *own = wg_context_current(), *bound = until->context;
+    bool ends = wg_point(until->deadline) != INT64_MAX ||
+                (bound && bound != wg_context_root() && !wg_context_descends(own, bound));
     return ends ? 0 : wg_tasks_run_of(&slots->tasks);
 }
 

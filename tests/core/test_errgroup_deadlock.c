@@ -185,8 +185,33 @@ static void a_task_of_another_group_is_never_told(void **state) {
     wg_errgroup_release(group);
 }
 
+/* A `go` at the limit, in the task that holds the only slot, that something else can end: no deadlock. */
+static wg_context *outside;
+
+static wg_error *go_with_an_end(void *unused, wg_context *ctx) {
+    (void)unused;
+    wg_until late = {.deadline = wg_after(SOON)};
+    REQUIRE(wg_errgroup_go(group, succeed, NULL, NULL, &late) == WG_TIMEOUT);
+    REQUIRE(wg_errgroup_go(group, succeed, NULL, NULL, WITH(outside)) == WG_CONTEXT_ENDED);
+    REQUIRE(wg_errgroup_go(group, succeed, NULL, NULL, NULL) == WG_DEADLOCK);
+    REQUIRE(wg_errgroup_go(group, succeed, NULL, NULL, WITH(wg_context_root())) == WG_DEADLOCK);
+    REQUIRE(wg_errgroup_go(group, succeed, NULL, NULL, WITH(ctx)) == WG_DEADLOCK); /* its own, as NULL means */
+    return NULL;
+}
+
+static void a_go_that_something_can_end_is_none(void **state) {
+    (void)state;
+    assert_status(wg_context_new(&outside, NULL, wg_after(3 * SOON)), WG_OK);
+    group = new_group((wg_errgroup_options){.limit = 1});
+    go(group, go_with_an_end, NULL);
+    assert_status(wg_errgroup_wait(group, NULL, NULL), WG_OK);
+    wg_errgroup_release(group);
+    wg_context_release(outside);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_go_that_something_can_end_is_none),
         cmocka_unit_test(waiting_for_a_group_in_its_own_task),
         cmocka_unit_test(waiting_for_another_group_in_a_task_is_none),
         cmocka_unit_test(the_own_group_is_known_after_a_nested_wait),

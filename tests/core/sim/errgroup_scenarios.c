@@ -341,6 +341,134 @@ static void room_is_there_when_told(void) {
     expect(WG_OK);
 }
 
+/* Threads and observers that wait for slots are served in the order of coming. */
+struct seeker {
+    wg_observer observer;
+    wg_waitgroup told;
+    wg_status status; /* plain memory */
+};
+
+static void hear(void *raw) {
+    struct seeker *me = raw;
+    me->status = wg_slot_status(&me->observer);
+    SIM_EQUAL(wg_done(&me->told), WG_OK);
+}
+
+static void seek(struct seeker *me) {
+    *me = (struct seeker){.told = WG_INIT};
+    SIM_EQUAL(wg_add(&me->told, 1), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_slot(g), &me->observer, hear, me), WG_OK);
+}
+
+static void go_after_observer(void *seeker) {
+    SIM_EQUAL(wg_errgroup_go(g, succeed, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_count(&((struct seeker *)seeker)->told), 0); /* it came first, and has been told */
+}
+
+static void slots_in_the_order_of_coming(void) {
+    struct seeker first, last;
+    new_group((wg_errgroup_options){.limit = 1});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    seek(&first);
+    struct sim_thread *thread = sim_go("go", go_after_observer, &first);
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    SIM_EQUAL(wg_wait(&first.told, NULL), WG_OK);
+    SIM_EQUAL(first.status, WG_OK);
+    SIM_CHECK(wg_errgroup_enter(g) == WG_LIMIT); /* nobody can take it in between */
+    SIM_EQUAL(wg_errgroup_enter_slot(g), WG_OK);
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    sim_join(thread);
+    seek(&last);
+    SIM_EQUAL(wg_wait(&last.told, NULL), WG_OK);
+    SIM_EQUAL(last.status, WG_OK);
+    SIM_EQUAL(wg_errgroup_give_slot(g), WG_OK);
+    expect(WG_OK);
+}
+
+/* An observer that goes away while a slot is being handed to it: the slot is the observer's, or is given back. */
+static void leave_once(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+}
+
+static void slot_observer_leaves(void) {
+    struct seeker a, b;
+    new_group((wg_errgroup_options){.limit = 2});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    seek(&a);
+    seek(&b);
+    struct sim_thread *leaver = sim_go("leave", leave_once, NULL), *other = sim_go("resize", raise_limit, NULL);
+    struct seeker *both[] = {&b, &a};
+    for (int i = 0; i < 2; i++)
+        if (!wg_event_unobserve_sync(wg_slot(g), &both[i]->observer))
+            SIM_EQUAL(wg_errgroup_give_slot(g), WG_OK);
+    sim_join(leaver);
+    sim_join(other);
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    expect(WG_OK);
+}
+
+/* Tasks ahead of the slots start when a slot is given back, at whatever moment. */
+static void go_and_count(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 2; i++)
+        SIM_EQUAL(wg_errgroup_go(g, must_not_start_late, NULL, NULL, NULL), WG_OK);
+}
+
+static void backlog_starts(void) {
+    new_group((wg_errgroup_options){.limit = 1, .backlog = 1});
+    struct sim_thread *other = sim_go("go", go_and_count, NULL);
+    go_and_count(NULL);
+    sim_join(other);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 4);
+}
+
+static void backlog_against_cancel(void) {
+    new_group((wg_errgroup_options){.limit = 1, .backlog = 2});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    struct sim_thread *canceller = sim_go("cancel", cancel_group, NULL);
+    for (int i = 0; i < 2; i++)
+        if (wg_errgroup_go(g, must_not_start_late, NULL, count_destroyed, NULL) == WG_OK)
+            wg_add_relaxed32(&accepted, 1);
+    sim_join(canceller);
+    SIM_EQUAL(wg_load_relaxed32(&gone), wg_load_relaxed32(&accepted)); /* dropped, though the slot is held */
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 0);
+}
+
+/* The outcome is told once it is there, all tasks ended or the grace period over. */
+static void tell_outcome(void *word) { SIM_EQUAL(wg_done(word), WG_OK); }
+
+static void outcome_is_told(void) {
+    wg_observer observer;
+    wg_waitgroup told = WG_INIT;
+    new_group((wg_errgroup_options){0});
+    SIM_EQUAL(wg_add(&told, 1), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(g, succeed, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_outcome(g), &observer, tell_outcome, &told), WG_OK);
+    SIM_EQUAL(wg_wait(&told, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_wait(g, &(wg_until){.deadline = WG_POLL}, NULL), WG_OK);
+    wg_errgroup_release(g);
+}
+
+static void outcome_is_told_after_grace(void) {
+    wg_observer observer;
+    wg_waitgroup told = WG_INIT;
+    SIM_EQUAL(wg_add(&told, 1), WG_OK);
+    new_group((wg_errgroup_options){.grace = WG_SECOND});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK); /* a straggler */
+    struct sim_thread *canceller = sim_go("cancel", cancel_group, NULL);
+    SIM_EQUAL(wg_event_observe(wg_outcome(g), &observer, tell_outcome, &told), WG_OK);
+    SIM_EQUAL(wg_wait(&told, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_wait(g, &(wg_until){.deadline = WG_POLL}, NULL), WG_OK);
+    sim_join(canceller);
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    wg_errgroup_release(g);
+}
+
 /* Tasks that hold all slots and want one more: the last to ask hears that it is a deadlock, and all end. */
 static wg_a32 refused;
 
@@ -562,6 +690,12 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"told_of_room", told_of_room, .cores = 1, .exhaustive = 2, .spurious = false},
     {"told_of_room_and_end", told_of_room_and_end, .cores = 1, .exhaustive = 0, .spurious = false},
     {"room_is_there_when_told", room_is_there_when_told, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"slots_in_the_order_of_coming", slots_in_the_order_of_coming, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"slot_observer_leaves", slot_observer_leaves, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"backlog_starts", backlog_starts, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"backlog_against_cancel", backlog_against_cancel, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"outcome_is_told", outcome_is_told, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"outcome_is_told_after_grace", outcome_is_told_after_grace, .cores = 1, .exhaustive = 2, .spurious = false},
     {"all_slots_want_one_more", all_slots_want_one_more, .cores = 1, .exhaustive = 1, .spurious = false},
     {"waits_for_itself", waits_for_itself, .cores = 1, .exhaustive = 2, .spurious = false},
     {"straggler_left_behind", straggler_left_behind, .cores = 1, .exhaustive = 2, .spurious = false},
