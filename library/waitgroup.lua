@@ -106,6 +106,30 @@ function ErrGroup:thread(fn, ...) end
 ---@return any cause the cause of the cancellation
 function ErrGroup:try_thread(fn, ...) end
 
+--- Run `fn(item)` for each item of a list as a coroutine task, and wait for these tasks.
+---@async
+---@param fn function called with one item
+---@param list any[] the items
+---@return table? results what each returned first, in the order of the list, and their number as `n`; or nil
+---@return any err the error of the first task of the list that failed; or as of `go`
+---@return any traceback of the error; or the cause
+function ErrGroup:map(fn, list) end
+
+--- The same on threads: see `thread`.
+---@async
+---@param fn function|string a Lua function, or the name of a module that is one
+---@param list any[] the items, which are copied
+---@return table? results as of `map`
+---@return any err as of `map`
+---@return any traceback as of `map`
+function ErrGroup:thread_map(fn, list) end
+
+--- For `for task in g:as_completed(tasks) do`: the tasks in the order in which they end. A group keeps none of its tasks, so
+--- it is given them. Ends early with the context of the running task.
+---@param tasks waitgroup.Task[] what `go` and `thread` returned
+---@return fun(): waitgroup.Task?, integer? next waits for the next one; then its index in the list
+function ErrGroup:as_completed(tasks) end
+
 --- Wait until every task has ended, or the grace period is over, and give the outcome, which stays: the group takes no
 --- more tasks. Raises in a task of this group, and when nothing can ever run again.
 ---@async
@@ -255,6 +279,13 @@ local Task = {}
 ---@return any traceback of its error; or the cause
 function Task:result(timeout) end
 
+--- Its results, after a wait; its error is raised as it was thrown. Also raises "timeout", "cancelled" or "deadline
+--- exceeded", where `result` returns them.
+---@async
+---@param timeout? number seconds
+---@return any ... its results
+function Task:get(timeout) end
+
 --- Whether it has ended.
 ---@return boolean done true once it has
 function Task:done() end
@@ -340,10 +371,11 @@ function waitgroup.new(n) end
 ---@field grace? number seconds that a wait gives tasks to end once the group is cancelled
 ---@field context? waitgroup.Context cancels the group with itself; default: that of the running task
 ---@field name? string for messages, without zero bytes
+---@field on_error? string "continue": a failed task does not cancel the others; default "cancel"
 ---@field interrupt? integer thread tasks that only compute are stopped too: they look every so many instructions
 
 --- A new error group, for one use.
----@param options? waitgroup.ErrGroupOptions limit, timeout, grace, context, name, interrupt
+---@param options? waitgroup.ErrGroupOptions limit, timeout, grace, context, name, on_error, interrupt
 ---@return waitgroup.ErrGroup group the group
 function waitgroup.errgroup(options) end
 
@@ -382,6 +414,19 @@ function waitgroup.root() end
 ---@param kind? string "waitgroup", "errgroup", "context" or "channel": raise if it is something else
 ---@return waitgroup.WaitGroup|waitgroup.ErrGroup|waitgroup.Context|waitgroup.Channel object a handle of this state
 function waitgroup.attach(id, kind) end
+
+--- Wait for any of several tasks.
+---@async
+---@param tasks waitgroup.Task[] what `go` and `thread` returned
+---@param timeout? number seconds
+---@return waitgroup.Task? task the first that has ended, or nil
+---@return integer|string index of it; or "timeout", "cancelled", "deadline exceeded"
+---@return any cause of the end of the running task's context
+function waitgroup.wait_any(tasks, timeout) end
+
+--- How many processor cores this process may use: a good limit for tasks that compute.
+---@return integer count at least 1
+function waitgroup.cores() end
 
 --- Sleep. The end of the running task's context ends it.
 ---@async

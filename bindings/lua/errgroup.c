@@ -244,11 +244,12 @@ static void destroy(wgl_object *object) {
     free(g);
 }
 
-/* errgroup(parent, deadline, grace, limit, name, interrupt): nil stands for none; grace in nanoseconds. */
+/* errgroup(parent, deadline, grace, limit, name, interrupt, continue_on_error): nil stands for none; grace in nanoseconds. */
 static int new (lua_State *L) {
     wg_errgroup_options options = {.deadline = luaL_checkinteger(L, 2),
                                    .grace = luaL_optinteger(L, 3, 0),
                                    .limit = (int)luaL_optinteger(L, 4, 0),
+                                   .continue_on_error = lua_toboolean(L, 7),
                                    .pool = wgl_pool()};
     wgl_context *parent = lua_isnil(L, 1) ? NULL : (wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2);
     if (parent)

@@ -1,10 +1,12 @@
 /* module.c - waitgroup.core: the C half of the module, for the use of its Lua half only. */
-#define _GNU_SOURCE /* dladdr */
+#define _GNU_SOURCE /* dladdr, sched_getaffinity */
 #include "wgl.h"
 
 #include <dlfcn.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fits.h"
 #include "waitgroup_lua.h"
@@ -80,7 +82,16 @@ static int check_callable(lua_State *L) {
                         lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
 }
 
-static const luaL_Reg functions[] = {{"module", module},
+/* cores() -> how many the process may use */
+static int cores(lua_State *L) {
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    lua_pushinteger(L, count > 0 ? count : 1);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {{"cores", cores},
+                                     {"module", module},
                                      {"set_drain", set_drain},
                                      {"traceback", traceback},
                                      {"argerror", argerror},

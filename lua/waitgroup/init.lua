@@ -8,6 +8,7 @@ end
 local scheduler = require "waitgroup.scheduler"
 require "waitgroup.context"
 local errgroup = require "waitgroup.errgroup"
+local collect = require "waitgroup.collect"
 
 local error, type, pairs, tostring = error, type, pairs, tostring
 local math_type, to_integer, max_integer = math.type, math.tointeger, math.maxinteger
@@ -50,6 +51,13 @@ local function context_option(value)
     return value
   end
   return nil, "an open waitgroup.Context expected"
+end
+
+local function cancel_or_continue(value)
+  if value == "cancel" or value == "continue" then
+    return value
+  end
+  return nil, "'cancel' or 'continue' expected"
 end
 
 local function names_of(known)
@@ -112,6 +120,7 @@ local errgroup_options = {
   context = context_option,
   name = text,
   interrupt = positive_integer,
+  on_error = cancel_or_continue,
 }
 
 function waitgroup.errgroup(options)
@@ -122,7 +131,7 @@ function waitgroup.errgroup(options)
     grace = grace > 0 and grace or 1 -- 0 is none for the core
   end
   local group = core.errgroup(checked.context or core.current_context(), core.deadline(checked.timeout, 1), grace,
-    checked.limit, checked.name, checked.interrupt)
+    checked.limit, checked.name, checked.interrupt, checked.on_error == "continue")
   if grace then
     errgroup.remember_tasks(group)
   end
@@ -159,6 +168,12 @@ waitgroup.channel = core.channel
 
 --- Send or receive, whichever of several channels can first.
 waitgroup.select = core.select
+
+--- Wait for any of several tasks.
+waitgroup.wait_any = collect.wait_any
+
+--- How many processor cores this process may use.
+waitgroup.cores = core.cores
 
 --- Sleep for so many seconds. True, or nil and why: the context of the running task has ended.
 waitgroup.sleep = core.sleep_for

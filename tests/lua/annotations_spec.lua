@@ -28,11 +28,26 @@ describe("the annotations", function()
     ErrGroup = core.ErrGroup.__index,
     Context = core.Context.__index,
     Task = core.Task.__index,
+    Channel = core.Channel.__index,
   } do
     it("are complete for " .. class, function()
       assert.same(names(index), names(annotated[class]))
     end)
   end
+
+  it("have the parameters that the guide shows", function()
+    local guide = assert(io.open("docs/lua.md")):read("a")
+    local shown = {}
+    for class, name in guide:gmatch("\n| `(%a+)[.:]([%w_]+)%(") do
+      shown[class] = shown[class] or {}
+      shown[class][name] = print
+    end
+    local of = { w = waitgroup, wg = core.WaitGroup.__index, g = core.ErrGroup.__index, ctx = core.Context.__index,
+      task = core.Task.__index, ch = core.Channel.__index }
+    for class, index in pairs(of) do
+      assert.same(names(index), names(shown[class]), class)
+    end
+  end)
 
   it("hold for both kinds of tasks", function()
     assert.same(names(core.Task.__index), names(core.CoroutineTask.__index))

@@ -1,0 +1,162 @@
+--- Results of many tasks: in order, as they come, or the first of them.
+local core = require "waitgroup.core"
+
+local error, type, getmetatable, pcall = error, type, getmetatable, pcall
+local methods = core.ErrGroup.__index
+
+local function is_task(value)
+  local metatable = getmetatable(value)
+  return metatable == core.Task or metatable == core.CoroutineTask
+end
+
+-- `start(g, fn, item)`, whose errors are of whoever called the method `call`, which calls `map`.
+local function start_one(call, start, g, fn, item)
+  local ok, task, why, cause = pcall(start, g, fn, item)
+  if not ok then
+    local text = task:gsub("^.-:%d+: ", "", 1):gsub("^bad argument #2 to '.-'", "bad argument #1 to '" .. call .. "'")
+    error(text, 5)
+  end
+  return task, why, cause
+end
+
+-- The tasks for the items of the list, and how many; if not all were taken also what the last call gave.
+local function start_all(call, start, g, fn, list)
+  local tasks = {}
+  for i = 1, #list do
+    local task, why, cause = start_one(call, start, g, fn, list[i])
+    if not task then
+      return tasks, i - 1, why, cause
+    end
+    tasks[i] = task
+  end
+  return tasks, #list
+end
+
+-- A list of the first results; or nil, the error and traceback of the first task that failed, or else of the first that
+-- has no results.
+local function gather(tasks, count)
+  local results, stopped, why, more = { n = count }, false, nil, nil
+  for i = 1, count do
+    local ok, value, traceback = tasks[i]:result()
+    if ok then
+      results[i] = value
+    elseif not tasks[i]:done() then -- the context of the running task has ended
+      return nil, value, traceback
+    elseif not tasks[i]:cancelled() then
+      return nil, value, traceback
+    elseif not stopped then
+      stopped, why, more = true, value, traceback
+    end
+  end
+  if stopped then
+    return nil, why, more
+  end
+  return results
+end
+
+local function map(call, g, fn, list)
+  local tasks, count, why, cause = start_all(call, methods[call == "map" and "go" or "thread"], g, fn, list)
+  local results, err, traceback = gather(tasks, count)
+  if results and why then
+    return nil, why, cause
+  end
+  return results, err, traceback
+end
+
+-- What tells of the ends of tasks: a channel of their indices.
+local function watch(tasks)
+  local wait_group, ended = core.waitgroup(), core.channel(#tasks)
+  for i = 1, #tasks do
+    wait_group:go(function()
+      tasks[i]:result()
+      ended:send(i, 0)
+    end)
+  end
+  return ended
+end
+
+local function check_tasks(call, tasks)
+  if type(tasks) ~= "table" then
+    error(("bad argument #1 to '%s' (a list of the tasks that go and thread returned expected, got %s)"):format(call,
+      type(tasks)), 3)
+  end
+  for i = 1, #tasks do
+    if not is_task(tasks[i]) then
+      error(("bad argument #1 to '%s' (element %d is a %s, not a task)"):format(call, i, type(tasks[i])), 3)
+    end
+  end
+end
+
+--- Run `fn(item)` for each item of the list, as coroutine tasks of the group, and wait for them: a list of what each
+--- returned first, with `n`; or nil, error, traceback.
+function methods.map(g, fn, list)
+  core.errgroup_open(g)
+  core.check_callable(fn, 2)
+  if type(list) ~= "table" then
+    core.argerror(3, "a list expected, got " .. type(list))
+  end
+  local results, err, traceback = map("map", g, fn, list) -- no tail call: its errors are the caller's
+  return results, err, traceback
+end
+
+--- The same on threads.
+function methods.thread_map(g, fn, list)
+  core.errgroup_open(g)
+  if type(list) ~= "table" then
+    core.argerror(3, "a list expected, got " .. type(list))
+  end
+  local results, err, traceback = map("thread_map", g, fn, list)
+  return results, err, traceback
+end
+
+--- For `for task in g:as_completed(tasks) do`: the tasks in the order in which they end. A group keeps none of its tasks.
+function methods.as_completed(_, tasks)
+  check_tasks("as_completed", tasks)
+  local ended, left
+  return function()
+    ended, left = ended or watch(tasks), left or #tasks
+    if left == 0 then
+      return nil
+    end
+    left = left - 1
+    local i, why, cause = ended:receive()
+    if i == nil then
+      return nil, why, cause
+    end
+    return tasks[i], i
+  end
+end
+
+-- What `result` gives, without the first; or raise.
+local function values(ok, ...)
+  if ok then
+    return ...
+  end
+  error((...), 0)
+end
+
+--- The results of the task; its error is raised as it was thrown.
+local function get(task, timeout)
+  return values(task:result(timeout))
+end
+core.Task.__index.get = get
+core.CoroutineTask.__index.get = get
+
+local collect = {}
+
+--- Wait for any of the tasks: the first that has ended, and its index; or nil and why.
+function collect.wait_any(tasks, timeout)
+  check_tasks("wait_any", tasks)
+  for i = 1, #tasks do
+    if tasks[i]:done() then
+      return tasks[i], i
+    end
+  end
+  local i, why, cause = watch(tasks):receive(timeout)
+  if i == nil then
+    return nil, why, cause
+  end
+  return tasks[i], i
+end
+
+return collect
