@@ -1,25 +1,35 @@
-/* pool.c - the pool: one lock, a ring of lanes, idle workers on a stack, and the art of not waking anybody.
+/* pool.c - the pool: which thread is woken, or started, for queued work.
  *
- * Waking a thread costs microseconds, this lock nanoseconds. So at most one worker at a time is *looking* for work: it
- * was woken, or is being started, or it spins a little before it sleeps, or it watches (see below). Whoever queues work
- * wakes somebody only if nobody is looking. Whoever takes work as the looking one, and leaves work behind, appoints the
- * next: the wakes make a chain, one per thread needed and not one per task. A worker that has ended a task takes the
- * next itself, looking or not.
+ * The rule. A lock costs nanoseconds, waking a thread microseconds: the art is in not waking. At most one worker at a time
+ * is the *searcher*: it was woken to look for work, or is being started to, or spins a little before it sleeps, or it is
+ * the monitor (see below). A thread that queues work wakes a worker only if there is no searcher. The searcher that takes
+ * work stops searching, and if work is left behind it makes sure that there is another searcher, before it runs what it
+ * took. So the wakes make a chain: one for each thread that is needed, and not one for each task. A worker that has ended a
+ * task takes the next one itself, searcher or not.
  *
- * The invariant that keeps tasks from being stranded: whenever the lock is free and a lane is in the ring, somebody is
- * looking, or starting a thread for it has failed; then the pool is *starved*, and every submit and wait tries again;
- * those that sleep already are stirred. A submit is accepted only if a worker is there or on its way for certain, or the
- * thread it started itself is. Every place that puts a lane into the ring or ends a looking upholds it by appoint().
- * Work that comes into a lane that is listed already needs no more than the lane's lock.
+ * What was rejected, and why:
+ *   - To wake a worker for each task. At small tasks nearly all of these wakes are in vain: a worker that runs takes the task
+ *     before the one that was woken has come to it, which then sleeps again.
+ *   - To let every idle worker search for itself, by spinning. On a machine that others use too, the spinning takes the
+ *     cores from the tasks; and under an interpreter lock all of them ask for it at once.
+ *   - To wake nobody while any worker runs, since that one will come to the queue. It may block before it does.
+ *   - A queue for each worker, and stealing: it pays where tasks start tasks on many cores. Most tasks come from threads that
+ *     are no workers here. This was not measured.
+ * The rule is that of Go's scheduler ("Worker thread parking/unparking" in runtime/proc.go, where a searcher is called
+ * spinning), and of tokio's (idle.rs, num_searching), which allow half of the workers to search.
  *
- * While as many workers compute as there are cores, a looking worker does not take work but *watches*: it sleeps in
- * ticks and compares the CPU time that the workers have used with what the cores could have given. If they used less
- * with work queued, tasks are blocked, and it adds workers, in bursts that double. If tasks are not blocked, but other
- * threads have the cores, more workers get a larger share, and it soon stops. A worker that sleeps in a wait of
- * this library says so (wg_pool_block) and is not counted as computing, which needs no tick.
+ * The invariant, that no task is stranded: whenever the lock is free and a queue is in the ring, there is a searcher, or
+ * starting a thread for it has failed. In the latter case the pool is *starved*: every submit and every wait tries again,
+ * and those that sleep already are woken to do so. A submit is accepted only if the pool has a worker, or a thread for one
+ * has been started for certain. Every place that puts a queue into the ring, or stops searching, calls ensure_searcher() to
+ * keep this true. Work for a queue that is listed already needs no more than the lock of that queue.
  *
- * Fields of a pool are guarded by its lock but for `lanes` and `short_handed`, which are also read without, and `host`,
- * which is constant. A lane's lock may be taken while holding the pool's: the one pair of locks in the core. */
+ * While as many workers compute as there are cores, the searcher does not take work. It is then the monitor, see monitor.h,
+ * and adds workers if tasks are blocked. A worker that sleeps in a wait of this library says so (wg_pool_block), and is not
+ * counted as computing, which needs no tick.
+ *
+ * Fields of a pool are guarded by its lock, except `ring.lanes` and `needs_worker`, which are also read without, and `host`,
+ * which is constant. The lock of a queue may be taken while holding the pool's: the one pair of locks in the core. */
 #include "pool.h"
 
 #include <stddef.h>
@@ -28,30 +38,27 @@
 
 #include "fork.h"
 #include "lock.h"
+#include "monitor.h"
 #include "os.h"
+#include "queue.h"
 #include "stripe.h"
 
 #define IDLE_TIME (5 * WG_SECOND)
-#define SHORTEST_TICK (WG_MILLISECOND / 2)
-#define LONGEST_TICK (8 * WG_MILLISECOND)
-#define LARGEST_BURST 64
 /* What a tick is longer by for each worker whose clock has to be read. */
 #define CLOCK_COST (WG_MILLISECOND / 500)
-/* Ticks without any task taken, cores busy, after which one worker is added all the same: progress for everybody. */
-#define STALE_TICKS 20
 /* How often a worker out of work looks at the queue before it sleeps. */
 #define SPINS 400
 /* How deep tasks may run inside waits on one stack. */
 #define DEEPEST_HELP 64
 
-/* A thread in wg_pool_work; lives on its stack. Guarded by the pool's lock but for `wake`. */
+/* A thread in wg_pool_work; lives on its stack. Guarded by the pool's lock, except `wake`. */
 struct wg_worker {
     wg_pool *pool;
     struct wg_worker *next_idle;
-    wg_a32 wake;  /* its park word: set under the lock by who appoints it, slept on without */
-    bool looking; /* it is the one whom pool->looking means */
-    bool urged;   /* it has seen that tasks are blocked, and takes work whatever the number of cores */
-    bool asleep;  /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
+    wg_a32 wake;     /* its park word: set under the lock by whoever wakes the worker, slept on without */
+    bool searching;  /* it is the one that pool->searching speaks of */
+    bool overcommit; /* as the monitor it has seen that tasks are blocked: it takes work whatever the number of cores */
+    bool asleep;     /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
     enum { COMES, WORKS, GONE } stage; /* only by the worker itself, as is the next */
     unsigned blocked; /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
     bool computing;   /* counted in pool->computing: in a task, and not in a wait of ours */
@@ -63,27 +70,23 @@ struct wg_worker {
 struct wg_pool {
     wg_lock lock;
     wg_a32 refs;
-    wg_a32 lanes;              /* in the ring */
-    unsigned long queued;      /* works in them, not counting what has come in and was not moved yet */
-    struct wg_lane *ring;      /* the lane to serve next */
-    struct wg_worker *idle;    /* the one that slept last comes first: its caches are warm */
-    struct wg_worker *watcher; /* the looking worker while it sleeps through a tick */
-    struct wg_worker *all;     /* threads in wg_pool_work */
-    unsigned present;          /* the same, by number */
-    unsigned expected;         /* threads that were started, or are being started, and have not come yet */
-    unsigned starting;         /* calls that start a thread and have not returned: it may fail */
-    unsigned computing;        /* of those present, those in a task and not in a wait of ours */
-    bool looking;
-    bool hiring;  /* the looking one is a thread being started */
-    bool starved; /* the last attempt to start a thread failed */
+    struct wg_ring ring;
+    struct wg_worker *idle;       /* the one that slept last comes first: its caches are warm */
+    struct wg_worker *monitoring; /* the searcher while it sleeps through a tick */
+    struct wg_worker *all;        /* threads in wg_pool_work */
+    unsigned present;             /* the same, by number */
+    unsigned expected;            /* threads that were started, or are being started, and have not come yet */
+    unsigned starting;            /* calls that start a thread and have not returned: it may fail */
+    unsigned computing;           /* of those present, those in a task and not in a wait of ours */
+    bool searching;
+    bool spawning; /* the searcher is a thread that is being started */
+    bool starved;  /* the last attempt to start a thread failed */
     bool stopped;
-    /* Of the watch: */
-    int64_t tick, seen_time, seen_cpu;
-    unsigned burst, stale;
-    uint64_t taken, seen_taken;
+    uint64_t taken; /* works, ever */
+    struct wg_monitor monitor;
     /* What every submit reads, apart from what every worker writes. */
     char apart[64];
-    wg_a32 short_handed; /* starved, or without a worker that is certain: a submit has to see to it */
+    wg_a32 needs_worker; /* starved, or without any worker: a submit has to see to it */
     wg_pool_host host;
     char name[16];        /* of its threads */
     wg_pool *next;        /* among all pools */
@@ -91,15 +94,15 @@ struct wg_pool {
 };
 
 /* What has to be done after the lock is let go. */
-struct order {
-    enum { NOTHING, WAKE, HIRE } what;
+struct action {
+    enum { NONE, WAKE, SPAWN } what;
     const wg_a32 *word; /* of the worker to wake; the worker may be gone by then */
     uint32_t epoch;     /* the process in which it was given: in a child of that there is nothing to do any more */
 };
 
 #define THREAD_NAME "waitgroup"
 
-static wg_pool process_pool = {.refs = 1, .short_handed = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
+static wg_pool process_pool = {.refs = 1, .needs_worker = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
 
 static wg_lock pools_lock;
 static wg_pool *pools;       /* all but the process's */
@@ -121,179 +124,62 @@ bool wg_worth_spinning(const wg_pool *pool) { return cores_of(pool ? pool : &pro
 
 static unsigned workers_of(const wg_pool *pool) { return pool->present + pool->expected; }
 
-static bool work_waits(const wg_pool *pool) { return wg_load_relaxed32(&pool->lanes) > 0; }
-
-/* Lanes. */
-
-static void ring_insert(wg_pool *pool, struct wg_lane *lane) {
-    if (!pool->ring)
-        pool->ring = lane->next = lane->prev = lane;
-    lane->next = pool->ring; /* behind all others */
-    lane->prev = pool->ring->prev;
-    lane->prev->next = lane->next->prev = lane;
-    wg_store_relaxed32(&pool->lanes, wg_load_relaxed32(&pool->lanes) + 1);
-}
-
-static void ring_remove(wg_pool *pool, struct wg_lane *lane) {
-    lane->prev->next = lane->next;
-    lane->next->prev = lane->prev;
-    if (pool->ring == lane)
-        pool->ring = lane->next == lane ? NULL : lane->next;
-    lane->next = lane->prev = NULL;
-    wg_store_relaxed32(&pool->lanes, wg_load_relaxed32(&pool->lanes) - 1);
-}
-
-static struct wg_work *make(struct wg_slabs *memory, size_t size) {
-    uint16_t place;
-    struct wg_work *work = wg_slabs_take(memory, size, &place);
-    if (work)
-        work->place = place;
-    return work;
-}
-
-struct wg_work *wg_work_new(size_t size) {
-    struct wg_slabs memory = {.slab = NULL}; /* whose first slab is for one thing */
-    return make(&memory, size);
-}
-
-void wg_work_free(struct wg_work *work) { wg_slab_give(work, work->place); }
-
-void wg_lane_end(struct wg_lane *lane) { wg_slabs_end(&lane->memory); }
-
-/* What came of letting work in. The work itself may be gone by then, and other work have come to live at its address:
- * `ticket` tells them apart. */
-struct entry {
-    struct wg_work *work; /* NULL: there was no memory */
-    uint64_t ticket;
-    bool must_list; /* the caller must list the lane */
-};
-
-/* Let a copy of work in. */
-static struct entry let_in(struct wg_lane *lane, const struct wg_work *original, size_t size) {
-    struct entry entry = {.work = NULL};
-    wg_lock_take(&lane->lock);
-    struct wg_work *work = make(&lane->memory, size);
-    if (work) {
-        uint16_t place = work->place;
-        memcpy(work, original, size);
-        work->next = NULL;
-        work->place = place;
-        work->ticket = ++lane->tickets & WG_TICKETS;
-        entry = (struct entry){work, work->ticket, !lane->listed};
-        if (lane->first_in)
-            lane->last_in->next = work;
-        else
-            lane->first_in = work;
-        lane->last_in = work;
-        lane->in++;
-        lane->listed = true;
-    }
-    wg_lock_give(&lane->lock);
-    return entry;
-}
-
-/* Move what has come in to the end, now empty, from which work is taken; if there is nothing, unlist the lane. */
-static bool move_in(wg_pool *pool, struct wg_lane *lane) {
-    wg_lock_take(&lane->lock);
-    lane->first = lane->first_in;
-    lane->first_in = NULL;
-    pool->queued += lane->in;
-    lane->in = 0;
-    lane->listed = lane->first != NULL;
-    wg_lock_give(&lane->lock);
-    return lane->first != NULL;
-}
-
-/* The first work of a lane in the ring. Afterwards, if none is left, the lane is not touched again: its group may go. */
-static struct wg_work *pop(wg_pool *pool, struct wg_lane *lane) {
-    struct wg_work *work = lane->first;
-    lane->first = work->next;
-    pool->queued--;
+static struct wg_work *take(wg_pool *pool, struct wg_lane *lane) {
     pool->taken++;
-    if (!lane->first && !move_in(pool, lane))
-        ring_remove(pool, lane);
-    else if (pool->ring == lane)
-        pool->ring = lane->next;
-    return work;
+    return wg_ring_pop(&pool->ring, lane);
 }
 
-/* Take the work with `ticket` out of a list; *before: what was before it. */
-static bool cut(struct wg_work **list, uint64_t ticket, struct wg_work **before) {
-    *before = NULL;
-    for (struct wg_work **link = list; *link; *before = *link, link = &(*link)->next) {
-        if ((*link)->ticket == ticket) {
-            *link = (*link)->next;
-            return true;
-        }
-    }
-    return false;
-}
+/* The searcher. */
 
-/* Take the work with `ticket` out of its lane, if it is still there. */
-static bool withdraw(wg_pool *pool, struct wg_lane *lane, uint64_t ticket) {
-    struct wg_work *before;
-    if (cut(&lane->first, ticket, &before)) {
-        pool->queued--;
-        if (!lane->first && !move_in(pool, lane))
-            ring_remove(pool, lane);
-        return true;
-    }
-    wg_lock_take(&lane->lock);
-    bool last = lane->first_in && lane->last_in->ticket == ticket;
-    bool there = cut(&lane->first_in, ticket, &before);
-    if (there)
-        lane->in--;
-    if (last)
-        lane->last_in = before;
-    wg_lock_give(&lane->lock);
-    return there;
-}
-
-/* Who looks. */
-
-static struct order wake(struct wg_worker *worker) {
+static struct action wake(struct wg_worker *worker) {
     wg_store_release32(&worker->wake, 1);
-    return (struct order){WAKE, &worker->wake, wg_fork_epoch()};
+    return (struct action){WAKE, &worker->wake, wg_fork_epoch()};
 }
 
-static struct order wake_idle(wg_pool *pool, bool looking) {
+static struct action wake_idle(wg_pool *pool, bool searching) {
     struct wg_worker *worker = pool->idle;
     pool->idle = worker->next_idle;
-    worker->looking = looking;
+    worker->searching = searching;
     return wake(worker);
 }
 
-static struct order new_worker(wg_pool *pool) {
+static struct action new_worker(wg_pool *pool) {
     pool->expected++;
     pool->starting++;
-    return (struct order){HIRE, NULL, wg_fork_epoch()};
+    return (struct action){SPAWN, NULL, wg_fork_epoch()};
 }
 
-/* With the lock held: one more worker, besides the looking one. */
-static struct order one_more(wg_pool *pool) { return pool->idle ? wake_idle(pool, false) : new_worker(pool); }
+/* With the lock held: one more worker, besides the searcher. */
+static struct action one_more(wg_pool *pool) { return pool->idle ? wake_idle(pool, false) : new_worker(pool); }
 
-/* With the lock held: if work is queued, see to it that somebody looks. */
-static struct order appoint(wg_pool *pool) {
-    if (!pool->ring || pool->stopped)
-        return (struct order){.what = NOTHING};
-    if (pool->looking) {
-        struct wg_worker *watcher = pool->watcher;
-        if (!watcher || pool->computing >= cores_of(pool))
-            return (struct order){.what = NOTHING};
-        pool->watcher = NULL; /* a core is free: no need to watch any longer */
-        return wake(watcher);
+/* With the lock held: if work is queued, there must be a searcher.
+ *
+ *   there is none              wake an idle worker, else start a thread
+ *   it is the monitor          a core is free: it need not wait for its tick
+ *   it is on its way           nothing */
+static struct action ensure_searcher(wg_pool *pool) {
+    if (!pool->ring.next || pool->stopped)
+        return (struct action){.what = NONE};
+    if (pool->searching) {
+        struct wg_worker *monitor = pool->monitoring;
+        if (!monitor || pool->computing >= cores_of(pool))
+            return (struct action){.what = NONE};
+        pool->monitoring = NULL;
+        return wake(monitor);
     }
-    pool->looking = true;
+    pool->searching = true;
     if (pool->idle)
         return wake_idle(pool, true);
-    pool->hiring = true;
+    pool->spawning = true;
     return new_worker(pool);
 }
 
-static bool certain(const wg_pool *pool) { return pool->all || pool->expected > pool->starting; }
+static bool has_worker(const wg_pool *pool) { return pool->all || pool->expected > pool->starting; }
 
 /* With the lock held, after any change of what it depends on. */
-static void note_hands(wg_pool *pool) { wg_store_relaxed32(&pool->short_handed, pool->starved || !certain(pool)); }
+static void update_needs_worker(wg_pool *pool) {
+    wg_store_relaxed32(&pool->needs_worker, pool->starved || !has_worker(pool));
+}
 
 static void work_natively(void *pool) { wg_pool_work(pool); }
 
@@ -303,50 +189,51 @@ static void set_starved(wg_pool *pool, bool starved) {
     pool->starved = starved;
 }
 
-/* A thread that was to be started, and is expected unless that was before a fork, will not come. True if that makes the pool starved: then
- * the caller has those stirred who sleep already, when the lock is let go. */
-static bool count_off(wg_pool *pool) {
-    bool news = !pool->starved && pool->ring && !pool->stopped;
+/* Undo the reservation of a worker whose thread could not be started; it is still expected, unless that was before a fork.
+ * Returns true if queued work is now left without any thread: the caller must then call wg_sleepers_stir(), after it has
+ * released the lock. */
+static bool spawn_failed(wg_pool *pool) {
+    bool news = !pool->starved && pool->ring.next && !pool->stopped;
     if (pool->expected > 0)
         pool->expected--;
     if (news)
         set_starved(pool, true);
-    if (pool->hiring)
-        pool->hiring = pool->looking = false;
-    note_hands(pool);
+    if (pool->spawning)
+        pool->spawning = pool->searching = false;
+    update_needs_worker(pool);
     return news;
 }
 
 /* If `start` forks, the child expects nobody: the thread may have been started before or after, and if it comes it is
  * counted then. */
-static bool hire(wg_pool *pool) {
+static bool spawn(wg_pool *pool) {
     uint32_t epoch = wg_fork_epoch();
     bool news = false;
     wg_keep_self_loaded();
     wg_pool_retain(pool); /* for the new thread */
     wg_pool_retain(pool); /* for what follows: it may have come and gone by then */
     int cancel = wg_cancel_forbid();
-    bool hired = pool->host.start ? pool->host.start(pool->host.data, pool)
-                                  : wg_start_thread(pool->name, pool->host.stack_size, work_natively, pool);
+    bool spawned = pool->host.start ? pool->host.start(pool->host.data, pool)
+                                    : wg_start_thread(pool->name, pool->host.stack_size, work_natively, pool);
     wg_cancel_allow(cancel);
     wg_lock_take(&pool->lock);
     if (epoch == wg_fork_epoch()) {
         pool->starting--;
-        news = !hired && count_off(pool);
-        note_hands(pool);
+        news = !spawned && spawn_failed(pool);
+        update_needs_worker(pool);
     }
     wg_lock_give(&pool->lock);
     if (news)
         wg_sleepers_stir();
-    if (!hired)
+    if (!spawned)
         wg_pool_release(pool);
     wg_pool_release(pool);
-    return hired;
+    return spawned;
 }
 
 void wg_pool_work_failed(wg_pool *pool) {
     wg_lock_take(&pool->lock);
-    bool news = count_off(pool);
+    bool news = spawn_failed(pool);
     wg_lock_give(&pool->lock);
     if (news)
         wg_sleepers_stir();
@@ -354,12 +241,12 @@ void wg_pool_work_failed(wg_pool *pool) {
 }
 
 /* Without the lock. False if a thread was wanted and there is none to be had. */
-static bool carry_out(wg_pool *pool, struct order order) {
-    if (order.what == NOTHING || order.epoch != wg_fork_epoch())
+static bool perform(wg_pool *pool, struct action action) {
+    if (action.what == NONE || action.epoch != wg_fork_epoch())
         return true;
-    if (order.what == HIRE)
-        return hire(pool);
-    wg_unpark_one(order.word);
+    if (action.what == SPAWN)
+        return spawn(pool);
+    wg_unpark_one(action.word);
     return true;
 }
 
@@ -375,17 +262,6 @@ static void drop(void *raw) {
 
 /* Run the works of a list without starting them. */
 static void drop_all(struct wg_work *works) { wg_finish(drop, &works); }
-
-/* The pool was stopped while `work`, and perhaps more after it, came into an unlisted lane: empty it. `work`, which is
- * the first since the lane was empty, is left to the caller. */
-static void refuse(struct wg_lane *lane, struct wg_work *work) {
-    wg_lock_take(&lane->lock);
-    lane->first_in = NULL;
-    lane->in = 0;
-    lane->listed = false;
-    wg_lock_give(&lane->lock);
-    drop_all(work->next);
-}
 
 /* A reference, unless the last one has gone already. */
 static bool try_retain(wg_pool *pool) {
@@ -412,19 +288,19 @@ static wg_pool *next_pool(wg_pool *pool) {
 void wg_pools_retry(void) {
     for (wg_pool *pool = &process_pool; pool; pool = next_pool(pool)) {
         wg_lock_take(&pool->lock);
-        if (!pool->ring)
+        if (!pool->ring.next)
             set_starved(pool, false); /* what it lacked a thread for is gone */
-        note_hands(pool);
-        struct order order = pool->starved ? appoint(pool) : (struct order){.what = NOTHING};
+        update_needs_worker(pool);
+        struct action action = pool->starved ? ensure_searcher(pool) : (struct action){.what = NONE};
         wg_lock_give(&pool->lock);
-        carry_out(pool, order);
+        perform(pool, action);
     }
 }
 
-/* Take the work with `ticket` back out of its lane, if no worker is certain to come for it. */
+/* Take the work with `ticket` back out of its lane, if there is no worker to take it. */
 static bool take_back(wg_pool *pool, struct wg_lane *lane, uint64_t ticket) {
     wg_lock_take(&pool->lock);
-    bool taken_back = !certain(pool) && withdraw(pool, lane, ticket);
+    bool taken_back = !has_worker(pool) && wg_ring_withdraw(&pool->ring, lane, ticket);
     wg_lock_give(&pool->lock);
     return taken_back;
 }
@@ -441,35 +317,34 @@ static bool being_listed(struct wg_lane *lane) {
 static void wait_a_little(wg_pool *pool) {
     wg_a32 word = 0;
     wg_lock_give(&pool->lock);
-    wg_park(&word, 0, wg_after(SHORTEST_TICK), false);
+    wg_park(&word, 0, wg_after(WG_SHORTEST_TICK), false);
     wg_lock_take(&pool->lock);
 }
 
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_work *original, size_t size) {
-    struct entry entry = let_in(lane, original, size);
+    struct wg_entry entry = wg_enqueue(lane, original, size);
     if (!entry.work)
         return WG_NO_MEMORY;
-    if (!entry.must_list && !wg_load_relaxed32(&pool->short_handed))
+    if (!entry.must_list && !wg_load_relaxed32(&pool->needs_worker))
         return WG_OK;
     wg_lock_take(&pool->lock);
     if (entry.must_list && pool->stopped) {
         wg_lock_give(&pool->lock);
-        refuse(lane, entry.work);
+        drop_all(wg_empty_inbox(lane)->next); /* what came in behind; the first is the caller's */
         wg_work_free(entry.work);
         return WG_STOPPED;
     }
     if (entry.must_list) {
-        move_in(pool, lane);
-        ring_insert(pool, lane);
+        wg_ring_insert(&pool->ring, lane);
     }
-    /* Before the lane is in the ring nobody starts a thread for it, so none could be certain. */
-    while (!entry.must_list && !certain(pool) && being_listed(lane))
+    /* Before the queue is in the ring nobody starts a thread for it, so there could be no worker. */
+    while (!entry.must_list && !has_worker(pool) && being_listed(lane))
         wait_a_little(pool);
-    struct order order = appoint(pool);
-    if (order.what == NOTHING && !certain(pool) && pool->ring)
-        order = new_worker(pool);
+    struct action action = ensure_searcher(pool);
+    if (action.what == NONE && !has_worker(pool) && pool->ring.next)
+        action = new_worker(pool);
     wg_lock_give(&pool->lock);
-    if (carry_out(pool, order) || !take_back(pool, lane, entry.ticket))
+    if (perform(pool, action) || !take_back(pool, lane, entry.ticket))
         return WG_OK;
     wg_work_free(entry.work);
     return WG_NO_THREADS;
@@ -508,10 +383,10 @@ static wg_parked sleep_until(wg_pool *pool, struct wg_worker *me, int64_t deadli
 }
 
 static void add_workers(wg_pool *pool, unsigned n) {
-    for (bool hired = true; n > 0 && hired && pool->ring && !pool->stopped; n--) {
-        struct order order = one_more(pool);
+    for (bool spawned = true; n > 0 && spawned && pool->ring.next && !pool->stopped; n--) {
+        struct action action = one_more(pool);
         wg_lock_give(&pool->lock);
-        hired = carry_out(pool, order);
+        spawned = perform(pool, action);
         wg_lock_take(&pool->lock);
     }
 }
@@ -527,94 +402,68 @@ static int64_t cpu_used(wg_pool *pool) {
     return used;
 }
 
-/* What happened since the last measure. CPU times are of the workers and of the whole process. */
-struct measure {
-    int64_t elapsed, by_workers, by_process;
-    uint64_t taken;
-};
-
-static struct measure measure(wg_pool *pool) {
-    int64_t now = wg_now(), cpu = wg_cpu_time(WG_PROCESS_CLOCK);
-    struct measure m = {now - pool->seen_time, cpu_used(pool), cpu - pool->seen_cpu, pool->taken - pool->seen_taken};
-    pool->seen_time = now;
-    pool->seen_cpu = cpu;
-    pool->seen_taken = pool->taken;
-    return m;
+static struct wg_load load_of(wg_pool *pool) {
+    return (struct wg_load){.now = wg_now(),
+                            .process_cpu = wg_cpu_time(WG_PROCESS_CLOCK),
+                            .workers_cpu = cpu_used(pool),
+                            .taken = pool->taken,
+                            .queued = pool->ring.queued,
+                            .workers = workers_of(pool),
+                            .cores = cores_of(pool)};
 }
 
-/* How many workers the last tick says are missing. */
-static unsigned missing_workers(wg_pool *pool, const struct measure *m) {
-    int64_t all_cores = m->elapsed * cores_of(pool) - m->elapsed / 2;
-    /* Other threads, such as one that submits, may have the cores: then it is no fault if the queue moves. */
-    bool blocked = m->by_workers < all_cores && (m->by_process < all_cores || m->taken <= workers_of(pool));
-    bool stale = m->taken == 0 && ++pool->stale >= STALE_TICKS;
-    if (m->taken > 0 || stale)
-        pool->stale = 0;
-    if (!blocked) {
-        pool->burst = 1;
-        pool->tick = pool->tick * 2 < LONGEST_TICK ? pool->tick * 2 : LONGEST_TICK;
-        return stale ? 1 : 0;
-    }
-    pool->tick = SHORTEST_TICK;
-    unsigned n = pool->burst < pool->queued ? pool->burst : (unsigned)pool->queued;
-    if (pool->burst < LARGEST_BURST)
-        pool->burst *= 2;
-    return n;
-}
-
-/* Of a pool under an interpreter lock, which counts one core: do its tasks compute without that lock, and leave cores of
- * the machine idle? Then `me`, that slept without it, gets it at once. The pool's lock is let go meanwhile. */
-static bool interpreter_is_free(wg_pool *pool, struct wg_worker *me, const struct measure *m) {
-    if (!pool->host.after_sleep || m->by_process > m->elapsed * cores_of(&process_pool) - m->elapsed / 2)
+/* `me`, which has slept without the lock of its interpreter, would it get that at once? The tasks that run compute without
+ * that lock then. The pool's lock is let go meanwhile. */
+static bool interpreter_is_free(wg_pool *pool, struct wg_worker *me) {
+    if (!pool->host.after_sleep)
         return false;
     wg_lock_give(&pool->lock);
     int64_t before = wg_now();
     host_wakes(pool, me);
-    bool at_once = wg_now() - before < SHORTEST_TICK / 2;
+    bool at_once = wg_now() - before < WG_SHORTEST_TICK / 2;
     wg_lock_take(&pool->lock);
     return at_once;
 }
 
-/* One tick of the looking worker `me` while all cores are taken. */
-static void watch(wg_pool *pool, struct wg_worker *me) {
-    int64_t now = wg_now();
-    if (now - pool->seen_time > 2 * LONGEST_TICK) { /* nobody watched lately: begin afresh */
-        measure(pool);
-        pool->tick = SHORTEST_TICK;
-        pool->burst = 1;
-        pool->stale = 0;
+/* One tick of the searcher `me` as the monitor, while all cores are taken. */
+static void monitor_tick(wg_pool *pool, struct wg_worker *me) {
+    struct wg_load load;
+    bool spare;
+    if (wg_monitor_is_old(&pool->monitor, wg_now())) {
+        load = load_of(pool);
+        wg_monitor_begin(&pool->monitor, &load);
     }
-    pool->watcher = me;
+    pool->monitoring = me;
     wg_store_relaxed32(&me->wake, 0);
-    sleep_until(pool, me, now + pool->tick + pool->present * CLOCK_COST);
-    if (pool->watcher == me)
-        pool->watcher = NULL;
-    if (wg_load_relaxed32(&me->wake) || !pool->ring || pool->stopped)
+    sleep_until(pool, me, wg_now() + pool->monitor.tick + pool->present * CLOCK_COST);
+    if (pool->monitoring == me)
+        pool->monitoring = NULL;
+    if (wg_load_relaxed32(&me->wake) || !pool->ring.next || pool->stopped)
         return;
-    struct measure m = measure(pool);
-    unsigned n = missing_workers(pool, &m);
-    if (n == 0 && interpreter_is_free(pool, me, &m))
+    load = load_of(pool);
+    unsigned n = wg_monitor_missing(&pool->monitor, &load, cores_of(&process_pool), &spare);
+    if (n == 0 && spare && interpreter_is_free(pool, me))
         n = 1;
     if (n > 0) {
-        me->urged = true;
+        me->overcommit = true;
         add_workers(pool, n - 1);
     }
 }
 
 /* Look at the queue for a little while; the lock is let go meanwhile. */
 static void spin(wg_pool *pool, struct wg_worker *me) {
-    pool->looking = me->looking = true;
+    pool->searching = me->searching = true;
     wg_lock_give(&pool->lock);
-    for (int i = 0; i < SPINS && !work_waits(pool); i++)
+    for (int i = 0; i < SPINS && !wg_ring_waits(&pool->ring); i++)
         wg_pause();
     wg_lock_take(&pool->lock);
 }
 
-/* Sleep until appointed. False: it has been idle for so long that it should leave. */
+/* Sleep until woken. False: it has been idle for so long that it should leave. */
 static bool idle(wg_pool *pool, struct wg_worker *me) {
-    if (me->looking)
-        pool->looking = me->looking = false;
-    me->urged = false;
+    if (me->searching)
+        pool->searching = me->searching = false;
+    me->overcommit = false;
     wg_store_relaxed32(&me->wake, 0);
     me->next_idle = pool->idle;
     pool->idle = me;
@@ -635,15 +484,15 @@ static bool idle(wg_pool *pool, struct wg_worker *me) {
 static struct wg_work *next_work(wg_pool *pool, struct wg_worker *me) {
     bool spun = cores_of(pool) == 1; /* then there is nothing to see while spinning */
     while (!pool->stopped) {
-        if (pool->ring) {
-            if (!me->looking || me->urged || pool->computing < cores_of(pool))
-                return pop(pool, pool->ring);
-            watch(pool, me);
-        } else if (!spun && (me->looking || !pool->looking)) {
+        if (pool->ring.next) {
+            if (!me->searching || me->overcommit || pool->computing < cores_of(pool))
+                return take(pool, pool->ring.next);
+            monitor_tick(pool, me);
+        } else if (!spun && (me->searching || !pool->searching)) {
             spin(pool, me);
             spun = true;
         } else {
-            if (!idle(pool, me) && !pool->ring)
+            if (!idle(pool, me) && !pool->ring.next)
                 return NULL;
             spun = cores_of(pool) == 1;
         }
@@ -668,7 +517,7 @@ static void leave(wg_pool *pool, struct wg_worker *me) {
     if (me->next)
         me->next->link = me->link;
     pool->present--;
-    note_hands(pool);
+    update_needs_worker(pool);
 }
 
 /* A thread has come to work. One that nobody expects was started by a `start` that forked. */
@@ -676,10 +525,10 @@ static void arrive(wg_pool *pool, struct wg_worker *me) {
     if (pool->expected > 0)
         pool->expected--;
     enrol(pool, me);
-    me->looking = pool->hiring;
-    pool->hiring = false;
+    me->searching = pool->spawning;
+    pool->spawning = false;
     set_starved(pool, false);
-    note_hands(pool);
+    update_needs_worker(pool);
 }
 
 static void set_computing(struct wg_worker *me, bool computing) {
@@ -690,14 +539,14 @@ static void set_computing(struct wg_worker *me, bool computing) {
 /* Run what `me` has just taken from the queue. Called and returns with the lock held, let go meanwhile. */
 static void run_taken(wg_pool *pool, struct wg_worker *me, struct wg_work *work) {
     uint32_t epoch = wg_fork_epoch();
-    me->urged = false;
+    me->overcommit = false;
     set_computing(me, true);
-    if (me->looking)
-        pool->looking = me->looking = false;
-    struct order order = appoint(pool);
+    if (me->searching)
+        pool->searching = me->searching = false;
+    struct action action = ensure_searcher(pool);
     wg_lock_give(&pool->lock);
     host_wakes(pool, me);
-    carry_out(pool, order);
+    perform(pool, action);
     if (epoch == wg_fork_epoch()) /* else the host has forked: like all that was queued it stays in the parent */
         work->run(work, false);
     wg_cancel_point(); /* whoever was cancelled in a task that did not hear of it must not end in the next */
@@ -722,14 +571,14 @@ static void break_off(wg_pool *pool, struct wg_worker *me) {
 
 /* With the lock held, which it lets go. */
 static void go_home(wg_pool *pool, struct wg_worker *me) {
-    if (me->looking)
-        pool->looking = false;
+    if (me->searching)
+        pool->searching = false;
     leave(pool, me);
-    struct order order = appoint(pool);
+    struct action action = ensure_searcher(pool);
     wg_self()->worker = NULL;
     wg_lock_give(&pool->lock);
     host_wakes(pool, me);
-    carry_out(pool, order);
+    perform(pool, action);
     call_host(pool, pool->host.leave);
     wg_pool_release(pool);
 }
@@ -760,13 +609,13 @@ void wg_pool_block(void) {
     wg_pool *pool = me->pool;
     wg_lock_take(&pool->lock);
     set_computing(me, false);
-    struct order order = appoint(pool);
-    /* Somebody looks already. If there is more than he will take, replace this worker too: so that tasks which all wait
-     * for each other are started as fast as threads are, not one at a time. */
-    if (order.what == NOTHING && pool->queued > 1 && pool->computing < cores_of(pool) && !pool->stopped)
-        order = one_more(pool);
+    struct action action = ensure_searcher(pool);
+    /* There is a searcher already. If more is queued than it will take, replace this worker too: so that tasks which all
+     * wait for each other are started as fast as threads are, not one at a time. */
+    if (action.what == NONE && pool->ring.queued > 1 && pool->computing < cores_of(pool) && !pool->stopped)
+        action = one_more(pool);
     wg_lock_give(&pool->lock);
-    carry_out(pool, order);
+    perform(pool, action);
 }
 
 void wg_pool_unblock(void) {
@@ -794,7 +643,7 @@ bool wg_pool_help(wg_pool *pool, struct wg_lane *lane) {
     if (!pool->host.callers_help || wg_self()->helping >= DEEPEST_HELP)
         return false;
     wg_lock_take(&pool->lock);
-    struct wg_work *work = lane->first ? pop(pool, lane) : NULL; /* that is, if it is in the ring */
+    struct wg_work *work = lane->first ? take(pool, lane) : NULL; /* that is, if it is in the ring */
     wg_lock_give(&pool->lock);
     if (!work)
         return false;
@@ -823,7 +672,7 @@ wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host) {
     wg_pool *pool = malloc(sizeof *pool);
     if (!pool)
         return WG_NO_MEMORY;
-    *pool = (wg_pool){.refs = 1, .short_handed = 1, .host = *host};
+    *pool = (wg_pool){.refs = 1, .needs_worker = 1, .host = *host};
     strncpy(pool->name, host->name ? host->name : THREAD_NAME, sizeof pool->name - 1);
     pool->host.name = pool->name;
     keep_host_loaded(host);
@@ -861,17 +710,17 @@ void wg_pool_stop(wg_pool *pool) {
     wg_lock_take(&pool->lock);
     pool->stopped = true;
     set_starved(pool, false);
-    note_hands(pool);
+    update_needs_worker(pool);
     struct wg_work *dropped = NULL, **end = &dropped;
-    while (pool->ring) {
-        *end = pop(pool, pool->ring);
+    while (pool->ring.next) {
+        *end = take(pool, pool->ring.next);
         end = &(*end)->next;
         *end = NULL;
     }
     while (pool->idle)
         wg_unpark_one(wake_idle(pool, false).word);
-    if (pool->watcher)
-        wg_unpark_one(wake(pool->watcher).word);
+    if (pool->monitoring)
+        wg_unpark_one(wake(pool->monitoring).word);
     wg_lock_give(&pool->lock);
     drop_all(dropped);
 }
@@ -887,15 +736,7 @@ unsigned wg_pool_workers(wg_pool *pool) {
 unsigned wg_pool_queued(wg_pool *pool) {
     pool = wg_pool_or_default(pool);
     wg_lock_take(&pool->lock);
-    unsigned long n = pool->queued;
-    struct wg_lane *lane = pool->ring;
-    if (lane)
-        do {
-            wg_lock_take(&lane->lock);
-            n += lane->in;
-            wg_lock_give(&lane->lock);
-            lane = lane->next;
-        } while (lane != pool->ring);
+    unsigned long n = wg_ring_count(&pool->ring);
     wg_lock_give(&pool->lock);
     return (unsigned)n;
 }
@@ -909,7 +750,7 @@ struct wg_lane *wg_pool_loose(wg_pool *pool) {
 /* The worker that forked, wherever it did: in a task, in a wait inside of one, or in the host. It is woken for no
  * reason, in case it was about to sleep, and finds its way from there. */
 static void keep(wg_pool *pool, struct wg_worker *me) {
-    me->looking = me->urged = false;
+    me->searching = me->overcommit = false;
     wg_store_relaxed32(&me->wake, 1);
     enrol(pool, me);
     pool->computing = me->computing;
@@ -918,22 +759,19 @@ static void keep(wg_pool *pool, struct wg_worker *me) {
 /* No lane of a group can be left with its lock held, unless nobody will want it: outside of the pool's lock, which fork.c
  * holds, only a thread that has a slot of the group takes it; so in the child the group is of the parent for good. */
 static void reset(wg_pool *pool) {
-    while (pool->ring) {
-        struct wg_lane *lane = pool->ring;
-        ring_remove(pool, lane);
-        *lane = (struct wg_lane){.first = NULL}; /* the tasks stay behind in the parent, and their memory */
-    }
+    while (pool->ring.next)
+        wg_ring_forget(&pool->ring);
     pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
-    pool->queued = 0;
-    pool->idle = pool->watcher = pool->all = NULL;
+    pool->ring.queued = 0;
+    pool->idle = pool->monitoring = pool->all = NULL;
     pool->present = pool->expected = pool->starting = pool->computing = 0;
-    pool->looking = pool->hiring = false;
+    pool->searching = pool->spawning = false;
     pool->starved = false;
-    pool->seen_time = 0;
+    pool->monitor.seen_time = 0;
     struct wg_worker *me = wg_self()->worker;
     if (me && me->pool == pool)
         keep(pool, me);
-    note_hands(pool);
+    update_needs_worker(pool);
 }
 
 void wg_pools_take(void) {

@@ -1,39 +1,39 @@
 /* pool.pml - the pool's rule of whom to wake or to start: no task is stranded.
  *
- * As in core/src/pool.c: a lane in which work comes in and from which it is taken, at most one worker looking, a stack of
- * idle workers, a looking worker that watches while all cores are taken. What the code does while it holds the pool's lock
+ * As in core/src/pool.c: a queue with an inbox and a far end, at most one searcher, a stack of
+ * idle workers, the searcher as the monitor while all cores are taken. What the code does while it holds the pool's lock
  * is one atomic step here; what it does after letting go of it (to wake, to start a thread) is a step of its own.
  *
  * A task ends at once, or blocks until the last task has been taken; so in the worst case each needs a thread of its own:
- * a task that is left in the queue while nobody looks is a deadlock, and `checker` sees it. */
+ * a task that is left in the queue without a searcher is a deadlock, and `checker` sees it. */
 
 #define TASKS 3
 #define SLOTS 5 /* for workers */
 #define NOBODY 255
 
-mtype = { NOTHING, WAKE, HIRE };
+mtype = { NONE, WAKE, SPAWN };
 
 /* Chosen at the start. */
 byte cores;
 bool expiry; /* idle workers may leave */
 bool seen;   /* tasks block in a wait of the library, which tells the pool */
-bool clock;  /* the watcher's ticks end; if all blocking is seen, it must do without */
+bool clock;  /* the monitor's ticks end; if all blocking is seen, it must do without */
 
-/* The lane: work that has come in, work to take, whether it is listed; and whether it is in the ring. */
+/* The queue: work in the inbox, work to take, whether it is listed; and whether it is in the ring. */
 byte in, first;
 bool listed, ring;
 
 /* The pool. */
-bool looking, hiring;
-byte watcher = NOBODY, computing, idle_count;
+bool searching, spawning;
+byte monitor = NOBODY, computing, idle_count;
 byte idle[SLOTS];
 
 /* The workers. */
-bool used[SLOTS], wake[SLOTS], asleep[SLOTS], is_looking[SLOTS];
+bool used[SLOTS], wake[SLOTS], asleep[SLOTS], is_searching[SLOTS];
 
 byte taken, ran;
 
-inline move_in() {
+inline refill() {
     first = in;
     in = 0;
     listed = (first > 0)
@@ -44,51 +44,51 @@ inline wake_idle() {
     who = idle[idle_count];
     idle[idle_count] = 0;
     wake[who] = true;
-    order = WAKE
+    action = WAKE
 }
 
 /* With the lock held. */
-inline appoint() {
-    order = NOTHING;
+inline ensure_searcher() {
+    action = NONE;
     if
     :: !ring -> skip
-    :: ring && looking ->
-#ifndef BUG_WATCHER_NOT_KICKED
+    :: ring && searching ->
+#ifndef BUG_MONITOR_NOT_KICKED
         if
-        :: watcher != NOBODY && computing < cores ->
-            who = watcher;
-            watcher = NOBODY;
+        :: monitor != NOBODY && computing < cores ->
+            who = monitor;
+            monitor = NOBODY;
             wake[who] = true;
-            order = WAKE
+            action = WAKE
         :: else -> skip
         fi
 #else
         skip
 #endif
-    :: ring && !looking ->
-        looking = true;
+    :: ring && !searching ->
+        searching = true;
         if
         :: idle_count > 0 ->
             wake_idle();
-            is_looking[who] = true
+            is_searching[who] = true
         :: else ->
-            hiring = true;
-            order = HIRE
+            spawning = true;
+            action = SPAWN
         fi
     fi
 }
 
 /* Without the lock. */
-inline carry_out() {
+inline perform() {
     if
-    :: order == NOTHING -> skip
-    :: order == WAKE ->
+    :: action == NONE -> skip
+    :: action == WAKE ->
 #ifndef BUG_WAKE_DROPPED
         asleep[who] = false
 #else
         skip
 #endif
-    :: order == HIRE ->
+    :: action == SPAWN ->
         atomic {
             who = 0;
             do
@@ -100,7 +100,7 @@ inline carry_out() {
             run worker(who)
         }
     fi;
-    order = NOTHING;
+    action = NONE;
     who = 0
 }
 
@@ -115,12 +115,12 @@ inline park() {
 }
 
 proctype submitter(byte n) {
-    mtype order = NOTHING;
+    mtype action = NONE;
     byte who;
     bool must_list;
     do
     :: n > 0 ->
-        atomic { /* under the lane's lock */
+        atomic { /* under the lock of the queue */
             in++;
             must_list = !listed;
             listed = true
@@ -128,11 +128,11 @@ proctype submitter(byte n) {
         if
         :: must_list ->
             atomic {
-                move_in();
+                refill();
                 ring = true;
-                appoint()
+                ensure_searcher()
             };
-            carry_out()
+            perform()
         :: else -> skip
         fi;
         n--
@@ -141,54 +141,54 @@ proctype submitter(byte n) {
 }
 
 proctype worker(byte me) {
-    mtype order = NOTHING;
+    mtype action = NONE;
     byte who, i;
-    bool urged, last, spun;
+    bool overcommit, last, spun;
 
     atomic {
-        is_looking[me] = hiring;
-        hiring = false
+        is_searching[me] = spawning;
+        spawning = false
     };
     spun = (cores == 1);
 
 next: /* with the lock held */
     atomic {
         if
-        :: ring && (!is_looking[me] || urged || computing < cores) ->
-            urged = false;
+        :: ring && (!is_searching[me] || overcommit || computing < cores) ->
+            overcommit = false;
             first--;
             if
-            :: first == 0 -> move_in(); ring = listed
+            :: first == 0 -> refill(); ring = listed
             :: else -> skip
             fi;
             taken++;
             last = (taken == TASKS);
             computing++;
-#ifndef BUG_LOOKING_NOT_CLEARED
+#ifndef BUG_SEARCHING_NOT_CLEARED
             if
-            :: is_looking[me] -> looking = false
+            :: is_searching[me] -> searching = false
             :: else -> skip
             fi;
 #endif
-            is_looking[me] = false;
-#ifndef BUG_NOBODY_APPOINTED
-            appoint();
+            is_searching[me] = false;
+#ifndef BUG_NO_SEARCHER
+            ensure_searcher();
 #endif
             goto run_task
-        :: ring && !(!is_looking[me] || urged || computing < cores) ->
-            watcher = me;
+        :: ring && !(!is_searching[me] || overcommit || computing < cores) ->
+            monitor = me;
             wake[me] = false;
-            goto watch
-        :: !ring && !spun && (is_looking[me] || !looking) ->
-            looking = true;
-            is_looking[me] = true;
+            goto monitor_tick
+        :: !ring && !spun && (is_searching[me] || !searching) ->
+            searching = true;
+            is_searching[me] = true;
             goto spin
-        :: !ring && !(!spun && (is_looking[me] || !looking)) ->
+        :: !ring && !(!spun && (is_searching[me] || !searching)) ->
             if
-            :: is_looking[me] -> looking = false
+            :: is_searching[me] -> searching = false
             :: else -> skip
             fi;
-            is_looking[me] = false;
+            is_searching[me] = false;
             wake[me] = false;
             idle[idle_count] = me;
             idle_count++;
@@ -197,23 +197,23 @@ next: /* with the lock held */
     };
 
 run_task:
-    carry_out();
+    perform();
     if
     :: true -> skip
     :: !last && seen ->
         atomic {
             computing--;
-            appoint();
+            ensure_searcher();
             if
-            :: order == NOTHING && first > 1 && computing < cores -> /* one more */
+            :: action == NONE && first > 1 && computing < cores -> /* one more */
                 if
-                :: idle_count > 0 -> wake_idle(); is_looking[who] = false
-                :: else -> order = HIRE
+                :: idle_count > 0 -> wake_idle(); is_searching[who] = false
+                :: else -> action = SPAWN
                 fi
             :: else -> skip
             fi
         };
-        carry_out();
+        perform();
         taken == TASKS;
         computing++
     :: !last && !seen ->
@@ -226,20 +226,20 @@ run_task:
         goto next
     };
 
-watch:
+monitor_tick:
     park();
-end_watch: /* without a clock, when nothing is queued any more */
+end_monitor: /* without a clock, when nothing is queued any more */
     if
     :: !asleep[me] -> skip
     :: asleep[me] && clock -> asleep[me] = false /* a tick has passed */
     fi;
     atomic {
         if
-        :: watcher == me -> watcher = NOBODY
+        :: monitor == me -> monitor = NOBODY
         :: else -> skip
         fi;
         if
-        :: !wake[me] && ring -> urged = true /* no core did anything during the tick */
+        :: !wake[me] && ring -> overcommit = true /* no core did anything during the tick */
         :: else -> skip
         fi;
         goto next
@@ -287,11 +287,11 @@ end_idle: /* it may sleep for ever */
     used[me] = false
 }
 
-/* When nothing can happen any more, all must have happened; nobody looks but a watcher whose tick never ends. */
+/* When nothing can happen any more, all must have happened; there is no searcher, except a monitor whose tick never ends. */
 proctype checker() {
     timeout;
-    assert(ran == TASKS && in == 0 && first == 0 && !ring && !hiring && computing == 0);
-    assert(!looking || (!clock && watcher != NOBODY))
+    assert(ran == TASKS && in == 0 && first == 0 && !ring && !spawning && computing == 0);
+    assert(!searching || (!clock && monitor != NOBODY))
 }
 
 init {

@@ -1,0 +1,95 @@
+/* queue.h - queued work: a queue for each group, and the ring of those that are not empty.
+ *
+ * The pool serves the queues of its ring in turn, so that a group with a million tasks does not hold up one with two. In a
+ * queue it is first come, first run.
+ *
+ * A queue has two ends, apart in memory, so that the thread that submits and the worker do not pull one cache line back and
+ * forth. Work is enqueued in the inbox. Whenever the far end has run empty, it is refilled with all that the inbox holds.
+ *
+ * Invariants. A queue is in the ring exactly while its far end is not empty. `listed` is set, under the lock of the queue, by
+ * whoever enqueues into a queue that is not listed: that thread has to put it into the ring, and nobody else does. It is
+ * cleared when a refill finds the inbox empty. */
+#ifndef WG_QUEUE_H
+#define WG_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lock.h"
+#include "slab.h"
+
+#define WG_TICKETS ((UINT64_C(1) << 48) - 1) /* so many numbers there are */
+
+/* Something to run once. `skip`: do not start it, only end it. `run` frees it, by wg_work_free. */
+struct wg_work {
+    struct wg_work *next;
+    uint64_t ticket : 48; /* its number in its queue, the low bits of it */
+    uint64_t place : 16;  /* in its slab */
+    void (*run)(struct wg_work *work, bool skip);
+};
+
+/* The queued work of one group. */
+struct wg_lane {
+    /* Guarded by the queue's lock: the inbox. */
+    wg_lock lock;
+    bool listed;
+    struct wg_work *first_in, *last_in;
+    unsigned long in; /* how many are between them */
+    uint64_t tickets; /* how many have ever come in */
+    struct wg_slabs memory;
+    char apart[64];
+    /* Guarded by the pool's lock: the far end. */
+    struct wg_work *first;
+    struct wg_lane *next, *prev; /* in the ring; else NULL */
+};
+
+/* Guarded by the pool's lock; `lanes` is also read without. */
+struct wg_ring {
+    wg_a32 lanes;         /* how many queues */
+    unsigned long queued; /* works at their far ends */
+    struct wg_lane *next; /* to be served; NULL: the ring is empty */
+};
+
+/* What came of enqueuing. The work itself may be gone by then, and other work have come to live at its address: `ticket` tells
+ * them apart. */
+struct wg_entry {
+    struct wg_work *work; /* NULL: there was no memory */
+    uint64_t ticket;
+    bool must_list; /* the caller must insert the queue into the ring */
+};
+
+/* Memory for a work of `size` bytes that is of no queue; NULL: there is none. */
+struct wg_work *wg_work_new(size_t size);
+void wg_work_free(struct wg_work *work);
+
+/* Put a copy of `original` into the inbox. Takes the lock of the queue. */
+struct wg_entry wg_enqueue(struct wg_lane *lane, const struct wg_work *original, size_t size);
+
+/* Take all out of an inbox that was never listed; returns the first. Takes the lock of the queue. */
+struct wg_work *wg_empty_inbox(struct wg_lane *lane);
+
+/* A queue that has come to its end makes no more works; those it made may still be about. */
+void wg_lane_end(struct wg_lane *lane);
+
+/* All of these with the pool's lock held. */
+
+/* Refill the queue, and put it into the ring, behind all others. */
+void wg_ring_insert(struct wg_ring *ring, struct wg_lane *lane);
+
+/* The first work of a queue in the ring. Afterwards, if none is left, the queue is not touched again: its group may go. */
+struct wg_work *wg_ring_pop(struct wg_ring *ring, struct wg_lane *lane);
+
+/* Take the work with `ticket` out of its queue. False if it is there no more. */
+bool wg_ring_withdraw(struct wg_ring *ring, struct wg_lane *lane, uint64_t ticket);
+
+/* How many works there are, with those in the inboxes. */
+unsigned long wg_ring_count(const struct wg_ring *ring);
+
+/* In the child of a fork: take the first queue out of the ring. Its tasks stay behind in the parent, and their memory. */
+void wg_ring_forget(struct wg_ring *ring);
+
+/* Without the lock: is any work queued? A guess. */
+static inline bool wg_ring_waits(const struct wg_ring *ring) { return wg_load_relaxed32(&ring->lanes) > 0; }
+
+#endif
