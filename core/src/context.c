@@ -212,12 +212,24 @@ static bool end(wg_context *ctx, wg_status status, wg_error *cause, bool inherit
     return true;
 }
 
+/* An ancestor may have ended whose end has not come down to `ctx` yet. The thread that cancels `ctx` may do so because it
+ * has seen that end: then it is the end of `ctx` too. */
+static void end_as_ancestor(wg_context *ctx) {
+    for (const wg_context *a = ctx->parent; a; a = a->parent) {
+        wg_status status = wg_context_status(a);
+        if (status != WG_OK) {
+            end(ctx, status, a->cause, true);
+            return;
+        }
+    }
+}
+
 wg_status wg_context_cancel(wg_context *ctx, wg_error *cause) {
     if (!ctx || ctx == &root)
         return WG_INVALID;
-    if (wg_context_check(ctx) == WG_OK && end(ctx, WG_CANCELLED, cause, false))
-        return WG_OK;
-    return wg_context_status(ctx);
+    wg_context_check(ctx);
+    end_as_ancestor(ctx);
+    return end(ctx, WG_CANCELLED, cause, false) ? WG_OK : wg_context_status(ctx);
 }
 
 /* The deadline of `ctx` has passed. If it is an ancestor's, that one ends with all below it, as if the timer had come; or it

@@ -202,6 +202,31 @@ static void *cancel_some(void *raw) {
     return NULL;
 }
 
+/* Children that the end of the parent reaches one by one, the first one last. */
+static void a_watcher_that_cancels_the_child_for_the_parents_end_does_not_hide_the_parents_cause(void **state) {
+    (void)state;
+    enum { CHILDREN = 20000 };
+    static wg_context *children[CHILDREN];
+    int number = 1;
+    for (int round = 0; round < effort(5); round++) {
+        wg_context *parent = new_context(NULL);
+        for (int i = 0; i < CHILDREN; i++)
+            children[i] = new_context(i == 1 ? children[0] : parent); /* one is a grandchild */
+        struct pair watched = {parent, children[round % 2]};
+        struct thread t;
+        thread_start(&t, watch_and_cancel, &watched);
+        wg_error *cause = wg_error_new(WG_ERROR_FAILURE, &number, NULL);
+        assert_status(wg_context_cancel(parent, cause), WG_OK);
+        thread_join(&t);
+        assert_ptr_equal(wg_context_cause(watched.to_cancel), cause);
+        assert_true(wg_context_inherited(watched.to_cancel));
+        wg_error_release(cause);
+        for (int i = CHILDREN - 1; i >= 0; i--)
+            wg_context_release(children[i]);
+        wg_context_release(parent);
+    }
+}
+
 static void simultaneous_cancels_of_a_tree_in_random_order_end_it_all(void **state) {
     (void)state;
     unsigned seed = (unsigned)wg_now();
@@ -324,6 +349,7 @@ int main(void) {
         cmocka_unit_test(children_in_any_order_leave_their_parent),
         cmocka_unit_test(a_long_chain_is_cancelled_and_freed_without_recursion),
         cmocka_unit_test(a_watcher_of_the_parent_may_cancel_the_child_and_the_other_way_round),
+        cmocka_unit_test(a_watcher_that_cancels_the_child_for_the_parents_end_does_not_hide_the_parents_cause),
         cmocka_unit_test(simultaneous_cancels_of_a_tree_in_random_order_end_it_all),
         cmocka_unit_test(a_child_made_while_its_parent_ends_is_not_forgotten),
         cmocka_unit_test(a_child_may_go_while_its_parent_ends),
