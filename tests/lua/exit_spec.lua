@@ -145,7 +145,7 @@ it("a finalizer called by hand cannot do harm", function()
     end
     local task = g:go(function() w.sleep(0.001) finalize(g) w.sleep(0.001) return "x" end)
     wg:go(function() finalize(wg) w.sleep(0.001) end)
-    w.sleep(0.02)
+    repeat w.sleep(0.01) until task:done()
     local thread = w.errgroup():thread(function() end)
     finalize(thread)
     assert(not pcall(thread.done, thread) and not pcall(thread.result, thread))
