@@ -81,7 +81,7 @@ wg_error *wg_context_cause(wg_context *ctx) { return wg_context_check(ctx) != WG
 bool wg_context_inherited(wg_context *ctx) { return wg_context_check(ctx) != WG_OK && ctx->inherited; }
 
 bool wg_context_stopped(const wg_context *ctx) {
-    return wg_context_status(ctx) == WG_CANCELLED && !ctx->inherited && !ctx->cause;
+    return wg_context_status(ctx) == WG_CANCELLED && !ctx->cause;
 }
 
 int64_t wg_context_deadline(const wg_context *ctx) { return ctx ? ctx->deadline : WG_FOREVER; }

@@ -10,7 +10,7 @@
 bool wg_context_link(wg_context *ctx, struct wg_sleeper *sleeper);
 void wg_context_unlink(wg_context *ctx, struct wg_sleeper *sleeper);
 
-/* Was it cancelled without a cause, itself and not an ancestor? A stop, not an error. */
+/* Was it cancelled without a cause, or an ancestor was? A stop, not an error. */
 bool wg_context_stopped(const wg_context *ctx);
 
 /* Does `ctx` end when `ancestor` does, at the latest? */

@@ -345,3 +345,23 @@ def test_deadline_beats_nothing_but_loses_to_an_earlier_error():
 def test_options_are_checked(options):
     with pytest.raises(TypeError):
         ErrGroup(**options)
+
+
+def test_a_plain_cancel_of_the_parent_is_a_stop():
+    parent = Context()
+    with ErrGroup(context=parent) as g:
+        task = g.go(lambda: (g.context.wait(), g.context.check()))
+        until(task.running)
+        parent.cancel()
+    assert task.cancelled() and g.errors == ()
+
+    def inner():
+        with ErrGroup() as g:
+            g.go(g.context.wait)
+        return "went on"
+
+    with ErrGroup() as outer:
+        task = outer.go(inner)
+        until(task.running)
+        outer.cancel()
+    assert task.result() == "went on"

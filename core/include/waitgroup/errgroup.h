@@ -76,9 +76,9 @@ WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, vo
 /* Wait until every task has ended, or the grace period is over, and give the outcome; the group's context ends with it.
  * `first`: NULL, or where to store, borrowed for as long as the caller refers to `g`, the error that decided (or NULL).
  * An outcome, the same at every later call:
- *   WG_OK                 all tasks succeeded, or the group was cancelled without a cause
+ *   WG_OK                 all tasks succeeded, or the group, or its parent, was cancelled without a cause: a stop
  *   WG_FAILED             a task failed; *first is the first error in time
- *   WG_CANCELLED          cancelled with a cause, or by the parent; *first is the cause
+ *   WG_CANCELLED          it, or its parent, was cancelled with a cause, which *first is
  *   WG_DEADLINE_EXCEEDED  its deadline or the parent's passed; *first is the cause, if any
  * Not an outcome: WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h; WG_DEADLOCK: called from a task of this
  * group; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome while wg_count of
