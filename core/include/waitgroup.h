@@ -12,6 +12,7 @@
 #include "waitgroup/pool.h"
 #include "waitgroup/errgroup.h"
 #include "waitgroup/event.h"
+#include "waitgroup/fork.h"
 #include "waitgroup/watch.h"
 
 #endif

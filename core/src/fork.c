@@ -22,6 +22,8 @@
 
 wg_a32 wg_epoch;
 
+uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
+
 void wg_before_fork(void) {
     wg_handlers_lock();
     wg_timer_take();
@@ -37,7 +39,7 @@ void wg_after_fork_in_parent(void) {
 }
 
 void wg_after_fork_in_child(void) {
-    wg_store_relaxed32(&wg_epoch, (wg_fork_epoch() + 1) & 0x7fffffff);
+    wg_store_relaxed32(&wg_epoch, (wg_epoch_now() + 1) & 0x7fffffff);
     wg_stripes_reset();
     wg_pools_reset();
     wg_contexts_reset();

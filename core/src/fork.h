@@ -2,12 +2,13 @@
 #ifndef WG_FORK_H
 #define WG_FORK_H
 
+#include "waitgroup/fork.h"
+
 #include "atomics.h"
 
+/* What wg_fork_epoch() says, for those who are in a hurry. */
 extern wg_a32 wg_epoch;
-
-/* 0 in the first process, and one more in each child of a fork; of 31 bits. */
-static inline uint32_t wg_fork_epoch(void) { return wg_load_relaxed32(&wg_epoch); }
+static inline uint32_t wg_epoch_now(void) { return wg_load_relaxed32(&wg_epoch); }
 
 /* What os.h has the system call around a fork, in the thread that forks. */
 void wg_before_fork(void);

@@ -14,7 +14,7 @@ _Static_assert(sizeof(wg_a64) == sizeof(uint64_t), "atomics are lock-free");
 static inline uint64_t step(uint64_t state, int64_t n) {
     uint64_t next = state + (uint64_t)n * WG_ONE;
     if (wg_count_of(state) == 0)
-        next = (next & ((UINT64_C(1) << WG_EPOCH_SHIFT) - 1)) | (uint64_t)wg_fork_epoch() << WG_EPOCH_SHIFT;
+        next = (next & ((UINT64_C(1) << WG_EPOCH_SHIFT) - 1)) | (uint64_t)wg_epoch_now() << WG_EPOCH_SHIFT;
     else if (wg_count_of(next) == 0)
         next &= ~WG_SLEEPERS;
     return next;
@@ -23,7 +23,7 @@ static inline uint64_t step(uint64_t state, int64_t n) {
 static bool closed(uint64_t state) { return wg_count_of(state) == 0 && (state & WG_SLEEPERS); }
 
 static bool of_parent(uint64_t state) {
-    return wg_count_of(state) > 0 && (uint32_t)(state >> WG_EPOCH_SHIFT) != wg_fork_epoch();
+    return wg_count_of(state) > 0 && (uint32_t)(state >> WG_EPOCH_SHIFT) != wg_epoch_now();
 }
 
 /* The step to zero when somebody may wait for it. Takes the lock, and returns false if the word changed meanwhile. The

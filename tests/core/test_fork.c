@@ -64,8 +64,16 @@ static void use_idle_objects(void) {
     wg_pool_release(idle.pool);
 }
 
+static uint32_t first_epoch;
+
+static void use_idle_objects_in_the_second_child(void) {
+    REQUIRE(wg_fork_epoch() == first_epoch + 2);
+    use_idle_objects();
+}
+
 static void use_idle_objects_and_fork_again(void) {
-    REQUIRE(in_child(use_idle_objects));
+    REQUIRE(wg_fork_epoch() == first_epoch + 1);
+    REQUIRE(in_child(use_idle_objects_in_the_second_child));
     use_idle_objects();
 }
 
@@ -86,7 +94,9 @@ static void idle_objects_work_in_the_child_and_in_its_child(void **state) {
     atomic_store(&idle.called, 0);
     idle.g = new_group((wg_errgroup_options){.limit = 3});
     idle.in_own_pool = new_group((wg_errgroup_options){.pool = idle.pool});
+    first_epoch = wg_fork_epoch();
     assert_true(in_child(use_idle_objects_and_fork_again));
+    assert_int_equal(wg_fork_epoch(), first_epoch);
     use_idle_objects(); /* and in the parent all is as it was */
 }
 
