@@ -115,7 +115,7 @@ static void wait_until_alone(void) {
 
 /* --- two states in two threads share a group and a wait group --- */
 
-static lua_Integer group_id, wg_id, failing_id;
+static lua_Integer group_id, wg_id, failing_id, channel_id;
 
 static void *second_state(void *arg) {
     heap h;
@@ -126,6 +126,8 @@ static void *second_state(void *arg) {
     lua_setglobal(L, "wg_id");
     lua_pushinteger(L, failing_id);
     lua_setglobal(L, "failing_id");
+    lua_pushinteger(L, channel_id);
+    lua_setglobal(L, "channel_id");
     run(L, "local w = require 'waitgroup'\n"
            "local g, wg = w.attach(group_id, 'errgroup'), w.attach(wg_id)\n"
            "local mine = w.new(100)\n"
@@ -136,6 +138,8 @@ static void *second_state(void *arg) {
            "assert(mine:wait(60))\n"
            "w.attach(failing_id):go(error, { 'of a state that is gone' })\n" /* refused, if the other was faster */
            "w.yield()\n"
+           "local ch = w.attach(channel_id, 'channel')\n"
+           "for i = 1, 200 do assert(w.select { { ch, { i } } }) end\n"
            "for i = 1, 50 do wg:done() end");
     close_state(L, &h);
     return arg;
@@ -145,15 +149,22 @@ static void two_states(void) {
     heap h;
     lua_State *L = open_state(&h);
     run(L, "w = require 'waitgroup' g, wg, failing = w.errgroup{ limit = 8 }, w.new(100), w.errgroup()\n"
-           "return g:id(), wg:id(), failing:id()");
-    group_id = lua_tointeger(L, -3);
-    wg_id = lua_tointeger(L, -2);
-    failing_id = lua_tointeger(L, -1);
+           "ch = w.channel(3)\n"
+           "return g:id(), wg:id(), failing:id(), ch:id()");
+    group_id = lua_tointeger(L, -4);
+    wg_id = lua_tointeger(L, -3);
+    failing_id = lua_tointeger(L, -2);
+    channel_id = lua_tointeger(L, -1);
     lua_settop(L, 0);
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
         pthread_create(&threads[i], NULL, second_state, NULL);
-    run(L, "w.run(function() assert(wg:wait(60)) end) assert(g:wait(60)) assert(g:completed() == 400)");
+    run(L, "w.run(function()\n"
+           "  local sum = 0\n"
+           "  for _ = 1, 400 do sum = sum + assert(ch:receive(60))[1] end\n"
+           "  assert(sum == 2 * 200 * 201 // 2 and ch:count() == 0)\n"
+           "  assert(wg:wait(60))\n"
+           "end) assert(g:wait(60)) assert(g:completed() == 400)");
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
     run(L, "local ok, err = failing:wait(60) assert(not ok and err[1] == 'of a state that is gone')");
@@ -224,7 +235,18 @@ static const char *const hungry = /* a little of everything */
     "f = w.errgroup()\n"
     "f:thread(function() error(('long'):rep(100)) end)\n"
     "assert(not f:wait(60))\n"
-    "w.run(function() return w.yield() end)\n";
+    "w.run(function() return w.yield() end)\n"
+    "local ch, made = w.channel(1), setmetatable({ 7 }, { __copy = function(t) return math.max, t[1], 0 end })\n"
+    "f = w.errgroup()\n"
+    "f:go(function() for i = 1, 3 do assert(ch:send { i, made }) end ch:close() end)\n"
+    "f:thread(function(c) for t in c:each() do assert(t[2] == 7) end end, ch)\n"
+    "f:go(function() w.select { ch, timeout = 0.0001 } end)\n"
+    "assert(f:wait(60))\n"
+    "f = w.errgroup()\n"
+    "f:thread(function() error(setmetatable({}, { __tostring = function() return 'text' end })) end)\n"
+    "assert(select(2, f:wait(60)) ~= nil)\n"
+    "f = w.errgroup()\n"
+    "assert(#assert(f:map(function(x) return x end, { 1, 2 })) == 2)\n";
 
 static int run_hungry(lua_State *L) {
     luaL_loadstring(L, hungry);
