@@ -112,7 +112,8 @@ static void break_deadlock(struct wg_slots *slots, struct wg_wakes *wakes) {
     for (struct wg_link *link = wg_list_first(&slots->queue); link; link = wg_list_after(&slots->queue, link))
         if (waiter_at(link)->held_ > 0)
             last = waiter_at(link);
-    answer(slots, last, WG_DEADLOCK, wakes);
+    if (last) /* else they are in the parent of a fork */
+        answer(slots, last, WG_DEADLOCK, wakes);
 }
 
 /* Would all slots in use be held by tasks that wait here, with one more that holds `held`? */

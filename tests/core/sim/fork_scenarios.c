@@ -331,6 +331,31 @@ static void waiter_for_a_slot(void) {
     wg_errgroup_release(g);
 }
 
+/* That thread runs a task of the group itself, and so holds the other slot: when this one is given back in the child, all
+ * that are in use are held by one who waits for a slot, and is not here. */
+static wg_error *go_on(void *unused, wg_context *context) {
+    (void)context;
+    wg_waitgroup *in_task = unused;
+    SIM_EQUAL(wg_done(in_task), WG_OK);
+    wg_status status = wg_errgroup_go(g, do_nothing, NULL, NULL, NULL);
+    SIM_CHECK(status == WG_OK || status == WG_DEADLOCK || status == WG_CANCELLED);
+    return NULL;
+}
+
+static void waiter_that_holds_a_slot(void) {
+    wg_waitgroup in_task = WG_INIT;
+    SIM_EQUAL(wg_add(&in_task, 1), WG_OK);
+    SIM_EQUAL(wg_errgroup_new(&g, &(wg_errgroup_options){.limit = 2}), WG_OK);
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(g, go_on, &in_task, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_wait(&in_task, FOREVER), WG_OK);
+    bool is_child = sim_fork();
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    wg_status outcome = wg_errgroup_wait(g, FOREVER, NULL);
+    SIM_CHECK(outcome == WG_OK || (is_child && outcome == WG_FORKED));
+    wg_errgroup_release(g);
+}
+
 /* An outcome that another thread is giving: the context ends with it, here too. */
 static void wait_for_the_outcome(void *unused) {
     (void)unused;
@@ -578,6 +603,7 @@ const struct sim_scenario fork_scenarios[] = {
     {"descriptor_of_the_parent", descriptor_of_the_parent, .cores = 1, .exhaustive = 1, .spurious = false},
     {"leave_with_an_error", leave_with_an_error, .cores = 1, .exhaustive = 1, .spurious = false},
     {"waiter_for_a_slot", waiter_for_a_slot, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"waiter_that_holds_a_slot", waiter_that_holds_a_slot, .cores = 1, .exhaustive = 1, .spurious = false},
     {"outcome_under_way", outcome_under_way, .cores = 1, .exhaustive = 2, .spurious = false},
     {"pool_forks", pool_forks, .cores = 1, .exhaustive = 1, .spurious = false},
     {"worker_forks", worker_forks, .cores = 1, .exhaustive = 1, .spurious = false},
