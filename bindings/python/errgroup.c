@@ -56,6 +56,26 @@ static bool on_error_from_object(PyObject *object, bool *go_on) {
     return *go_on;
 }
 
+static bool backlog_from_object(PyObject *object, int *backlog) {
+    *backlog = 0;
+    if (!object)
+        return true;
+    if (!PyIndex_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "backlog must be an int, not %.200s", Py_TYPE(object)->tp_name);
+        return false;
+    }
+    int overflow;
+    long long n = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (n == -1 && PyErr_Occurred())
+        return false;
+    if (overflow < 0 || (!overflow && n < 0)) {
+        PyErr_Format(PyExc_ValueError, "backlog must be zero or more; got %R", object);
+        return false;
+    }
+    *backlog = overflow || n > INT_MAX / 2 ? INT_MAX / 2 : (int)n;
+    return true;
+}
+
 /* A str, or NULL for None. */
 static bool name_from_object(PyObject *object, PyObject **name) {
     *name = !object || object == Py_None ? NULL : object;
@@ -78,17 +98,18 @@ static bool parent_from_object(state *st, PyObject *object, Context **parent) {
 /* The arguments of ErrGroup(). False with an exception set. */
 static bool parse_options(state *st, PyObject *args, PyObject *kwargs, group_options *options,
                           wg_errgroup_options *core) {
-    static char *names[] = {"limit", "timeout", "grace", "context", "errors", "name", "on_error", NULL};
+    static char *names[] = {"limit", "timeout", "grace", "context", "errors", "name", "on_error", "backlog", NULL};
     PyObject *limit = NULL, *timeout = NULL, *grace = NULL, *parent = NULL, *errors = NULL, *name = NULL,
-             *on_error = NULL;
+             *on_error = NULL, *backlog = NULL;
     int64_t grace_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOOOOO:ErrGroup", names, &limit, &timeout, &grace, &parent,
-                                     &errors, &name, &on_error) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOOOOOO:ErrGroup", names, &limit, &timeout, &grace, &parent,
+                                     &errors, &name, &on_error, &backlog) ||
         !limit_from_object(limit, &core->limit) ||
         !deadline_from_timeout(timeout, "ErrGroup(): timeout", &core->deadline) ||
         !nanoseconds_from_timeout(grace, "ErrGroup(): grace", &grace_ns) ||
         !errors_from_object(errors, &options->all_errors) || !name_from_object(name, &options->name) ||
-        !parent_from_object(st, parent, &options->parent) || !on_error_from_object(on_error, &core->continue_on_error))
+        !parent_from_object(st, parent, &options->parent) ||
+        !on_error_from_object(on_error, &core->continue_on_error) || !backlog_from_object(backlog, &core->backlog))
         return false;
     options->grace = grace_ns == INT64_MAX ? 0 : grace_ns > 0 ? grace_ns : 1;
     return true;
@@ -187,7 +208,7 @@ static PyObject *errgroup_repr(ErrGroup *self) {
 /* How a task is to be started. */
 struct start {
     const char *call;
-    bool may_block;
+    enum { SLOT_NOW, SLOT_OR_BACKLOG_NOW, MAY_BLOCK } wait;
     Context *context; /* that ends the wait for a slot, or NULL */
     PyObject *name;   /* of the task, or NULL */
 };
@@ -199,8 +220,6 @@ struct core_start {
 
 static wg_status call_start(void *arg, const wg_until *until) {
     struct core_start *start = arg;
-    if (until->deadline == WG_POLL)
-        return wg_errgroup_try_start(start->group, &start->task);
     return wg_errgroup_start(start->group, &start->task, until);
 }
 
@@ -216,20 +235,28 @@ static int check_event_loop(ErrGroup *self, const char *call, const char *why) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* The status of the core, or RAISED. */
-static int submit(ErrGroup *self, Task *task, const struct start *how) {
-    struct core_start start = {self->group->core, task_for_core(task)};
-    wg_status status = wg_errgroup_try_start(start.group, &start.task);
-    if (status != WG_LIMIT || !how->may_block)
-        return status;
+/* RAISED unless this call may wait for a slot here. */
+static int check_wait_for_slot(ErrGroup *self, const char *call) {
     char why[200];
     snprintf(why, sizeof why,
              "all %d slots of the limit are taken, and to wait for one would stop the event loop that runs in this "
              "thread; write `await group.go_async(fn, ...)`, or use try_go()",
-             wg_errgroup_limit(start.group));
-    if (check_event_loop(self, how->call, why) < 0)
+             wg_errgroup_limit(self->group->core));
+    return check_event_loop(self, call, why) < 0 ? RAISED : WG_OK;
+}
+
+/* The status of the core, or RAISED. */
+static int submit(ErrGroup *self, Task *task, const struct start *how) {
+    struct core_start start = {self->group->core, task_for_core(task)};
+    if (how->wait == SLOT_NOW)
+        return wg_errgroup_try_start(start.group, &start.task);
+    wg_context *context = how->context ? how->context->core : NULL;
+    wg_status status = call_start(&start, &(wg_until){.deadline = WG_POLL, .context = context});
+    if (status != WG_TIMEOUT || how->wait != MAY_BLOCK)
+        return status;
+    if (check_wait_for_slot(self, how->call) == RAISED)
         return RAISED;
-    return block(self->group->st, call_start, &start, WG_FOREVER, how->context ? how->context->core : NULL);
+    return block(self->group->st, call_start, &start, WG_FOREVER, context);
 }
 
 static PyObject *start_task(ErrGroup *self, const struct start *how, PyObject *const *args, Py_ssize_t nargs,
@@ -244,7 +271,8 @@ static PyObject *start_task(ErrGroup *self, const struct start *how, PyObject *c
     task_discard(task);
     switch (status) {
     case RAISED: return NULL;
-    case WG_LIMIT: return Py_NewRef(Py_None);
+    case WG_LIMIT:
+    case WG_TIMEOUT: return Py_NewRef(Py_None);
     case WG_CONTEXT_ENDED: return raise_wait_ended(group->st, how->call, how->context);
     case WG_DEADLOCK: return group_raise_no_slot(group, how->call);
     default: return group_raise_status(group, status, how->call);
@@ -252,13 +280,22 @@ static PyObject *start_task(ErrGroup *self, const struct start *how, PyObject *c
 }
 
 static PyObject *errgroup_go(ErrGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    static const struct start how = {.call = "ErrGroup.go()", .may_block = true};
+    static const struct start how = {.call = "ErrGroup.go()", .wait = MAY_BLOCK};
     return start_task(self, &how, args, nargs, kwnames);
 }
 
 static PyObject *errgroup_try_go(ErrGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     static const struct start how = {.call = "ErrGroup.try_go()"};
     return start_task(self, &how, args, nargs, kwnames);
+}
+
+/* For go_async() and start_async(): the name of the task, a str or None, comes first. */
+static PyObject *errgroup_start_now(ErrGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    struct start how = {.call = "ErrGroup.go_async()", .wait = SLOT_OR_BACKLOG_NOW};
+    if (nargs < 1 || !name_from_object(args[0], &how.name))
+        return PyErr_Occurred() ? NULL
+                                : PyErr_Format(PyExc_TypeError, "ErrGroup._start_now() takes a name and a function");
+    return start_task(self, &how, args + 1, nargs - 1, kwnames);
 }
 
 /* `args` of start() as a tuple, a new reference. */
@@ -320,7 +357,7 @@ static PyObject *errgroup_start(ErrGroup *self, PyObject *arguments, PyObject *k
     if (kwargs != Py_None && !PyDict_Check(kwargs))
         return PyErr_Format(PyExc_TypeError, "ErrGroup.start(): kwargs must be a dict or None, not %.200s",
                             Py_TYPE(kwargs)->tp_name);
-    how.may_block = may_block;
+    how.wait = may_block ? MAY_BLOCK : SLOT_NOW;
     PyObject *named = kwargs == Py_None ? NULL : PyDict_Copy(kwargs); /* nobody changes it meanwhile */
     PyObject *names = names_of_kwargs(named), *tuple = PyErr_Occurred() ? NULL : tuple_of_args(args), *task = NULL;
     if (tuple)
@@ -533,8 +570,7 @@ static PyObject *errgroup_get_grace(ErrGroup *self, void *Py_UNUSED(unused)) {
 }
 
 static PyObject *errgroup_get_backlog(ErrGroup *self, void *Py_UNUSED(unused)) {
-    (void)self;
-    return PyLong_FromLong(0);
+    return PyLong_FromLong(wg_errgroup_backlog(self->group->core));
 }
 
 static PyObject *errgroup_get_on_error(ErrGroup *self, void *Py_UNUSED(unused)) {
@@ -574,6 +610,8 @@ static PyMethodDef errgroup_methods[] = {
     {"_finished", (PyCFunction)errgroup_finished, METH_NOARGS,
      "_finished($self, /)\n--\n\nEnd the group if its tasks have ended or its grace is over; True once there is an "
      "outcome."},
+    {"_start_now", (PyCFunction)(void (*)(void))errgroup_start_now, METH_FASTCALL | METH_KEYWORDS,
+     "_start_now($self, name, fn, /, *args, **kwargs)\n--\n\nAs go(), but None where that would block."},
     {"_wait_for_map", (PyCFunction)errgroup_wait_for_map, METH_NOARGS,
      "_wait_for_map($self, /)\n--\n\nAs wait(), for a map() that has failed."},
     {"_enter_async", (PyCFunction)errgroup_enter_async, METH_NOARGS,

@@ -3,7 +3,7 @@
 #define CWAITGROUP_ERRGROUP_DOC_H
 
 PyDoc_STRVAR(errgroup_doc, "ErrGroup(limit=None, *, timeout=None, grace=None, context=None, errors='first',\n"
-                           "         name=None, on_error='cancel')\n"
+                           "         name=None, on_error='cancel', backlog=0)\n"
                            "--\n"
                            "\n"
                            "Run functions in threads together; the first error stops the rest.\n"
@@ -31,6 +31,7 @@ PyDoc_STRVAR(errgroup_doc, "ErrGroup(limit=None, *, timeout=None, grace=None, co
                            "name      shown in messages, in repr(), and in the names of threads that run its tasks\n"
                            "on_error  'cancel', or 'continue' to let the other tasks run when one fails; the\n"
                            "          outcome is the same\n"
+                           "backlog   how many more tasks may be queued, beyond the limit, before go() blocks\n"
                            "\n"
                            "`async with` and `await g` do the same in asyncio and trio without blocking the\n"
                            "loop; the first error and the deadline interrupt the block, and cancelling the\n"
@@ -39,7 +40,7 @@ PyDoc_STRVAR(errgroup_doc, "ErrGroup(limit=None, *, timeout=None, grace=None, co
                            "of them. A group that is dropped with an error that nobody has seen reports that to\n"
                            "sys.unraisablehook, and warns.\n"
                            "\n"
-                           "Raises ValueError for a limit below 1, a negative time, a NaN, or an\n"
+                           "Raises ValueError for a limit below 1, a negative backlog or time, a NaN, or an\n"
                            "unknown `errors` or `on_error`. All its methods may be called from any thread.");
 
 PyDoc_STRVAR(errgroup_go_doc, "go($self, fn, /, *args, **kwargs)\n"

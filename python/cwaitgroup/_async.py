@@ -166,14 +166,22 @@ async def wait_for_task(task: Task[Any]) -> Any:
 
 async def go_in_loop(group: ErrGroup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[Any]:
     """group.go_async()."""
-    while (task := group.try_go(*args, **kwargs)) is None:
+    while (task := group._start_now(None, *args, **kwargs)) is None:
         await wait_for_event(group._observe_slot)
     return task
 
 
 async def start_in_loop(group: ErrGroup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[Any]:
     """group.start_async()."""
-    while (task := group.start(*args, **kwargs, block=False)) is None:
+    return await _start(group, *args, **kwargs)
+
+
+async def _start(
+    group: ErrGroup, fn: Callable[..., Any], args: Any = (), kwargs: Any = None, *, name: str | None = None
+) -> Task[Any]:
+    if not isinstance(args, tuple | list):
+        raise TypeError(f"ErrGroup.start_async(): args must be a tuple or a list, not {type(args).__name__}")
+    while (task := group._start_now(name, fn, *args, **(kwargs or {}))) is None:
         await wait_for_event(group._observe_slot)
     return task
 

@@ -384,6 +384,7 @@ class ErrGroup:
     name      shown in messages, in repr(), and in the names of threads that run its tasks
     on_error  'cancel', or 'continue' to let the other tasks run when one fails; the
               outcome is the same
+    backlog   how many more tasks may be queued, beyond the limit, before go() blocks
 
     `async with` and `await g` do the same in asyncio and trio without blocking the
     loop; the first error and the deadline interrupt the block, and cancelling the
@@ -392,7 +393,7 @@ class ErrGroup:
     of them. A group that is dropped with an error that nobody has seen reports that to
     sys.unraisablehook, and warns.
 
-    Raises ValueError for a limit below 1, a negative time, a NaN, or an
+    Raises ValueError for a limit below 1, a negative backlog or time, a NaN, or an
     unknown `errors` or `on_error`. All its methods may be called from any thread.
     """
     def __new__(
@@ -405,6 +406,7 @@ class ErrGroup:
         errors: Literal["first", "all"] = "first",
         name: str | None = None,
         on_error: Literal["cancel", "continue"] = "cancel",
+        backlog: int = 0,
     ) -> Self: ...
     def go(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Task[_T]:
         """Run fn(*args, **kwargs) in a worker thread; returns its Task.
@@ -639,6 +641,9 @@ class ErrGroup:
     def _finished(self) -> bool: ...
     def _enter_async(self) -> Self: ...
     def _wait_for_map(self) -> None: ...
+    def _start_now(
+        self, name: str | None, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> Task[_T] | None: ...
     _body: Any
 
 def current_context() -> Context:

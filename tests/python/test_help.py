@@ -52,6 +52,7 @@ def test_signatures():
         "errors",
         "name",
         "on_error",
+        "backlog",
     ]
     for cls in CLASSES:
         for name, member in public_members(cls):

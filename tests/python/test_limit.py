@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 from conftest import HANG, until
-from cwaitgroup import Cancelled, DeadlockError, ErrGroup
+from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup
 
 
 def test_never_more_than_the_limit():
@@ -189,3 +189,48 @@ def test_waiting_when_the_arguments_of_a_task_go():
 def test_try_go_inside_a_task_is_fine():
     with ErrGroup(limit=1) as g:
         assert g.go(lambda: g.try_go(len, "x")).result() is None
+
+
+def test_a_backlog_is_queued_ahead_before_go_blocks(gate):
+    g = ErrGroup(limit=2, backlog=3)
+    assert g.backlog == 3 and ErrGroup().backlog == 0
+    for _ in range(5):
+        g.go(gate.wait)
+    until(lambda: g.running == 2)
+    assert g.pending == 3
+    assert g.try_go(int) is None  # which takes a slot or nothing
+    with pytest.raises(DeadlineExceeded):
+        g.start(int, context=Context(timeout=0.02))
+    gate.set()
+    g.wait()
+    assert g.completed == 5
+
+
+def test_map_takes_as_many_items_as_limit_and_backlog(gate):
+    taken = []
+
+    def items():
+        for n in range(50):
+            taken.append(n)
+            yield n
+
+    def work(n):
+        gate.wait()
+        return n
+
+    with ErrGroup(limit=2, backlog=3) as g, ErrGroup() as caller:
+        mapped = caller.go(g.map, work, items())
+        until(lambda: len(taken) == 5 and g.running == 2)
+        assert g.pending == 3
+        gate.set()
+        assert mapped.result() == list(range(50))
+    assert g.completed == 50
+
+
+@pytest.mark.parametrize(
+    ("backlog", "kind"), [(-1, ValueError), (-(2**70), ValueError), (1.5, TypeError), (None, TypeError)]
+)
+def test_a_backlog_that_cannot_be(backlog, kind):
+    with pytest.raises(kind, match="backlog must be"):
+        ErrGroup(1, backlog=backlog)
+    assert ErrGroup(1, backlog=2**70).backlog > 2**20

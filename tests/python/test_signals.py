@@ -193,7 +193,8 @@ def test_another_threads_wait_is_left_alone(child):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
-    "raised", ["SoftTimeLimit('soft')", 'RuntimeError("can\'t start new thread")', "MemoryError()", "KeyboardInterrupt()"]
+    "raised",
+    ["SoftTimeLimit('soft')", 'RuntimeError("can\'t start new thread")', "MemoryError()", "KeyboardInterrupt()"],
 )
 @pytest.mark.parametrize("go", ["g.go", "g.try_go", "wg.go"])
 def test_what_a_handler_raises_while_a_thread_is_being_started(child, go, raised, moment):
