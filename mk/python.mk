@@ -48,6 +48,10 @@ verify-python: $(PY_READY) ## the Python suite under sanitizers and PYTHONMALLOC
 	    --deselect tests/python/test_memory.py::test_nothing_grows \
 	    --deselect tests/python/test_memory.py::test_memory_of_a_queued_task
 
+.PHONY: verify-python-fork
+verify-python-fork: python ## thousands of forks under load
+	WG_TEST_EFFORT=50 $(PYTHON) -m pytest tests/python/test_fork_load.py -p no:cacheprovider
+
 .PHONY: bench-python
 bench-python: python $(PY_READY_BENCH) ## the Python package beside its peers (BENCH_QUICK=1: in a minute)
 	$(PYTHON) bench/python/run.py build/bench/python.json

@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-HANG = 60  # seconds; tells a hang from a slow machine
+# Repeated tests do more with WG_TEST_EFFORT above 1, and may take longer.
+EFFORT = float(os.environ.get("WG_TEST_EFFORT", "1"))
+HANG = 60 * max(1, EFFORT)  # seconds; tells a hang from a slow machine
 
 
 def until(condition):

@@ -110,6 +110,7 @@ def test_a_task_that_computes_does_not_hold_up_others():
         stop.set()
 
 
+@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="without a GIL nobody has to let go")
 def test_tasks_in_c_let_other_threads_run(run):
     """Functions written in C never give the interpreter up by themselves, so workers do between tasks."""
     out = run("""
