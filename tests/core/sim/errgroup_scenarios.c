@@ -391,6 +391,11 @@ static void leave_once(void *unused) {
     SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
 }
 
+static void make_room_for_two(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_errgroup_set_limit(g, 4), WG_OK);
+}
+
 static void slot_observer_leaves(void) {
     struct seeker a, b;
     new_group((wg_errgroup_options){.limit = 2});
@@ -398,7 +403,7 @@ static void slot_observer_leaves(void) {
     SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
     seek(&a);
     seek(&b);
-    struct sim_thread *leaver = sim_go("leave", leave_once, NULL), *other = sim_go("resize", raise_limit, NULL);
+    struct sim_thread *leaver = sim_go("leave", leave_once, NULL), *other = sim_go("resize", make_room_for_two, NULL);
     struct seeker *both[] = {&b, &a};
     for (int i = 0; i < 2; i++)
         if (!wg_event_unobserve_sync(wg_slot(g), &both[i]->observer))
@@ -467,6 +472,26 @@ static void outcome_is_told_after_grace(void) {
     sim_join(canceller);
     SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
     wg_errgroup_release(g);
+}
+
+/* An observer of zero finds a slot, also if somebody was told of it. */
+static void enter_at_zero(void *raw) {
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_done(raw), WG_OK);
+}
+
+static void slot_is_there_at_zero(void) {
+    wg_waitgroup told = WG_INIT;
+    wg_observer zero, room;
+    new_group((wg_errgroup_options){.limit = 1});
+    SIM_EQUAL(wg_add(&told, 2), WG_OK);
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_observe(wg_errgroup_tasks(g), &zero, enter_at_zero, &told), WG_OK);
+    SIM_EQUAL(wg_errgroup_observe_room(g, &room, tell_outcome, &told), WG_OK);
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    SIM_EQUAL(wg_wait(&told, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    expect(WG_OK);
 }
 
 /* Tasks that hold all slots and want one more: the last to ask hears that it is a deadlock, and all end. */
@@ -694,6 +719,7 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"slot_observer_leaves", slot_observer_leaves, .cores = 1, .exhaustive = 2, .spurious = false},
     {"backlog_starts", backlog_starts, .cores = 1, .exhaustive = 1, .spurious = false},
     {"backlog_against_cancel", backlog_against_cancel, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"slot_is_there_at_zero", slot_is_there_at_zero, .cores = 1, .exhaustive = 1, .spurious = false},
     {"outcome_is_told", outcome_is_told, .cores = 1, .exhaustive = 2, .spurious = false},
     {"outcome_is_told_after_grace", outcome_is_told_after_grace, .cores = 1, .exhaustive = 2, .spurious = false},
     {"all_slots_want_one_more", all_slots_want_one_more, .cores = 1, .exhaustive = 1, .spurious = false},
