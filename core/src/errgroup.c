@@ -21,6 +21,7 @@
  * see that a task has ended before there is a slot. */
 #include "waitgroup/errgroup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +58,13 @@ struct task {
 _Static_assert(sizeof(struct task) <= 64, "a queued task is small");
 WG_KEPT_IN_SLABS(struct task);
 
+/* What is queued in a group that lists its running tasks. */
+struct named_task {
+    struct task task;
+    const char *name;
+};
+WG_KEPT_IN_SLABS(struct named_task);
+
 /* Where the tasks of the group queue that run in another pool than the group's own. */
 struct other_pool {
     wg_pool *pool; /* with a reference */
@@ -68,7 +76,15 @@ struct other_pool {
 struct stored_task {
     struct wg_link link;
     wg_pool *pool; /* borrowed: of the group, or with a reference in `others` */
-    struct task task;
+    struct named_task task;
+};
+
+/* A task that runs, in the list of those; on the stack of its thread. */
+struct listed {
+    struct wg_link link;
+    int64_t since;
+    const char *name;
+    uint32_t epoch; /* the process in which it was listed */
 };
 
 struct wg_errgroup {
@@ -89,8 +105,11 @@ struct wg_errgroup {
     wg_observer at_zero, at_grace_end; /* they tell those */
     wg_context *grace_timer;           /* ends when the grace period does; made when somebody observes the outcome */
     bool zero_watched, grace_watched;
-    bool continues;   /* a failed task does not cancel the others */
-    bool end_watched; /* `on_end` is observing the context */
+    struct wg_link running; /* those that run, if `lists`; under the lock of the slots */
+    uint32_t running_epoch; /* the process whose tasks these are: see open_list */
+    bool lists;             /* a running task is listed */
+    bool continues;         /* a failed task does not cancel the others */
+    bool end_watched;       /* `on_end` is observing the context */
     wg_observer on_end;
     char name[];
 };
@@ -116,6 +135,7 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
         .refs = 1,
         .grace = options->grace,
         .continues = options->continue_on_error,
+        .lists = options->track || options->grace > 0,
         .pool = wg_pool_retain(wg_pool_or_default(options->pool)),
     };
     g->last_failed = &g->failed;
@@ -314,8 +334,39 @@ struct life {
     struct call call;  /* copied from there */
     wg_error *error;   /* from the step RECORD on the group's, or what is to be given up */
     struct wg_frame frame;
+    struct listed listed;
     struct wg_link *ready; /* where stored tasks go that become ready at the end of this one; NULL: they are started */
 };
+
+/* Under the lock. In the child of a fork the list begins afresh: its entries are on stacks of threads that do not exist. */
+static struct wg_link *open_list(wg_errgroup *g) {
+    if (g->running_epoch != wg_fork_epoch())
+        g->running = (struct wg_link){NULL, NULL};
+    g->running_epoch = wg_fork_epoch();
+    return &g->running;
+}
+
+static void list(struct life *life) {
+    wg_errgroup *g = life->group;
+    struct wg_stripe *stripe = stripe_of(g);
+    struct listed *entry = &life->listed;
+    entry->name = ((struct named_task *)life->task)->name;
+    entry->since = wg_now();
+    entry->epoch = wg_fork_epoch();
+    wg_lock_take(&stripe->lock);
+    wg_list_append(open_list(g), &entry->link);
+    wg_lock_give(&stripe->lock);
+}
+
+static void unlist(struct life *life) {
+    wg_errgroup *g = life->group;
+    struct wg_stripe *stripe = stripe_of(g);
+    wg_lock_take(&stripe->lock);
+    open_list(g);
+    if (life->listed.epoch == g->running_epoch)
+        wg_list_remove(&life->listed.link);
+    wg_lock_give(&stripe->lock);
+}
 
 /* With which error the task ends, unless its function returns, is known before. */
 static void run_function(struct life *life) {
@@ -327,6 +378,8 @@ static void run_function(struct life *life) {
     life->how = WG_TASK_FAILED;
     life->error = wg_error_thread_ended();
     wg_frame_push(&life->frame, &g->slots.tasks, g->context);
+    if (g->lists)
+        list(life);
     life->error = life->call.fn(life->call.arg, g->context);
 }
 
@@ -353,6 +406,8 @@ static void record(struct life *life) {
     wg_errgroup *g = life->group;
     if (life->task && life->how != WG_NEVER_STARTED)
         wg_frame_pop(&life->frame);
+    if (life->listed.since)
+        unlist(life);
     if (life->error && !wg_errgroup_is_echo(g, life->error)) {
         struct task *entry = life->task ? life->task : (struct task *)wg_work_new(sizeof *entry);
         life->how = WG_TASK_FAILED;
@@ -460,9 +515,10 @@ static struct wg_lane *lane_of(wg_errgroup *g, wg_pool *pool) {
     return lane;
 }
 
-static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct task *task) {
+static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct named_task *task) {
     struct wg_lane *lane = lane_of(g, pool);
-    return lane ? wg_pool_submit(pool, lane, &task->work, sizeof *task) : WG_NO_MEMORY;
+    size_t size = g->lists ? sizeof *task : sizeof task->task;
+    return lane ? wg_pool_submit(pool, lane, &task->task.work, size) : WG_NO_MEMORY;
 }
 
 /* Tasks queued ahead of the slots. */
@@ -471,8 +527,8 @@ static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct task *task) 
 static void drop(wg_errgroup *g, struct stored_task *stored, wg_status why, struct wg_link *ready) {
     struct life failure = {.step = RECORD, .end = TELL, .group = g, .how = WG_SUCCEEDED};
     struct life life = {.step = TELL, .end = OVER, .group = g, .how = WG_NEVER_STARTED, .ready = ready};
-    life.call = stored->task.as.call;
-    life.simple = stored->task.work.run == run_simple_task;
+    life.call = stored->task.task.as.call;
+    life.simple = stored->task.task.work.run == run_simple_task;
     free(stored);
     if (why != WG_OK && why != WG_STOPPED) {
         failure.error = wg_errorf("a task that was queued ahead of the slots could not start: %s", wg_strstatus(why));
@@ -496,7 +552,7 @@ static void start_ready(wg_errgroup *g, struct wg_link *ready) {
 }
 
 /* A task that has a place starts if a slot is free, and is stored otherwise. */
-static wg_status place(wg_errgroup *g, wg_pool *pool, const struct task *task) {
+static wg_status place(wg_errgroup *g, wg_pool *pool, const struct named_task *task) {
     struct wg_link ready = {NULL, NULL};
     struct stored_task *stored = lane_of(g, pool) ? malloc(sizeof *stored) : NULL;
     if (!stored)
@@ -511,8 +567,8 @@ static wg_status place(wg_errgroup *g, wg_pool *pool, const struct task *task) {
 }
 
 /* Without `until` it never blocks. */
-static wg_status go(wg_errgroup *g, wg_pool *pool, const struct task *task, const wg_until *until) {
-    if (!g || !task->as.call.fn)
+static wg_status go(wg_errgroup *g, wg_pool *pool, const struct named_task *task, const wg_until *until) {
+    if (!g || !task->task.as.call.fn)
         return WG_INVALID;
     pool = pool ? pool : g->pool;
     bool placed = false;
@@ -532,7 +588,7 @@ static wg_status go(wg_errgroup *g, wg_pool *pool, const struct task *task, cons
 static const wg_until for_ever = {0};
 
 static wg_status go_simply(wg_errgroup *g, struct call call, const wg_until *until) {
-    struct task task = {.work = {.run = run_simple_task}, .group = g, .as.call = call};
+    struct named_task task = {.task = {.work = {.run = run_simple_task}, .group = g, .as.call = call}};
     return go(g, NULL, &task, until);
 }
 
@@ -544,15 +600,15 @@ wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*de
     return go_simply(g, (struct call){fn, arg, NULL, destroy}, NULL);
 }
 
-static struct task queue_entry(wg_errgroup *g, const wg_task *task) {
+static struct named_task queue_entry(wg_errgroup *g, const wg_task *task) {
     struct call call = {task->fn, task->arg, task->settled, task->ended};
-    return (struct task){.work = {.run = run_task}, .group = g, .as.call = call};
+    return (struct named_task){{.work = {.run = run_task}, .group = g, .as.call = call}, task->name};
 }
 
 static wg_status start(wg_errgroup *g, const wg_task *task, const wg_until *until) {
     if (!task)
         return WG_INVALID;
-    struct task queued = queue_entry(g, task);
+    struct named_task queued = queue_entry(g, task);
     return go(g, task->pool, &queued, until);
 }
 
@@ -595,7 +651,7 @@ wg_status wg_errgroup_start_slot(wg_errgroup *g, const wg_task *task) {
     wg_status status = keep_slot(g, task && task->fn ? WG_OK : WG_INVALID);
     if (status != WG_OK)
         return status;
-    struct task queued = queue_entry(g, task);
+    struct named_task queued = queue_entry(g, task);
     status = submit(g, task->pool ? task->pool : g->pool, &queued);
     if (status != WG_OK)
         give_slot(g);
@@ -856,4 +912,47 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
     counts.running = (unsigned long)running;
     counts.pending = unfinished > running ? (unsigned long)(unfinished - running) : 0;
     return counts;
+}
+
+/* A copy of an entry in the list of running tasks: enough of its name for people. */
+struct seen {
+    char name[80];
+    int64_t since;
+};
+
+/* At most `capacity` of them are copied; returns how many there are. */
+static size_t copy_running(wg_errgroup *g, struct seen *seen, size_t capacity) {
+    struct wg_stripe *stripe = stripe_of(g);
+    size_t n = 0;
+    wg_lock_take(&stripe->lock);
+    struct wg_link *head = open_list(g);
+    for (struct wg_link *link = wg_list_first(head); link; link = wg_list_after(head, link), n++) {
+        const struct listed *entry = WG_MEMBER(link, struct listed, link);
+        if (n < capacity) {
+            snprintf(seen[n].name, sizeof seen[n].name, "%s", entry->name ? entry->name : "");
+            seen[n].since = entry->since;
+        }
+    }
+    wg_lock_give(&stripe->lock);
+    return n;
+}
+
+size_t wg_errgroup_running(wg_errgroup *g, void (*fn)(void *arg, const char *name, int64_t duration), void *arg) {
+    struct seen few[16], *seen = few;
+    size_t capacity = sizeof few / sizeof *few;
+    size_t n = g ? copy_running(g, few, capacity) : 0;
+    while (n > capacity) { /* again, with more memory: there may be even more by then */
+        struct seen *more = realloc(seen == few ? NULL : seen, 2 * n * sizeof *more);
+        if (!more)
+            break;
+        seen = more;
+        capacity = 2 * n;
+        n = copy_running(g, seen, capacity);
+    }
+    int64_t now = wg_now();
+    for (size_t i = 0; fn && i < n && i < capacity; i++)
+        fn(arg, seen[i].name, now - seen[i].since);
+    if (seen != few)
+        free(seen);
+    return n;
 }

@@ -42,7 +42,9 @@ typedef struct wg_errgroup_options {
     int backlog;   /* how many more tasks may be queued ahead of the slots before wg_errgroup_start blocks. What never
                             blocks takes a slot or nothing. 0: none */
     wg_pool *pool; /* where tasks run; NULL: the pool of the process */
-    const char *name;       /* for people; copied; NULL: none */
+    const char *name; /* for people; copied; NULL: none */
+    bool track;       /* true: wg_errgroup_running knows the tasks; so it does of a group with a grace period. It costs
+                               a task a lock and a look at the clock */
     bool continue_on_error; /* true: a failed task does not cancel the others. The outcome is the first error all the
                                same, and all errors are listed */
 } wg_errgroup_options;
@@ -122,6 +124,16 @@ typedef struct wg_errgroup_counts {
     unsigned long pending, running, completed;
 } wg_errgroup_counts;
 WG_API wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g);
+
+/* Call `fn(arg, name, duration)` for each task of the library's making that runs now, in the order in which they started:
+ * its name, "" for none, at most 79 bytes of it, and for how many nanoseconds it has run. Without any lock held; the tasks
+ * may have ended by then. Only of a group with `track` or a grace period. Returns how many there were; without memory `fn` may
+ * be called for the first 16 only. `fn` may be NULL. 0 of NULL. */
+WG_API size_t wg_errgroup_running(wg_errgroup *g, void (*fn)(void *arg, const char *name, int64_t duration), void *arg);
+
+/* Write what there is to know of the group to `buffer`, of `size` bytes, as one line for people, with as many of the running
+ * tasks as fit. Returns how long the whole line is, without its end, as snprintf does; buffer may be NULL if size is 0. */
+WG_API size_t wg_errgroup_describe(wg_errgroup *g, char *buffer, size_t size);
 
 /* The wait group that counts unfinished tasks, borrowed: for wg_count, wg_observe and wg_watch_new only. */
 WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
