@@ -189,23 +189,39 @@ void wg_errgroup_release(wg_errgroup *g) {
 static void start_ready(wg_errgroup *g, struct wg_link *ready);
 static void watch_grace(wg_errgroup *g);
 
-/* The slot of a task that has ended, while somebody wants it. */
-static void hand_slot_on(wg_errgroup *g) {
-    struct wg_link ready = {NULL, NULL};
-    wg_errgroup_retain(g); /* the step down may release the last reference but this one */
-    if (wg_slots_give(&g->slots, &ready))
+/* The end of a task: the last that is done for it. */
+struct giving {
+    wg_errgroup *group;
+    bool begun;
+    bool last;            /* it was the last task: the reference of the tasks goes */
+    bool kept;            /* a reference that keeps the group meanwhile */
+    struct wg_link ready; /* stored tasks that may start now */
+};
+
+/* See wg_finish: an observer may end the thread. */
+static void give(void *raw) {
+    struct giving *giving = raw;
+    wg_errgroup *g = giving->group;
+    if (!giving->begun) {
+        giving->begun = true;
+        if (!wg_slots_give_quickly(&g->slots, &giving->last)) {
+            giving->kept = wg_errgroup_retain(g) != NULL;
+            wg_slots_give(&g->slots, &giving->ready, &giving->last);
+        }
+    }
+    if (giving->last) {
+        giving->last = false;
         wg_errgroup_release(g);
-    start_ready(g, &ready);
-    wg_errgroup_release(g);
+    }
+    if (giving->kept) {
+        start_ready(g, &giving->ready);
+        wg_errgroup_release(g);
+    }
 }
 
-/* A task has ended: the last that is done for it. */
 static void give_slot(wg_errgroup *g) {
-    bool last;
-    if (!wg_slots_give_quickly(&g->slots, &last))
-        hand_slot_on(g);
-    else if (last)
-        wg_errgroup_release(g); /* not gone yet: this is the reference of the tasks */
+    struct giving giving = {.group = g};
+    wg_finish(give, &giving);
 }
 
 /* Take a slot without sleeping for it. */
@@ -324,10 +340,11 @@ bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error) {
 /* A task from the moment that a thread takes it, on the stack of that thread, beneath all that the task calls. A step is
  * counted before it is made: if the thread ends inside one, wg_finish goes on with the next. */
 struct life {
-    enum { RUN, RECORD, CANCEL, TELL, LEAVE, TELL_LAST, OVER } step, end;
+    enum { RUN, RECORD, CANCEL, TELL, LEAVE, RELEASE, TELL_LAST, OVER } step, end;
     bool skip;   /* it shall not start */
     bool simple; /* it is of the simple form */
     bool first;  /* its error is the group's first */
+    bool last;   /* after the step LEAVE: the reference of the tasks is to be given up */
     wg_how how;  /* after the step RECORD */
     wg_errgroup *group;
     struct task *task; /* its memory until the step RECORD; NULL if it has none */
@@ -437,13 +454,13 @@ static void tell(const struct life *life) {
         call->last(call->arg);
 }
 
-static void leave(const struct life *life) {
+static void leave(struct life *life) {
     wg_errgroup *g = life->group;
     wg_add_relaxed64(life->how == WG_NEVER_STARTED ? &g->never_started : &g->ended, 1);
     if (!life->ready)
         give_slot(g);
-    else if (wg_slots_give(&g->slots, life->ready))
-        wg_errgroup_release(g);
+    else
+        wg_slots_give(&g->slots, life->ready, &life->last);
 }
 
 static void tell_last(const struct life *life) {
@@ -460,6 +477,7 @@ static void live(void *raw) {
         case CANCEL: cancel_or_drop(life); break;
         case TELL: tell(life); break;
         case LEAVE: leave(life); break;
+        case RELEASE: wg_errgroup_release(life->last ? life->group : NULL); break;
         case TELL_LAST: tell_last(life); break;
         case OVER: break;
         }

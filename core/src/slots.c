@@ -138,10 +138,9 @@ static void unlock_and_tell(struct wg_slots *slots, struct wg_wakes *wakes) {
 
 bool wg_slots_give_quickly(struct wg_slots *slots, bool *last) { return wg_count_leave(&slots->tasks, last); }
 
-bool wg_slots_give(struct wg_slots *slots, struct wg_link *ready) {
+void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last) {
     struct wg_stripe *stripe = stripe_of(slots);
     struct wg_wakes wakes = {.count = 0};
-    int32_t left = 1;
     wg_lock_take(&stripe->lock);
     start_stored(slots, 1, ready); /* the place ahead of the slots that this leaves free is handed on below */
     tell_room(slots, wg_slots_limit(slots) + 1, &wakes);
@@ -149,12 +148,12 @@ bool wg_slots_give(struct wg_slots *slots, struct wg_link *ready) {
     if (first && first->status_ != A_HINT && wg_count(&slots->tasks) <= room_for(slots, first)) {
         answer(slots, first, WG_OK, &wakes);
     } else {
-        left = wg_count_leave_locked(&slots->tasks, stripe, first || slots->stored_count ? 0 : wg_slots_limit(slots),
-                                     &wakes);
+        int32_t limit = first || slots->stored_count ? 0 : wg_slots_limit(slots);
+        *last = true; /* for an observer may end the thread, which happens at zero only */
+        *last = wg_count_leave_locked(&slots->tasks, stripe, limit, &wakes) == 0;
         break_deadlock(slots, &wakes);
     }
     unlock_and_tell(slots, &wakes);
-    return left == 0;
 }
 
 void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *ready) {

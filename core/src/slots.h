@@ -59,8 +59,9 @@ void wg_slots_place(struct wg_slots *slots, struct wg_link *task, struct wg_link
 
 /* Give a slot back when nobody wants it: *last tells whether it was the last task. False: nothing changed, use the next. */
 bool wg_slots_give_quickly(struct wg_slots *slots, bool *last);
-/* Give a slot back, or hand it over. True if it was the last task. The slots must live on meanwhile. */
-bool wg_slots_give(struct wg_slots *slots, struct wg_link *ready);
+/* Give a slot back, or hand it over. *last, false before, tells whether it was the last task; it is told before observers are
+ * called, which may end the thread. The slots must live on meanwhile. */
+void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last);
 
 void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *ready);
 

@@ -163,10 +163,10 @@ bool wg_count_leave(wg_waitgroup *wg, bool *last) {
     while (!(state & WG_GATED)) {
         bool to_last = wg_count_of(state) == 1;
         if (to_last && (state & WG_SLEEPERS)) {
-            if (to_zero(wg, state)) {
-                *last = true;
+            *last = true; /* set before: an observer may end the thread */
+            if (to_zero(wg, state))
                 return true;
-            }
+            *last = false;
             state = wg_load_relaxed64(wg_state(wg));
         } else if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, -1))) {
             *last = to_last;

@@ -3,16 +3,16 @@
 #include "tasks.h"
 
 #include <time.h>
-#include <unistd.h>
 
 /* Each way in which a task may end its thread. */
 
 static _Noreturn void exits(void) { pthread_exit(NULL); }
 
+/* At pthread_testcancel: where ThreadSanitizer stands in for a call, it does not get over the end of the thread in it. */
 static _Noreturn void is_cancelled(void) {
     pthread_cancel(pthread_self());
     for (;;)
-        pause();
+        pthread_testcancel();
 }
 
 static void (*const ways[])(void) = {exits, is_cancelled};

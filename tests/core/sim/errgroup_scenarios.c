@@ -684,12 +684,21 @@ static wg_error *end_thread(void *unused, wg_context *ctx) {
     sim_exit_thread();
 }
 
+/* Of the thread in which the last task ends; the group is given up all the same. */
+static void observe_and_end_thread(void *unused) {
+    (void)unused;
+    if (sim_self_id() != 0) /* not the one that looks on */
+        sim_exit_thread();
+}
+
 static void wait_unbounded(void *group) { wg_errgroup_wait(group, NULL, NULL); }
 
 static void tasks_end_their_threads(void) {
     new_group((wg_errgroup_options){.limit = 2, .continue_on_error = true});
+    wg_observer observer;
     for (int i = 0; i < 3; i++)
         SIM_EQUAL(wg_errgroup_go(g, i == 1 ? count_inside : end_thread, (void *)2, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_observe(wg_errgroup_tasks(g), &observer, observe_and_end_thread, NULL), WG_OK);
     struct sim_thread *helper = sim_go("helper", wait_unbounded, g);
     wg_status status;
     while ((status = wg_errgroup_wait(g, &(wg_until){.deadline = wg_after(WG_SECOND)}, NULL)) == WG_TIMEOUT) {}
@@ -697,6 +706,7 @@ static void tasks_end_their_threads(void) {
     SIM_EQUAL(wg_errgroup_errors(g, NULL, 0), 2);
     SIM_EQUAL(wg_errgroup_get_counts(g).completed, 3);
     sim_join(helper);
+    wg_unobserve_sync(wg_errgroup_tasks(g), &observer);
     wg_errgroup_release(g);
 }
 
