@@ -58,9 +58,17 @@ static void *allocate(void *data, void *block, size_t old_size, size_t new_size)
     return reallocarray(block, 1, new_size); /* which is not among what faults.h lets fail: that is the module's */
 }
 
+static lua_State *new_state(lua_Alloc f, void *data) {
+#if LUA_VERSION_NUM >= 505
+    return lua_newstate(f, data, luaL_makeseed(NULL));
+#else
+    return lua_newstate(f, data);
+#endif
+}
+
 static lua_State *open_state(heap *h) {
     *h = (heap){.owner = pthread_self(), .until_failure = -1};
-    lua_State *L = lua_newstate(allocate, h);
+    lua_State *L = new_state(allocate, h);
     CHECK(L);
     luaL_openlibs(L);
 #ifdef LINKED
@@ -470,7 +478,7 @@ static lua_State *make_state_that_fails(void *data) {
     CHECK((size_t)number < sizeof worker_heaps / sizeof *worker_heaps);
     heap *h = &worker_heaps[number];
     *h = (heap){.owner = pthread_self(), .until_failure = atomic_load(&worker_until_failure)};
-    return lua_newstate(allocate, h);
+    return new_state(allocate, h);
 }
 
 static void workers_out_of_memory(void) {
