@@ -321,7 +321,7 @@ async def leave_group(
     if raised is not None:
         group._abort(raised)
     await _wait_or_cancel(group)
-    swallowed = group.__exit__(type(raised) if raised else None, raised, getattr(raised, "__traceback__", None))
+    swallowed = bool(group.__exit__(type(raised) if raised else None, raised, getattr(raised, "__traceback__", None)))
     if raised is not exception and raised is not None and not swallowed:
         raise raised
     return swallowed or raised is None

@@ -88,6 +88,10 @@ def test_types_flow(mypy):
             assert_type(g.errors, tuple[BaseException, ...])
             ints: Task[object] = g.go(len, "x")
 
+        def returns_in_a_block() -> list[int]:
+            with ErrGroup() as g:
+                return g.map(len, ["a"])
+
         async def use_async(ctx: Context) -> None:
             async with ErrGroup(context=ctx) as g:
                 assert_type(g, ErrGroup)
