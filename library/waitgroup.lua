@@ -40,7 +40,8 @@ function WaitGroup:wait(timeout, context) end
 ---@param ... any its arguments
 function WaitGroup:go(fn, ...) end
 
---- Wait for the count without yielding; then the handle is closed. `local wg <close>` does so at the end of the block.
+--- Wait for the count; then the handle is closed. `local wg <close>` does so at the end of the block.
+---@async
 function WaitGroup:close() end
 
 --- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
@@ -131,7 +132,8 @@ function ErrGroup:thread_map(fn, list) end
 function ErrGroup:as_completed(tasks) end
 
 --- Wait until every task has ended, or the grace period is over, and give the outcome, which stays: the group takes no
---- more tasks. Raises in a task of this group, and when nothing can ever run again.
+--- more tasks. The end of the running task's context ends the wait, which is then no outcome. Raises in a task of this
+--- group, and when nothing can ever run again.
 ---@async
 ---@param timeout? number seconds; a wait that times out gives no outcome
 ---@return true? ok true, or nil
@@ -177,8 +179,27 @@ function ErrGroup:set_limit(limit) end
 ---@return string name empty if it has none
 function ErrGroup:name() end
 
---- Cancel if there is an error, wait without yielding, and close the handle. `local g <close>` does so at the end of
---- the block. A second call is harmless.
+--- For a coroutine that is not a task, such as one of cqueues or copas: from now on it counts as a task of the group,
+--- until it calls `leave`. At the limit it waits for room.
+---@async
+---@return true? ok true, or nil
+---@return string? why "cancelled", "deadline exceeded" or "finished"
+---@return any cause the cause of the cancellation
+function ErrGroup:enter() end
+
+--- The same, but it never waits.
+---@return true? ok true, or nil
+---@return string? why as of `enter`, or "limit": there is no room now
+---@return any cause the cause of the cancellation
+function ErrGroup:try_enter() end
+
+--- What has entered the group ends. Raises if nothing of this Lua state is in it that has entered.
+---@param err? any the error with which it ends; nil: it has succeeded
+function ErrGroup:leave(err) end
+
+--- Cancel if there is an error, wait, and close the handle. `local g <close>` does so at the end of the block. In a
+--- coroutine task it yields, also when the block ends by an error (from Lua 5.4.3 on). A second call is harmless.
+---@async
 ---@param err? any cancels the group, as its cause
 ---@return true? ok as of `wait`
 ---@return any err as of `wait`
@@ -189,7 +210,8 @@ function ErrGroup:close(err) end
 ---@return integer id the id
 function ErrGroup:id() end
 
---- A file descriptor, readable once no task is unfinished. Coroutine tasks need somebody who waits for them to run.
+--- A file descriptor, readable once no task is unfinished. Asked for in a coroutine of cqueues or copas, or by a program
+--- that uses luv, coroutine tasks run in that loop from then on, also if nobody waits for them.
 ---@return integer fd never to be read or closed
 function ErrGroup:pollfd() end
 
@@ -238,7 +260,8 @@ function Context:wait(timeout) end
 ---@return number? seconds never below 0; nil if it has none
 function Context:remaining() end
 
---- Call a function once when it ends: in this state, before `cancel` returns or when somebody next waits.
+--- Call a function once when it ends: in this state, before `cancel` returns or when somebody next waits. A context that
+--- nothing can reach any more is gone, with its callbacks.
 ---@param fn function called without arguments; its error goes to `waitgroup.on_error`
 ---@return function stop prevents the call: true if it did
 function Context:on_cancel(fn) end
@@ -436,7 +459,7 @@ function waitgroup.cores() end
 ---@return any cause the cause of the cancellation
 function waitgroup.sleep(seconds) end
 
---- Let other tasks run.
+--- Let other tasks run. (`coroutine.yield` in a task is for another event loop, see `use`; without one it is an error.)
 ---@async
 ---@return true? ok true; or nil if the running task's context has ended
 ---@return string? why "cancelled" or "deadline exceeded"
@@ -461,8 +484,17 @@ function waitgroup.run(fn, ...) end
 ---@return function? old what was set before
 function waitgroup.on_error(fn) end
 
---- Waits in coroutines of another event loop yield to it from now on.
----@param loop? string|table "cqueues", "copas", "luv"; a table with `here` and `wait`; nil: none
+--- An adapter for another event loop.
+---@class waitgroup.Adapter
+---@field here fun(): boolean whether the running coroutine is one of the loop
+---@field wait fun(fd: integer) yields to the loop until the descriptor is readable
+---@field spawn? fun(fn: function): boolean starts a coroutine of the loop; false if that cannot be done now
+---@field forward? fun(resume: function, ...) yields the values in a new coroutine of the loop, and calls `resume` with what
+---  the loop resumes that with; without it, whoever resumes the coroutine of a task that has yielded goes on with the task
+
+--- Another event loop is in use from now on. Waits in its coroutines yield to it; tasks run in it, also if nobody waits for
+--- them; and what a task yields otherwise than by a wait of ours goes to it, so that tasks may use its sleeps and sockets.
+---@param loop? string|waitgroup.Adapter "cqueues", "copas", "luv", or an adapter; nil: none
 function waitgroup.use(loop) end
 
 return waitgroup

@@ -13,10 +13,10 @@
  *
  * One lock guards all channels, since a select is in several of them, and since it is held for a few steps only: values are
  * copied before and after. */
-#include "wgl.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "loop.h"
 
 typedef struct wgl_item {
     struct wgl_item *next;
@@ -352,14 +352,17 @@ static int finish(lua_State *L, wgl_reason reason) {
 }
 
 static int push_reason(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    lua_pushinteger(L, wgl_woken(L, how));
+    lua_pushinteger(L, wgl_woken(L, status, how));
     return 1;
 }
 
-/* ticket, context, deadline -> what woke it */
+/* ticket, deadline -> what woke it */
 static int wait_for(lua_State *L) {
-    return wgl_wait(L, 1, "zero", lua_isnil(L, 2) ? 0 : 2, lua_tointeger(L, 3), false, push_reason);
+    return wgl_wait(
+        L,
+        &(wgl_wish){
+            .event = WGL_AT_ZERO, .subject = lua_touserdata(L, 1), .own = true, .deadline = lua_tointeger(L, 2)},
+        push_reason);
 }
 
 /* However the wait ends, by an error too, it leaves nothing behind that could be served. */
@@ -383,9 +386,8 @@ static int try_or_wait(lua_State *L, int64_t deadline) {
     lua_settop(L, TICKET);
     lua_pushcfunction(L, wait_for);
     lua_pushvalue(L, TICKET);
-    lua_pushvalue(L, CONTEXT);
     lua_pushinteger(L, deadline);
-    return finish_wait(L, lua_pcallk(L, 3, 1, 0, 0, finish_wait), 0);
+    return finish_wait(L, lua_pcallk(L, 2, 1, 0, 0, finish_wait), 0);
 }
 
 /* Put the context of the running task at 2. True: it has ended. */

@@ -1,7 +1,8 @@
 /* context.c - the context as Lua sees it. */
-#include "wgl.h"
-
 #include <stdlib.h>
+
+#include "loop.h"
+#include "task.h"
 
 const char *wgl_end_word(wg_status status) {
     return status == WG_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled";
@@ -59,15 +60,13 @@ static int check_ended(lua_State *L) {
     return lua_error(L);
 }
 
-/* The context of the running task is at 2. */
 static int finish_wait(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    wgl_reason reason = wgl_woken(L, how);
-    if (reason == WGL_READY || wg_context_check(((wgl_context *)wgl_test(L, 1))->ctx) != WG_OK) {
+    wgl_reason reason = wgl_woken(L, status, how);
+    if (reason == WGL_READY || wg_context_check(wgl_context_of(lua_touserdata(L, 1))) != WG_OK) {
         lua_pushboolean(L, true);
         return 1;
     }
-    return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_opt_context(L, 2, 1));
+    return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_running_context(L));
 }
 
 /* ctx:wait([timeout]) -> true; nil, "timeout"; or nil and why, if the context of the running task ends first. */
@@ -75,10 +74,10 @@ static int wait(lua_State *L) {
     wg_context *ctx = check(L, 1);
     int64_t deadline = wgl_deadline(L, 2, 2, 1);
     lua_settop(L, 1);
-    wgl_push_context(L);
-    bool has_other = !lua_isnil(L, 2) && wgl_opt_context(L, 2, 1) != ctx;
     if (wg_context_check(ctx) == WG_OK)
-        return wgl_wait(L, 1, "end", has_other ? 2 : 0, deadline, false, finish_wait);
+        return wgl_wait(
+            L, &(wgl_wish){.event = WGL_AT_END, .subject = lua_touserdata(L, 1), .own = true, .deadline = deadline},
+            finish_wait);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -152,6 +151,8 @@ static int new (lua_State *L) {
     wgl_context *parent = lua_isnoneornil(L, 1) ? NULL : (wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2);
     int64_t deadline = luaL_checkinteger(L, 2);
     wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, WGL_ANCHOR);
     wg_status status = wg_context_new(&ctx, parent ? parent->ctx : NULL, deadline);
     wgl_context *object = status == WG_OK ? wgl_context_wrap(ctx, parent) : NULL;
     if (!object)
@@ -170,44 +171,84 @@ static int root(lua_State *L) {
     return 1;
 }
 
-/* context_cancel(ctx, cause): true if this call ended it. */
-static int cancel(lua_State *L) {
-    wg_context *ctx = check(L, 2);
-    if (ctx == wg_context_root())
-        return wgl_error(L, 2, "the root of all contexts cannot be cancelled: make a context below it");
-    wg_error *cause = lua_isnoneornil(L, 2) ? NULL : wgl_failure_new(L, 2, 0, true);
-    wg_status status = wg_context_cancel(ctx, cause);
+void wgl_run_callbacks_now(lua_State *L) {
+    wgl_home *home = wgl_home_of(L);
+    wgl_collect(L, home);
+    wgl_callbacks_run(L, home);
+    wgl_foreign_rearm(home);
+}
+
+static bool end(lua_State *L, wg_context *ctx) {
+    wg_error *cause = lua_isnoneornil(L, 2) ? NULL : wgl_failure_of(L, 2, 0);
+    bool did = wg_context_cancel(ctx, cause) == WG_OK;
     wg_error_release(cause);
-    lua_pushboolean(L, status == WG_OK);
+    wgl_run_callbacks_now(L);
+    return did;
+}
+
+/* ctx:cancel([cause]): true if this call ended it. Callbacks of this state run before it returns. */
+static int cancel(lua_State *L) {
+    lua_settop(L, 2);
+    wg_context *ctx = check(L, 1);
+    if (ctx == wg_context_root())
+        return luaL_error(L, "the root of all contexts cannot be cancelled: make a context below it");
+    lua_pushboolean(L, end(L, ctx));
     return 1;
 }
 
-/* context_open(ctx): raises unless it is an open context. */
+/* ctx:on_cancel(fn): call it once when the context ends. -> a function that prevents it: true if it did. */
+static int on_cancel(lua_State *L) {
+    lua_settop(L, 2);
+    wg_context *ctx = check(L, 1);
+    if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL)
+        return luaL_argerror(L, 2, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 2)));
+    lua_settop(L, 2);
+    wgl_home *home = wgl_home_of(L);
+    wgl_runner_reserve(L, home);
+    wgl_callback_add(L, home);
+    if (wg_context_check(ctx) != WG_OK)
+        wgl_run_callbacks_now(L);
+    return 1;
+}
+
+/* ctx:close([cause]): end it; then the handle is closed. */
+static int close(lua_State *L) {
+    lua_settop(L, 2);
+    wgl_handle *handle = wgl_check_closable(L, 1, WGL_CONTEXT, 1);
+    if (handle->closed)
+        return 0;
+    wg_context *ctx = wgl_context_of(handle);
+    if (ctx != wg_context_root())
+        end(L, ctx);
+    return wgl_set_closed(L);
+}
+
+/* context_open(value) -> whether it is an open context */
 static int is_open(lua_State *L) {
-    check(L, 2);
-    return 0;
-}
-
-/* context_ended(ctx) -> nil, word, cause; nothing while it lives. */
-static int ended(lua_State *L) {
-    wg_context *ctx = wgl_opt_context(L, 1, 2);
-    return wg_context_check(ctx) == WG_OK ? 0 : wgl_push_ended(L, ctx);
-}
-
-static int is_root(lua_State *L) {
-    lua_pushboolean(L, ((wgl_context *)wgl_test(L, 1))->ctx == wg_context_root());
+    const wgl_object *object = wgl_test(L, 1);
+    const wgl_handle *handle = lua_touserdata(L, 1);
+    lua_pushboolean(L, object && object->kind == WGL_CONTEXT && !handle->closed);
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"cancelled", cancelled}, {"err", err},       {"check", check_ended}, {"wait", wait},
-                                   {"remaining", remaining}, {"pollfd", pollfd}, {"getfd", pollfd},      {NULL, NULL}};
+static const luaL_Reg methods[] = {{"cancelled", cancelled},
+                                   {"err", err},
+                                   {"check", check_ended},
+                                   {"wait", wait},
+                                   {"cancel", cancel},
+                                   {"on_cancel", on_cancel},
+                                   {"close", close},
+                                   {"remaining", remaining},
+                                   {"pollfd", pollfd},
+                                   {"getfd", pollfd},
+                                   {NULL, NULL}};
 
-void wgl_open_context(lua_State *L) { wgl_new_type(L, WGL_CONTEXT, methods, tostring); }
+void wgl_open_context(lua_State *L) {
+    wgl_new_type(L, WGL_CONTEXT, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_CONTEXT));
+    lua_pushcfunction(L, close);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
+}
 
-const luaL_Reg wgl_context_functions[] = {{"context", new},
-                                          {"root", root},
-                                          {"context_cancel", cancel},
-                                          {"context_open", is_open},
-                                          {"context_ended", ended},
-                                          {"is_root", is_root},
-                                          {NULL, NULL}};
+const luaL_Reg wgl_context_functions[] = {{"context", new}, {"root", root}, {"context_open", is_open}, {NULL, NULL}};

@@ -1,101 +1,160 @@
-/* coroutine.c - tasks that are coroutines of this state: they are made, run, suspended and ended here. Who wakes them is
- * written in Lua, in scheduler.lua.
+/* coroutine.c - tasks that are coroutines of this state: they are made, run, suspended and ended here. What wakes them is
+ * in loop.c, what runs them in runner.c.
  *
  * A task is a userdata with user values:
- *   FN     the function, also for its name
- *   VALUE  the coroutine while it is suspended; then its result, a table of its results, or its error. Of few tasks a
- *          table: at 1 this value, and context, scope, watch (of who waits for it), traceback, started
- *   OWNER  the handle of its error group or wait group, or nil
- *   ARGS   and further: the arguments until it starts
+ *   FN       the function, also for its name
+ *   VALUE    its coroutine while it runs; then its result, a table of its results, or its error
+ *   OWNER    the handle of its error group or wait group, or nil; when it has failed, its traceback
+ *   CONTEXT  of a task of no error group: the handle of its context, or nil
+ *   and the arguments until it starts
  * A million tasks may wait to start, and the collector passes by all of them again and again: so they are small.
- * Tasks that can run stand in a queue, a table of the state. A coroutine is never used for a second task: somebody may
- * hold it. */
-#include "wgl.h"
-
+ *
+ * A table holds all tasks that have not ended, by their slots. The function of a task is called by `body`, under lua_pcallk:
+ * so its variables are closed in the coroutine, where that may yield, and the task ends there, whatever resumed it. A
+ * coroutine is never used for a second task: something may hold it. */
 #include <string.h>
 
-enum { FN = 1, VALUE, OWNER, ARGS };
+#include "loop.h"
+#include "task.h"
+
+enum { FN = 1, VALUE, OWNER, CONTEXT };
 #define ARGUMENTS_MAX 250
-#define BATCH 100
 
-enum { UP_HOME = lua_upvalueindex(1), UP_QUEUE = lua_upvalueindex(2), UP_TYPE = lua_upvalueindex(3) };
+/* The stack of `body`. */
+enum { TASK = 1, TRACEBACK, HANDLER, FUNCTION };
 
-typedef enum task_state { WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED } task_state;
-typedef enum task_kind { OF_GROUP, OF_WAITGROUP, OF_RUN } task_kind;
+enum { UP_HOME = lua_upvalueindex(1), UP_TYPE = lua_upvalueindex(2) };
 
-struct wgl_coroutine {
-    int count;         /* of arguments; then of results */
-    uint8_t state;     /* a task_state */
-    uint8_t kind;      /* a task_kind */
-    uint8_t reason;    /* a wgl_reason, what woke it; 0: it only let others run */
-    bool extended;     /* VALUE is a table */
-    bool heard;        /* the Lua half wants to hear of the end: it is in a scope, or somebody waits for it */
-    bool scoped;       /* in a scope, as the tasks will be that it starts */
-    bool kept;         /* its coroutine is in VALUE */
-    wgl_handle *owner; /* NULL for none */
-    lua_State *co;     /* NULL until it starts */
-};
+static const char tasks_key;    /* registry: the table of tasks */
+static const char deadlock_key; /* registry: the report of the last deadlock */
+static const char type_key;     /* registry: the metatable of tasks */
 
-static const char parked;     /* what a wait yields */
-static const char enlist_key; /* registry: the Lua half's function that sees to it that a waiting task is woken */
-static const char wait_key;   /* registry: its function for waits in which no task can be suspended */
-static const char end_key;    /* registry: the Lua half's function for ends that it wants to hear of */
-static const char start_key;  /* registry: the same for new tasks */
-static const char go_key;     /* registry: its function for a `go` that found no room */
-static const char report_key; /* registry: its function for errors that nobody waits for */
+static wgl_coroutine *task_at(lua_State *L, int index) { return lua_touserdata(L, index); }
 
-static wgl_coroutine *task_of(lua_State *L) { return lua_touserdata(L, 1); }
+static int first_argument(const wgl_coroutine *task) { return task->of == WGL_OF_GROUP ? CONTEXT : CONTEXT + 1; }
 
-static wgl_home *home_of(lua_State *L) { return wgl_home_in(L, lua_touserdata(L, UP_HOME)); }
+/* --- the table of tasks: a free slot has the number of the next free one --- */
 
-/* --- the value of a task, and what few have --- */
-
-static void push_value(lua_State *L, const wgl_coroutine *task, int self) {
-    lua_getiuservalue(L, self, VALUE);
-    if (task->extended) {
-        lua_rawgeti(L, -1, 1);
-        lua_remove(L, -2);
-    }
-}
-
-/* What is on top; pops it. Needs no memory. */
-static void set_value(lua_State *L, const wgl_coroutine *task, int self) {
-    if (task->extended) {
-        lua_getiuservalue(L, self, VALUE);
-        lua_insert(L, -2);
-        lua_rawseti(L, -2, 1);
+/* Give the task on top a slot. May raise. */
+static void take_slot(lua_State *L, wgl_home *home) {
+    wgl_coroutine *task = lua_touserdata(L, -1);
+    int slot = home->free_slot, next = 0;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
+    if (slot != 0) {
+        lua_rawgeti(L, -1, slot);
+        next = (int)lua_tointeger(L, -1);
         lua_pop(L, 1);
     } else
-        lua_setiuservalue(L, self, VALUE);
+        slot = home->slots + 1;
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, slot);
+    if (slot > home->slots)
+        home->slots = slot;
+    home->free_slot = next;
+    task->slot = slot;
+    lua_pop(L, 1);
 }
 
-/* Push the table in VALUE, made at the first call. */
-static void push_extra(lua_State *L, int self) {
-    wgl_coroutine *task = lua_touserdata(L, self);
-    if (!task->extended) {
-        lua_createtable(L, 1, 2);
-        lua_getiuservalue(L, self, VALUE);
-        lua_rawseti(L, -2, 1);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, self, VALUE);
-        task->extended = true;
-        lua_pop(L, 1);
+/* Needs no memory. */
+static void give_slot(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
+    lua_pushinteger(L, home->free_slot);
+    lua_rawseti(L, -2, task->slot);
+    home->free_slot = task->slot;
+    task->slot = 0;
+    lua_pop(L, 1);
+}
+
+void wgl_coroutine_push_all(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key); }
+
+void wgl_coroutine_push(lua_State *L, const wgl_coroutine *task) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
+    lua_rawgeti(L, -1, task->slot);
+    lua_remove(L, -2);
+}
+
+wgl_coroutine *wgl_coroutine_of_results(wgl_link **list) {
+    return (wgl_coroutine *)(void *)((char *)list - offsetof(wgl_coroutine, results));
+}
+
+/* --- which task runs, and its context --- */
+
+wgl_coroutine *wgl_running(lua_State *L, wgl_home *home) {
+    if (home->foreign_tasks > 0 && !(home->current && home->current->co == L)) {
+        wgl_coroutine *task = wgl_foreign_task(L);
+        if (task)
+            return task;
     }
-    lua_getiuservalue(L, self, VALUE);
+    return home->current;
+}
+
+wgl_handle *wgl_coroutine_context(lua_State *L, wgl_coroutine *task) {
+    if (task->of == WGL_OF_GROUP)
+        return task->owner;
+    wgl_coroutine_push(L, task);
+    lua_getiuservalue(L, -1, CONTEXT);
+    wgl_handle *handle = lua_touserdata(L, -1);
+    lua_pop(L, 2);
+    return handle;
+}
+
+wg_context *wgl_context_of(const wgl_handle *handle) {
+    if (!handle || !handle->object)
+        return wg_context_root();
+    return handle->object->kind == WGL_ERRGROUP ? ((wgl_errgroup *)handle->object)->context->ctx
+                                                : ((wgl_context *)handle->object)->ctx;
+}
+
+wg_context *wgl_running_context(lua_State *L) {
+    wgl_coroutine *task = wgl_running(L, wgl_home_of(L));
+    if (task)
+        return wgl_context_of(wgl_coroutine_context(L, task));
+    wgl_task *threads = wgl_worker_task();
+    return threads ? threads->group->context->ctx : wg_context_root();
+}
+
+wgl_handle *wgl_push_thread_context(lua_State *L) {
+    wgl_task *task = wgl_worker_task();
+    if (task)
+        wgl_push(L, &task->group->context->object);
+    else
+        lua_pushnil(L);
+    return lua_touserdata(L, -1);
+}
+
+void wgl_push_context(lua_State *L) {
+    wgl_coroutine *task = wgl_running(L, wgl_home_of(L));
+    if (!task) {
+        wgl_push_thread_context(L);
+        return;
+    }
+    wgl_coroutine_push(L, task);
+    lua_getiuservalue(L, -1, task->of == WGL_OF_GROUP ? OWNER : CONTEXT);
+    lua_remove(L, -2);
+    if (task->of == WGL_OF_GROUP)
+        wgl_push_group_context(L, lua_gettop(L));
+    if (task->of == WGL_OF_GROUP)
+        lua_remove(L, -2);
+}
+
+bool wgl_in_task_of(lua_State *L, const wgl_object *group) {
+    const wgl_coroutine *task = wgl_running(L, wgl_home_of(L));
+    return task && task->of == WGL_OF_GROUP && task->owner->object == group;
 }
 
 /* --- making --- */
 
-/* Push a new task, of the function at `fn` and all above it, in the place after the last of the queue. It is not in the
- * queue before `launch`, after which nothing can go wrong. `owner`: index of a handle, or 0. */
-static wgl_coroutine *prepare(lua_State *L, wgl_home *home, task_kind kind, int owner, int fn) {
+/* Push a new task, of the function at `fn` and all above it. `owner`, `context`: indices, or 0. It is in no group and no
+ * queue before `launch`. May raise. */
+static wgl_coroutine *prepare(lua_State *L, wgl_home *home, wgl_task_of of, int owner, int context, int fn) {
     int self = lua_gettop(L) + 1, count = self - 1 - fn;
     if (count > ARGUMENTS_MAX)
         luaL_error(L, "%d arguments are more than the %d that a task can take: use a table", count, ARGUMENTS_MAX);
     luaL_checkstack(L, 8, NULL);
-    wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, OWNER + count);
-    *task = (wgl_coroutine){.kind = (uint8_t)kind, .count = count};
-    lua_pushvalue(L, UP_TYPE);
+    wgl_runner_reserve(L, home);
+    wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, (of == WGL_OF_GROUP ? OWNER : CONTEXT) + count);
+    *task = (wgl_coroutine){.of = (uint8_t)of, .count = count};
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &type_key);
     lua_setmetatable(L, self);
     lua_pushvalue(L, fn);
     lua_setiuservalue(L, self, FN);
@@ -104,28 +163,34 @@ static wgl_coroutine *prepare(lua_State *L, wgl_home *home, task_kind kind, int 
         lua_pushvalue(L, owner);
         lua_setiuservalue(L, self, OWNER);
     }
+    if (context) {
+        lua_pushvalue(L, context);
+        lua_setiuservalue(L, self, CONTEXT);
+    }
     for (int i = 0; i < count; i++) {
         lua_pushvalue(L, fn + 1 + i);
-        lua_setiuservalue(L, self, ARGS + i);
+        lua_setiuservalue(L, self, first_argument(task) + i);
     }
-    lua_pushvalue(L, self);
-    lua_rawseti(L, UP_QUEUE, home->tail + 1);
     return task;
 }
 
-bool wgl_in_scope(const wgl_home *home) { return home->current && home->current->scoped; }
+static void enter_scope(wgl_coroutine *task, wgl_coroutine *scope) {
+    task->scope = scope;
+    if (scope)
+        scope->members++;
+}
 
-/* The task on top, whose place in its group is taken, will run. */
-static void launch(lua_State *L, wgl_home *home, bool tell) {
-    home->tail++;
+/* The task has its slot in the table, and its place in its group if it is in one. */
+static void launch(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     home->alive++;
-    if (atomic_load_explicit(&home->listening, memory_order_relaxed))
-        wgl_home_wake(home);
-    if (tell || wgl_in_scope(home)) {
-        lua_rawgetp(L, LUA_REGISTRYINDEX, &start_key);
-        lua_pushvalue(L, -2);
-        lua_call(L, 1, 0);
-    }
+    wgl_enqueue(home, &task->waiter);
+    if (home->foreign_in_use && !home->agent)
+        wgl_foreign_serve(L, home);
+}
+
+static wgl_coroutine *current_scope(lua_State *L, wgl_home *home) {
+    wgl_coroutine *running = wgl_running(L, home);
+    return running ? running->scope : NULL;
 }
 
 static void check_callable(lua_State *L, int arg) {
@@ -136,379 +201,389 @@ static void check_callable(lua_State *L, int arg) {
     lua_pop(L, 1);
 }
 
-static int finish_go(lua_State *L, int status, lua_KContext base) {
-    (void)status;
-    return lua_gettop(L) - (int)base;
+static int anchor(lua_State *L) {
+    take_slot(L, wgl_home_of(L));
+    return 0;
 }
 
-/* Let the Lua half go on with g:go or g:try_go: status, whether to wait, g, fn, ... It may yield. */
-static int go_on(lua_State *L, wg_status status, bool wait) {
-    int count = lua_gettop(L);
-    luaL_checkstack(L, 4, NULL);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &go_key);
-    lua_pushinteger(L, status);
-    lua_pushboolean(L, wait);
-    lua_rotate(L, 1, 3);
-    lua_callk(L, count + 2, LUA_MULTRET, 0, finish_go);
-    return finish_go(L, LUA_OK, 0);
+/* The task at 2 of the group at 1 has waited for its slot. */
+static int finish_go(lua_State *L, int status, lua_KContext how) {
+    wgl_home *home = wgl_home_of(L);
+    wgl_coroutine *task = task_at(L, 2);
+    if (wgl_woken(L, status, how) != WGL_READY)
+        return wgl_push_ended(L, wgl_running_context(L));
+    wg_status outcome = home->slot;
+    if (outcome == WG_OK) {
+        lua_pushcfunction(L, anchor);
+        lua_pushvalue(L, 2);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+            wg_errgroup_give_slot(((wgl_errgroup *)task->owner->object)->group);
+            return lua_error(L);
+        }
+        outcome = wgl_enter_slot(task->owner);
+    }
+    if (outcome == WG_OK) {
+        enter_scope(task, current_scope(L, home));
+        launch(L, home, task);
+        return 1;
+    }
+    if (task->slot)
+        give_slot(L, home, task);
+    return wgl_push_refusal(L, outcome, 1);
 }
 
 static int go(lua_State *L, bool wait) {
-    wgl_home *home = home_of(L);
-    wgl_handle *g = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
+    wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
+    wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
     check_callable(L, 2);
-    prepare(L, home, OF_GROUP, 1, 2);
-    wg_status status = wgl_enter(g);
+    wgl_coroutine *task = prepare(L, home, WGL_OF_GROUP, 1, 0, 2);
+    take_slot(L, home);
+    wg_status status = wgl_enter(task->owner);
     if (status == WG_OK) {
-        launch(L, home, ((wgl_errgroup *)g->object)->grace > 0);
+        enter_scope(task, current_scope(L, home));
+        launch(L, home, task);
         return 1;
     }
-    lua_pop(L, 1);
-    return go_on(L, status, wait);
+    give_slot(L, home, task);
+    if (status != WG_LIMIT || !wait)
+        return wgl_push_refusal(L, status, 1);
+    lua_replace(L, 2); /* the task has the function and its arguments */
+    lua_settop(L, 2);
+    return wgl_wait_for_slot(L, finish_go);
 }
 
 static int group_go(lua_State *L) { return go(L, true); }
 static int group_try_go(lua_State *L) { return go(L, false); }
 
-/* go_room(g, fn, ...) -> task or status: for the Lua half, when there may be room. */
-static int go_room(lua_State *L) {
-    wgl_home *home = home_of(L);
-    wgl_handle *g = lua_touserdata(L, 1);
-    prepare(L, home, OF_GROUP, 1, 2);
-    wg_status status = wgl_enter(g);
-    if (status == WG_OK)
-        launch(L, home, ((wgl_errgroup *)g->object)->grace > 0);
-    else
-        lua_pushinteger(L, status);
-    return 1;
-}
-
-/* wg:go(fn, ...): its task has the context of whoever starts it. */
+/* wg:go(fn, ...): its task has the context of whatever starts it. */
 static int waitgroup_go(lua_State *L) {
-    wgl_home *home = home_of(L);
+    wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
     check_callable(L, 2);
-    prepare(L, home, OF_WAITGROUP, 1, 2);
     wgl_push_context(L);
-    if (!lua_isnil(L, -1)) {
-        push_extra(L, lua_gettop(L) - 1);
-        lua_insert(L, -2);
-        lua_setfield(L, -2, "context");
+    lua_insert(L, 2);
+    wgl_coroutine *task = prepare(L, home, WGL_OF_WAITGROUP, 1, 2, 3);
+    take_slot(L, home);
+    wg_status status = wg_add(&((wgl_waitgroup *)handle->object)->wg, 1);
+    if (status != WG_OK) {
+        give_slot(L, home, task);
+        return wgl_waitgroup_refuse(L, (wgl_waitgroup *)handle->object, 1, "go", status, 1);
     }
-    lua_pop(L, 1);
-    wgl_waitgroup_step(L, (wgl_waitgroup *)handle->object, 1, "go", 1);
     handle->tasks++;
-    launch(L, home, false);
+    enter_scope(task, current_scope(L, home));
+    launch(L, home, task);
     return 0;
-}
-
-/* spawn(context, fn, ...) -> a task of no group */
-static int spawn(lua_State *L) {
-    wgl_home *home = home_of(L);
-    prepare(L, home, OF_RUN, 0, 2);
-    push_extra(L, lua_gettop(L));
-    lua_pushvalue(L, 1);
-    lua_setfield(L, -2, "context");
-    lua_pop(L, 1);
-    launch(L, home, false);
-    return 1;
 }
 
 /* --- ending --- */
 
-static void report(lua_State *L, int value, int traceback) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &report_key);
-    lua_pushvalue(L, value);
-    lua_pushvalue(L, traceback);
-    lua_call(L, 2, 0);
-}
-
-/* The task at `self` has ended; what the Lua half wants to know, it is told. */
-static void tell_end(lua_State *L, wgl_home *home, const wgl_coroutine *task, int self) {
-    home->alive--;
-    if (!task->heard && !(home->alive == 0 && home->awaited))
+void wgl_scope_leave(lua_State *L, wgl_home *home, wgl_coroutine *scope) {
+    if (--scope->members > 0)
         return;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &end_key);
-    lua_pushvalue(L, self);
-    lua_call(L, 1, 0);
+    wgl_wake_list(home, &scope->results, WGL_READY);
+    if (!scope->stale)
+        give_slot(L, home, scope);
 }
 
-static void leave(wgl_coroutine *task) {
-    if (task->kind == OF_GROUP)
+static void leave_owner(wgl_coroutine *task) {
+    if (task->of == WGL_OF_GROUP)
         wgl_leave(task->owner, NULL);
-    else if (task->kind == OF_WAITGROUP) {
+    else if (task->of == WGL_OF_WAITGROUP) {
         task->owner->tasks--;
         wg_done(&((wgl_waitgroup *)task->owner->object)->wg);
     }
 }
 
-static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, lua_State *co, int results) {
-    task->count = results;
-    task->state = SUCCEEDED;
-    leave(task);
-    if (results == 1) {
-        lua_xmove(co, L, 1);
-        set_value(L, task, self);
-    } else if (results > 1) {
-        lua_createtable(L, results, 0);
-        for (int i = results; i > 0; i--) {
-            lua_xmove(co, L, 1);
-            lua_rawseti(L, -2, i);
-        }
-        set_value(L, task, self);
-    } else if (task->kept) {
-        lua_pushnil(L);
-        set_value(L, task, self);
-    }
-    tell_end(L, home, task, self);
-}
-
-static void never_start(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
-    task->state = STOPPED;
-    leave(task);
-    tell_end(L, home, task, self);
-}
-
-/* Push the traceback and the error of `co`, whose error is on top of it, and close it: that runs its <close> variables,
- * whose errors replace the first, and which may wait, without yielding. */
-static void close_failed(lua_State *L, lua_State *co) {
-    luaL_checkstack(L, 8, NULL);
-    luaL_traceback(L, co, NULL, 0);
-    if (lua_resetthread(co) == LUA_OK)
-        lua_pushliteral(L, "somebody else closed the coroutine of this task");
+/* It has its outcome, and has left its owner. The task is on some stack, or it would be gone. Needs no memory. */
+static void end(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+    home->alive--;
+    if (home->current == task)
+        home->current = NULL;
+    if (task->foreign)
+        wgl_foreign_leave(L, home, task);
+    if (task->parked && task->waiter.reason == WGL_ASLEEP) /* something else has resumed its coroutine */
+        wgl_waiter_leave(home, &task->waiter);
     else
-        lua_xmove(co, L, 1);
+        task->stale = task->parked;
+    wgl_waiter_drop(&task->waiter);
+    if (task->of != WGL_OF_RUN) {
+        wgl_wake_list(home, &task->results, WGL_READY);
+        if (!task->stale)
+            give_slot(L, home, task);
+    }
+    if (task->scope)
+        wgl_scope_leave(L, home, task->scope);
+    if (home->alive == 0)
+        wgl_wake_list(home, &home->all_ended, WGL_READY);
+    if (!home->runner)
+        wgl_foreign_rearm(home);
 }
 
-/* The task failed; its traceback and error are on top, and popped. */
-static void fail(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
-    int value = lua_gettop(L), traceback = value - 1;
-    task->state = FAILED;
+/* The results are from `first` to the top. May raise before anything is changed. */
+static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int first) {
+    int count = lua_gettop(L) - first + 1;
+    if (count > 1) {
+        lua_createtable(L, count, 0);
+        lua_insert(L, first);
+        for (int i = count; i > 0; i--)
+            lua_rawseti(L, first, i);
+    } else if (count == 0)
+        lua_pushnil(L);
+    lua_setiuservalue(L, TASK, VALUE);
+    task->count = count;
+    task->state = WGL_TASK_OK;
+    leave_owner(task);
+    end(L, home, task);
+}
+
+/* The task at `self` failed with the error at `value`; its traceback is at `traceback`, or that is 0. */
+static void fail(lua_State *L, wgl_home *home, int self, int value, int traceback) {
+    wgl_coroutine *task = lua_touserdata(L, self);
+    task->state = WGL_TASK_FAILED;
+    if (task->of == WGL_OF_GROUP && wgl_fail(L, task->owner, value, traceback))
+        task->state = WGL_TASK_STOPPED;
+    else if (task->of != WGL_OF_GROUP)
+        leave_owner(task);
     lua_pushvalue(L, value);
-    set_value(L, task, self);
-    if (task->kind == OF_GROUP) {
-        if (wgl_fail(L, task->owner, value, traceback))
-            task->state = STOPPED;
-    } else
-        leave(task);
-    tell_end(L, home, task, self);
-    push_extra(L, self);
-    lua_pushvalue(L, traceback);
-    lua_setfield(L, -2, "traceback");
-    if (task->kind == OF_WAITGROUP)
-        report(L, value, traceback);
-    lua_settop(L, traceback - 1);
+    lua_setiuservalue(L, self, VALUE);
+    if (task->state == WGL_TASK_FAILED) {
+        if (traceback)
+            lua_pushvalue(L, traceback);
+        else
+            lua_pushnil(L);
+        lua_setiuservalue(L, self, OWNER);
+    }
+    end(L, home, task);
+    if (task->of == WGL_OF_WAITGROUP)
+        wgl_report(L, value, traceback);
 }
 
 /* --- running --- */
 
-static void enqueue(lua_State *L, wgl_home *home, int self) {
+/* The level of `body` on L, the outermost. */
+static void find_body(lua_State *L, lua_Debug *ar) {
+    int low = 0, high = 1;
+    while (lua_getstack(L, high, ar))
+        low = high, high *= 2;
+    while (high - low > 1) {
+        int middle = low + (high - low) / 2;
+        *(lua_getstack(L, middle, ar) ? &low : &high) = middle;
+    }
+    lua_getstack(L, low, ar);
+}
+
+/* Called where an error is raised in the coroutine of a task: leaves a traceback with `body`. The error stays what it is. */
+static int on_error(lua_State *L) {
+    lua_Debug ar;
+    luaL_traceback(L, L, NULL, 1);
+    size_t length;
+    const char *text = lua_tolstring(L, -1, &length), *last = strrchr(text, '\n');
+    lua_pushlstring(L, text, last ? (size_t)(last - text) : length); /* without the line of `body` */
+    find_body(L, &ar);
+    lua_setlocal(L, &ar, TRACEBACK);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int finish_body(lua_State *L, int status, lua_KContext unused) {
+    (void)unused;
+    wgl_home *home = wgl_home_of(L);
+    if (status == LUA_OK || status == LUA_YIELD) {
+        succeed(L, home, task_at(L, TASK), FUNCTION);
+        return 0;
+    }
+    bool misused = task_at(L, TASK)->parked; /* something else has resumed it, and hears of it too */
+    fail(L, home, TASK, lua_gettop(L), TRACEBACK);
+    return misused ? lua_error(L) : 0;
+}
+
+static int body(lua_State *L) {
+    return finish_body(L, lua_pcallk(L, lua_gettop(L) - FUNCTION, LUA_MULTRET, HANDLER, 0, finish_body), 0);
+}
+
+/* Make the coroutine of the task at `self`, with all that `body` is called with. May raise. */
+static lua_State *new_coroutine(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
+    int count = task->count;
+    luaL_checkstack(L, count + 8, NULL);
+    lua_State *co = lua_newthread(L);
+    if (!lua_checkstack(co, count + FUNCTION + 1))
+        luaL_error(L, "not enough memory");
+    if (lua_gethookmask(home->driver)) /* as it would be in a coroutine made there */
+        lua_sethook(co, lua_gethook(home->driver), lua_gethookmask(home->driver), lua_gethookcount(home->driver));
+    lua_setiuservalue(L, self, VALUE);
+    lua_pushcfunction(L, body);
     lua_pushvalue(L, self);
-    lua_rawseti(L, UP_QUEUE, home->tail + 1);
-    home->tail++;
-}
-
-/* Start the task with its new coroutine on top, or go on with it: what lua_resume says. */
-static int resume(lua_State *L, wgl_coroutine *task, int self, bool start, int *results) {
-    lua_State *co = task->co;
-    int arguments = 0;
-    if (start) {
-        arguments = task->count;
-        task->state = RUNNING;
-        lua_getiuservalue(L, self, FN);
-        for (int i = 0; i < arguments; i++) {
-            lua_getiuservalue(L, self, ARGS + i);
-            lua_pushnil(L);
-            lua_setiuservalue(L, self, ARGS + i);
-        }
-        lua_xmove(L, co, arguments + 1);
-    } else if (task->reason) {
-        lua_pushinteger(co, task->reason);
-        arguments = 1;
-    }
-    return lua_resume(co, L, arguments, results);
-}
-
-/* The task has yielded `results` values. Its new coroutine is above it on the stack. */
-static void suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int results) {
-    bool waits = results == 1 && lua_touserdata(task->co, -1) == &parked;
-    lua_pop(task->co, results);
-    if (!task->kept) {
-        task->kept = true;
-        lua_pushvalue(L, self + 1);
-        set_value(L, task, self);
-    }
-    if (!waits) { /* a plain coroutine.yield lets others run */
-        task->reason = 0;
-        enqueue(L, home, self);
-    }
-}
-
-/* Run the first in the queue until it ends or waits. */
-static void run_one(lua_State *L, wgl_home *home) {
-    lua_rawgeti(L, UP_QUEUE, home->head);
-    int self = lua_gettop(L), results, status = LUA_OK;
-    wgl_coroutine *task = lua_touserdata(L, self);
-    bool start = !task->co;
-    bool skip = start && task->kind == OF_GROUP && wgl_has_ended(task->owner);
-    if (start && !skip) {
-        if (task->kind == OF_GROUP && ((wgl_errgroup *)task->owner->object)->grace > 0) {
-            push_extra(L, self);
-            lua_pushinteger(L, wg_now());
-            lua_setfield(L, -2, "started");
-            lua_pop(L, 1);
-        }
-        lua_State *co = lua_newthread(L);
-        if (task->count > LUA_MINSTACK / 2 && !(lua_checkstack(L, task->count) && lua_checkstack(co, task->count)))
-            luaL_error(L, "not enough memory");
-        task->co = co; /* nothing raises from here on, but for what the Lua half does at an end */
-    }
     lua_pushnil(L);
-    lua_rawseti(L, UP_QUEUE, home->head++);
-    if (home->head > home->tail)
-        home->head = 1, home->tail = 0;
-    if (!skip) {
-        wgl_coroutine *outer = home->current;
-        lua_State *outer_L = home->current_L;
-        int outer_index = home->current_index;
-        home->current = task;
-        home->current_L = L;
-        home->current_index = self;
-        status = resume(L, task, self, start, &results);
-        if (status != LUA_OK && status != LUA_YIELD)
-            close_failed(L, task->co);
-        home->current = outer;
-        home->current_L = outer_L;
-        home->current_index = outer_index;
+    lua_pushcfunction(L, on_error);
+    lua_getiuservalue(L, self, FN);
+    for (int i = 0; i < count; i++) {
+        lua_getiuservalue(L, self, first_argument(task) + i);
+        lua_pushnil(L);
+        lua_setiuservalue(L, self, first_argument(task) + i);
     }
-    if (skip)
-        never_start(L, home, task, self);
-    else if (status == LUA_OK)
-        succeed(L, home, task, self, task->co, results);
-    else if (status == LUA_YIELD)
-        suspend(L, home, task, self, results);
+    lua_xmove(L, co, FUNCTION + 1 + count);
+    return co;
+}
+
+static void never_start(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+    task->state = WGL_TASK_STOPPED;
+    leave_owner(task);
+    end(L, home, task);
+}
+
+/* The coroutine of the task at `self` cannot go on: its error is on top of it, or it was closed. */
+static void fail_broken(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, bool closed) {
+    if (closed)
+        lua_pushliteral(L, "somebody else closed the coroutine of this task");
     else
-        fail(L, home, task, self);
-    lua_settop(L, self - 1);
-}
-
-/* run_ready(): runs what is ready now, not what becomes ready meanwhile, and only so many that timers and other threads
- * get their turn. */
-static int run_ready(lua_State *L) {
-    wgl_home *home = home_of(L);
-    lua_Integer left = home->tail - home->head + 1;
-    luaL_checkstack(L, 16, NULL);
-    for (left = left < BATCH ? left : BATCH; left > 0 && home->head <= home->tail; left--)
-        run_one(L, home);
-    return 0;
-}
-
-/* wake(task, reason): puts it in the queue. */
-static int wake(lua_State *L) {
-    task_of(L)->reason = (uint8_t)lua_tointeger(L, 2);
-    enqueue(L, home_of(L), 1);
-    return 0;
-}
-
-/* kill(task, error): ends a waiting task. */
-static int kill(lua_State *L) {
-    wgl_coroutine *task = task_of(L);
-    lua_settop(L, 2);
-    luaL_traceback(L, task->co, NULL, 0);
-    lua_insert(L, 2);
-    if (lua_resetthread(task->co) != LUA_OK) {
         lua_xmove(task->co, L, 1);
-        lua_replace(L, 3);
+    fail(L, home, self, lua_gettop(L), 0);
+}
+
+static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int arguments) {
+    int results;
+    task->parked = false;
+    task->woken = true;
+    home->current = task;
+    int status = lua_resume(task->co, L, arguments, &results);
+    home->current = NULL;
+    if (status == LUA_YIELD && !task->parked)
+        wgl_foreign_yield(L, home, task, self, results);
+    else if (status != LUA_OK && status != LUA_YIELD && task->state <= WGL_RUNNING)
+        fail_broken(L, home, task, self, false);
+}
+
+void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
+    wgl_coroutine *task = (wgl_coroutine *)(void *)waiter;
+    wgl_coroutine_push(L, task);
+    int self = lua_gettop(L), arguments = 0;
+    if (task->state > WGL_RUNNING) { /* it ended while it stood in the queue */
+        task->stale = false;
+        if (task->members == 0)
+            give_slot(L, home, task);
+        return;
     }
-    fail(L, home_of(L), task, 1);
-    return 0;
+    if (!task->co) {
+        if (task->of == WGL_OF_GROUP && wgl_has_ended(task->owner)) {
+            never_start(L, home, task);
+            return;
+        }
+        home->starting = task;
+        task->co = new_coroutine(L, home, task, self);
+        home->starting = NULL;
+        arguments = FUNCTION + task->count;
+        task->state = WGL_RUNNING;
+        if (task->of == WGL_OF_GROUP && ((wgl_errgroup *)task->owner->object)->grace > 0)
+            task->started = wg_now();
+    } else if (lua_status(task->co) != LUA_YIELD) {
+        fail_broken(L, home, task, self, true);
+        return;
+    } else
+        arguments = task->count;
+    task->count = 0;
+    resume(L, home, task, self, arguments);
+}
+
+/* The error is on top, above nothing. */
+static void end_with_error(lua_State *L, wgl_home *home, const wgl_coroutine *task) {
+    wgl_coroutine_push(L, task);
+    fail(L, home, 2, 1, 0);
+}
+
+void wgl_coroutine_not_started(lua_State *L, wgl_home *home) {
+    const wgl_coroutine *task = home->starting;
+    home->starting = NULL;
+    if (task)
+        end_with_error(L, home, task);
+}
+
+static int close_coroutine(lua_State *co, lua_State *from) {
+#if LUA_VERSION_RELEASE_NUM >= 50406
+    return lua_closethread(co, from);
+#elif LUA_VERSION_RELEASE_NUM == 50405
+    return lua_resetthread(co, from);
+#else
+    (void)from;
+    return lua_resetthread(co);
+#endif
+}
+
+void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
+    wgl_coroutine *task = (wgl_coroutine *)(void *)waiter;
+    task->parked = false;
+    if (task->state > WGL_RUNNING)
+        return;
+    if (task->co)
+        close_coroutine(task->co, L);
+    end_with_error(L, home, task);
+}
+
+/* End the task at `self`, which sleeps. */
+static void kill_sleeper(lua_State *L, wgl_home *home, int self) {
+    wgl_coroutine *task = task_at(L, self);
+    wgl_waiter_leave(home, &task->waiter);
+    task->parked = false;
+    luaL_traceback(L, task->co, NULL, 0);
+    if (close_coroutine(task->co, L) == LUA_OK)
+        lua_pushliteral(L, "this task can never run again");
+    else
+        lua_xmove(task->co, L, 1);
+    fail(L, home, self, lua_gettop(L), lua_gettop(L) - 1);
+}
+
+void wgl_coroutines_kill_sleepers(lua_State *L, wgl_home *home) {
+    wgl_coroutine_push_all(L);
+    int tasks = lua_gettop(L);
+    for (int i = 1; i <= home->slots; i++) {
+        if (lua_rawgeti(L, tasks, i) == LUA_TUSERDATA) {
+            wgl_coroutine *task = task_at(L, -1);
+            if (task->parked && task->waiter.reason == WGL_ASLEEP)
+                kill_sleeper(L, home, tasks + 1);
+        }
+        lua_settop(L, tasks);
+    }
 }
 
 /* --- waiting --- */
 
-/* Whether L is the coroutine of the running task, and may be suspended here. */
-static bool can_suspend(lua_State *L, const wgl_home *home) {
-    return home->current && home->current->co == L && lua_isyieldable(L);
+bool wgl_coroutine_can_yield(lua_State *L, const wgl_coroutine *task) { return task->co == L && lua_isyieldable(L); }
+
+static int park(lua_State *L, wgl_home *home, wgl_coroutine *task, lua_KFunction k) {
+    if (task->foreign)
+        wgl_foreign_leave(L, home, task);
+    task->parked = true;
+    task->woken = false;
+    if (!home->runner) /* another event loop has resumed it */
+        wgl_foreign_rearm(home);
+    return lua_yieldk(L, 0, 0, k);
 }
 
-/* Push what a wait is for. */
-static void push_wait(lua_State *L, int object, const char *moment, int context, int64_t deadline) {
-    if (object)
-        lua_pushvalue(L, object);
-    else
-        lua_pushnil(L);
-    lua_pushstring(L, moment);
-    if (context)
-        lua_pushvalue(L, context);
-    else
-        lua_pushnil(L);
-    lua_pushinteger(L, deadline);
-}
-
-/* Lua code that runs on the stack of a task makes it grow, and it stays so while the task sleeps: so this runs on a stack
- * of its own. */
-static void enlist(lua_State *L, wgl_home *home, int object, const char *moment, int context, int64_t deadline) {
-    lua_State *clerk = home->clerk;
-    if (!lua_checkstack(clerk, 8))
+int wgl_coroutine_suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, const wgl_wish *wish, lua_KFunction k) {
+    if (!wgl_waiter_join(home, &task->waiter, wish))
         luaL_error(L, "not enough memory");
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &enlist_key);
-    lua_pushvalue(home->current_L, home->current_index);
-    lua_xmove(home->current_L, L, 1);
-    push_wait(L, object, moment, context, deadline);
-    lua_xmove(L, clerk, 6);
-    if (lua_pcall(clerk, 5, 0, 0) != LUA_OK) {
-        lua_xmove(clerk, L, 1);
-        lua_error(L);
-    }
+    return park(L, home, task, k);
 }
 
-int wgl_wait(lua_State *L, int object, const char *moment, int context, int64_t deadline, bool no_yield,
-             lua_KFunction k) {
-    wgl_home *home = wgl_home_of(L);
-    if (object && deadline == WG_POLL && home->current) { /* a task that looks does not let others run */
-        lua_pushinteger(L, WGL_TIMED_OUT);
-        return k(L, LUA_OK, 0);
-    }
-    if (!no_yield && can_suspend(L, home)) {
-        enlist(L, home, object, moment, context, deadline);
-        lua_pushlightuserdata(L, (void *)&parked);
-        return lua_yieldk(L, 1, WGL_SUSPENDED, k);
-    }
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &wait_key);
-    push_wait(L, object, moment, context, deadline);
-    lua_pushboolean(L, no_yield);
-    lua_callk(L, 5, 1, 0, k);
-    return k(L, LUA_OK, 0);
+int wgl_coroutine_pause(lua_State *L, wgl_home *home, wgl_coroutine *task, lua_KFunction k) {
+    task->waiter.reason = WGL_READY;
+    wgl_enqueue(home, &task->waiter);
+    return park(L, home, task, k);
 }
 
 /* Others may hold the coroutine of a task, and resume it. */
-static void check_resumed(lua_State *L, lua_KContext how) {
-    if (how == WGL_SUSPENDED && !can_suspend(L, wgl_home_of(L)))
+wgl_reason wgl_coroutine_woken(lua_State *L) {
+    wgl_coroutine *task = wgl_home_of(L)->current;
+    if (!task || task->co != L || !task->woken)
         luaL_error(L, "this coroutine is that of a suspended waitgroup task: only what the task waits for resumes it");
+    return wgl_waiter_take(wgl_home_of(L), &task->waiter);
 }
 
-wgl_reason wgl_woken(lua_State *L, lua_KContext how) {
-    check_resumed(L, how);
-    wgl_reason reason = (wgl_reason)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return reason;
-}
+void wgl_push_deadlock(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &deadlock_key); }
+void wgl_set_deadlock(lua_State *L) { lua_rawsetp(L, LUA_REGISTRYINDEX, &deadlock_key); }
 
-static int finish_wait(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    lua_pushinteger(L, wgl_woken(L, how));
-    return 1;
-}
-
-/* wait(object, moment, context, deadline) -> what woke it. The object and the context may be nil. */
-static int wait(lua_State *L) {
-    return wgl_wait(L, lua_isnil(L, 1) ? 0 : 1, lua_tostring(L, 2), lua_isnil(L, 3) ? 0 : 3, lua_tointeger(L, 4), false,
-                    finish_wait);
-}
-
-/* How a sleep ends; the context of the running task, or nil, is on top. */
+/* How a sleep ends. */
 static int end_sleep(lua_State *L) {
-    wg_context *ctx = wgl_opt_context(L, -1, 1);
+    wg_context *ctx = wgl_running_context(L);
     if (wg_context_check(ctx) != WG_OK)
         return wgl_push_ended(L, ctx);
     lua_pushboolean(L, true);
@@ -516,163 +591,51 @@ static int end_sleep(lua_State *L) {
 }
 
 static int finish_sleep(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    wgl_woken(L, how);
-    return end_sleep(L);
-}
-
-static int finish_yield(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    check_resumed(L, how);
+    wgl_woken(L, status, how);
     lua_settop(L, 0);
-    wgl_push_context(L);
     return end_sleep(L);
 }
 
 /* yield(): lets others run. True, or nil and why: the context of the running task has ended. */
-static int yield(lua_State *L) {
-    if (can_suspend(L, wgl_home_of(L)))
-        return lua_yieldk(L, 0, WGL_SUSPENDED, finish_yield);
-    return wgl_wait(L, 0, NULL, 0, WG_POLL, true, finish_yield);
-}
+static int let_others_run(lua_State *L) { return wgl_yield(L, finish_sleep); }
 
 /* sleep(seconds): true, or nil and why. */
 static int sleep_for(lua_State *L) {
     int64_t deadline = wgl_deadline(L, 1, 1, 1);
     lua_settop(L, 0);
-    wgl_push_context(L);
-    if (wg_context_check(wgl_opt_context(L, 1, 1)) != WG_OK)
+    if (wg_context_check(wgl_running_context(L)) != WG_OK)
         return end_sleep(L);
     if (deadline == WG_POLL)
-        return yield(L);
-    return wgl_wait(L, 0, NULL, lua_isnil(L, 1) ? 0 : 1, deadline, false, finish_sleep);
+        return wgl_yield(L, finish_sleep);
+    return wgl_wait(L, &(wgl_wish){.deadline = deadline, .own = true}, finish_sleep);
 }
 
-/* --- what the Lua half asks --- */
+/* --- looking at one --- */
 
-/* ready() -> whether a task can run */
-static int ready(lua_State *L) {
-    wgl_home *home = home_of(L);
-    lua_pushboolean(L, home->head <= home->tail);
-    return 1;
-}
-
-static int alive(lua_State *L) {
-    lua_pushinteger(L, home_of(L)->alive);
-    return 1;
-}
-
-/* await_all(yes): tell the Lua half when the last task ends. */
-static int await_all(lua_State *L) {
-    home_of(L)->awaited = lua_toboolean(L, 1);
-    return 0;
-}
-
-/* current_task() -> the running task or nil */
-static int current_task(lua_State *L) {
-    wgl_home *home = home_of(L);
-    if (!home->current)
-        return 0;
-    lua_pushvalue(home->current_L, home->current_index);
-    if (home->current_L != L)
-        lua_xmove(home->current_L, L, 1);
-    return 1;
-}
-
-void wgl_push_context(lua_State *L) {
-    const wgl_home *home = wgl_home_of(L);
-    if (!home->current) {
-        wgl_task *task = wgl_worker_task();
-        if (task)
-            wgl_push(L, &task->group->context->object);
-        else
-            lua_pushnil(L);
-    } else if (home->current->kind == OF_GROUP)
-        wgl_push(L, &((wgl_errgroup *)home->current->owner->object)->context->object);
-    else {
-        lua_pushvalue(home->current_L, home->current_index);
-        if (home->current_L != L)
-            lua_xmove(home->current_L, L, 1);
-        push_extra(L, lua_gettop(L));
-        lua_getfield(L, -1, "context");
-        lua_replace(L, -3);
-        lua_pop(L, 1);
-    }
-}
-
-static int current_context(lua_State *L) {
-    wgl_push_context(L);
-    return 1;
-}
-
-bool wgl_in_task_of(lua_State *L, const wgl_object *group) {
-    const wgl_coroutine *task = wgl_home_of(L)->current;
-    return task && task->kind == OF_GROUP && task->owner->object == group;
-}
-
-/* extra(task, scoped) -> a table of the Lua half's own, after whose making it hears of the end */
-static int extra(lua_State *L) {
-    wgl_coroutine *task = task_of(L);
-    task->heard = true;
-    if (lua_toboolean(L, 2))
-        task->scoped = true;
-    push_extra(L, 1);
-    return 1;
-}
-
-/* task_owner(task) -> its error group, or nil */
-static int task_owner(lua_State *L) {
-    if (task_of(L)->kind != OF_GROUP)
-        return 0;
-    lua_getiuservalue(L, 1, OWNER);
-    return 1;
-}
-
-/* task_coroutine(task) -> of a suspended task */
-static int task_coroutine(lua_State *L) {
-    push_value(L, task_of(L), 1);
-    return 1;
-}
-
-/* coroutine_result(task) of one that has ended: true, results; or nil, error, traceback */
-static int result(lua_State *L) {
-    wgl_coroutine *task = task_of(L);
-    lua_settop(L, 1);
-    if (task->state == STOPPED)
+/* Push the result of the task at `self`: true, results; or nil, error, traceback. */
+static int push_result(lua_State *L, int self) {
+    wgl_coroutine *task = task_at(L, self);
+    if (task->state == WGL_TASK_STOPPED)
         return wgl_push_ended(L, ((wgl_errgroup *)task->owner->object)->context->ctx);
-    if (task->state == FAILED) {
+    if (task->state == WGL_TASK_FAILED) {
         lua_pushnil(L);
-        push_value(L, task, 1);
-        push_extra(L, 1);
-        lua_getfield(L, -1, "traceback");
-        lua_remove(L, -2);
+        lua_getiuservalue(L, self, VALUE);
+        lua_getiuservalue(L, self, OWNER);
         return 3;
     }
     lua_pushboolean(L, true);
     if (task->count == 0)
         return 1;
-    push_value(L, task, 1);
+    lua_getiuservalue(L, self, VALUE);
     if (task->count == 1)
         return 2;
     luaL_checkstack(L, task->count, "too many results");
+    int results = lua_gettop(L);
     for (int i = 1; i <= task->count; i++)
-        lua_rawgeti(L, 3, i);
-    lua_remove(L, 3);
+        lua_rawgeti(L, results, i);
+    lua_remove(L, results);
     return 1 + task->count;
 }
-
-/* coroutine_running_for(task) -> nanoseconds since it began; nil if it does not run */
-static int running_for(lua_State *L) {
-    const wgl_coroutine *task = task_of(L);
-    if (task->state != RUNNING)
-        return 0;
-    push_extra(L, 1);
-    lua_getfield(L, -1, "started");
-    lua_pushinteger(L, wg_now() - lua_tointeger(L, -1));
-    return 1;
-}
-
-/* --- the methods of users --- */
 
 static wgl_coroutine *check(lua_State *L) {
     wgl_coroutine *task = luaL_testudata(L, 1, "waitgroup.CoroutineTask");
@@ -682,151 +645,153 @@ static wgl_coroutine *check(lua_State *L) {
 }
 
 static int finish_result(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    wgl_reason reason = wgl_woken(L, how);
-    if (task_of(L)->state > RUNNING)
-        return result(L);
-    if (reason == WGL_TIMED_OUT)
-        return wgl_push_timeout(L);
-    return wgl_push_ended(L, wgl_opt_context(L, 2, 1));
+    wgl_reason reason = wgl_woken(L, status, how);
+    if (task_at(L, 1)->state > WGL_RUNNING)
+        return push_result(L, 1);
+    return reason == WGL_ENDED ? wgl_push_ended(L, wgl_running_context(L)) : wgl_push_timeout(L);
 }
 
 /* task:result([timeout]) -> true, results; or nil and why */
-static int wait_for_result(lua_State *L) {
-    const wgl_coroutine *task = check(L);
+static int task_result(lua_State *L) {
+    wgl_coroutine *task = check(L);
     int64_t deadline = wgl_deadline(L, 2, 2, 1);
-    wgl_home *home = wgl_home_of(L);
-    if (home->current == task)
+    if (wgl_running(L, wgl_home_of(L)) == task)
         return luaL_error(L, "deadlock: a task waits for its own result");
-    if (task->state > RUNNING)
-        return result(L);
+    if (task->state > WGL_RUNNING)
+        return push_result(L, 1);
     lua_settop(L, 1);
-    wgl_push_context(L);
-    return wgl_wait(L, 1, "result", lua_isnil(L, 2) ? 0 : 2, deadline, false, finish_result);
+    return wgl_wait(L, &(wgl_wish){.event = WGL_AT_RESULT, .list = &task->results, .own = true, .deadline = deadline},
+                    finish_result);
 }
 
-static void push_name(lua_State *L, int self) {
+static int finish_run(lua_State *L, int status, lua_KContext how) {
+    wgl_woken(L, status, how);
+    return push_result(L, lua_gettop(L));
+}
+
+/* run(fn, ...): run `fn` as a task and wait until it and all that it started have ended; then its result. */
+static int run(lua_State *L) {
+    wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
+    if (lua_gettop(L) == 0)
+        lua_settop(L, 1);
+    check_callable(L, 1);
+    wgl_push_context(L);
+    lua_insert(L, 1);
+    wgl_coroutine *task = prepare(L, home, WGL_OF_RUN, 0, 1, 2);
+    take_slot(L, home);
+    enter_scope(task, task);
+    launch(L, home, task);
+    return wgl_wait(L, &(wgl_wish){.event = WGL_AT_SCOPE, .list = &task->results}, finish_run);
+}
+
+const char *wgl_coroutine_push_name(lua_State *L, int self) {
     lua_Debug ar;
     if (lua_getiuservalue(L, self, FN) != LUA_TFUNCTION) {
-        lua_pushliteral(L, "?");
-        return;
+        lua_pop(L, 1);
+        return lua_pushliteral(L, "?");
     }
     lua_getinfo(L, ">S", &ar);
     if (ar.linedefined > 0)
-        lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
-    else
-        lua_pushstring(L, ar.short_src);
+        return lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+    return lua_pushstring(L, ar.short_src);
 }
 
-static int name(lua_State *L) {
+static int task_name(lua_State *L) {
     check(L);
-    push_name(L, 1);
+    wgl_coroutine_push_name(L, 1);
     return 1;
 }
 
-static int done(lua_State *L) {
-    lua_pushboolean(L, check(L)->state > RUNNING);
+static int task_done(lua_State *L) {
+    lua_pushboolean(L, check(L)->state > WGL_RUNNING);
     return 1;
 }
 
-static int cancelled(lua_State *L) {
-    lua_pushboolean(L, check(L)->state == STOPPED);
+static int task_cancelled(lua_State *L) {
+    lua_pushboolean(L, check(L)->state == WGL_TASK_STOPPED);
     return 1;
 }
 
-static int tostring(lua_State *L) {
+static int task_tostring(lua_State *L) {
     static const char *const states[] = {"waiting", "running", "ended", "failed", "cancelled"};
     const wgl_coroutine *task = check(L);
-    push_name(L, 1);
+    wgl_coroutine_push_name(L, 1);
     lua_pushfstring(L, "waitgroup.Task %s (%s)", lua_tostring(L, -1), states[task->state]);
     return 1;
 }
 
+/* Add "NAME (for N s)" of each unfinished task of the group to the list on top. */
+void wgl_coroutines_add_running(lua_State *L, const wgl_handle *group) {
+    int list = lua_gettop(L);
+    wgl_coroutine_push_all(L);
+    int slots = wgl_home_of(L)->slots;
+    for (int i = 1; i <= slots; i++) {
+        if (lua_rawgeti(L, list + 1, i) == LUA_TUSERDATA) {
+            const wgl_coroutine *task = task_at(L, -1);
+            if (task->owner == group && task->state == WGL_RUNNING) {
+                wgl_coroutine_push_name(L, -1);
+                wgl_add_running(L, list, wg_now() - task->started);
+            }
+        }
+        lua_settop(L, list + 1);
+    }
+    lua_settop(L, list);
+}
+
+static int alive(lua_State *L) {
+    lua_pushinteger(L, wgl_home_of(L)->alive);
+    return 1;
+}
+
+static int asleep(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)wgl_home_of(L)->asleep);
+    return 1;
+}
+
+static int current_context(lua_State *L) {
+    wgl_push_context(L);
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
-    {"result", wait_for_result}, {"name", name}, {"done", done}, {"cancelled", cancelled}, {NULL, NULL}};
+    {"result", task_result}, {"name", task_name}, {"done", task_done}, {"cancelled", task_cancelled}, {NULL, NULL}};
 
-/* Those that need the home, the queue and the type as upvalues. */
-static const luaL_Reg functions[] = {{"spawn", spawn},
-                                     {"go_room", go_room},
-                                     {"wait", wait},
-                                     {"sleep_for", sleep_for},
-                                     {"yield", yield},
-                                     {"run_ready", run_ready},
-                                     {"wake", wake},
-                                     {"kill", kill},
-                                     {"ready", ready},
+static const luaL_Reg functions[] = {{"sleep", sleep_for},
+                                     {"yield", let_others_run},
                                      {"alive", alive},
-                                     {"await_all", await_all},
-                                     {"current_task", current_task},
+                                     {"asleep", asleep},
                                      {"current_context", current_context},
-                                     {"extra", extra},
-                                     {"task_owner", task_owner},
-                                     {"task_coroutine", task_coroutine},
-                                     {"coroutine_result", result},
-                                     {"coroutine_running_for", running_for},
                                      {NULL, NULL}};
-static const luaL_Reg group_methods[] = {{"go", group_go}, {"try_go", group_try_go}, {NULL, NULL}};
-static const luaL_Reg waitgroup_methods[] = {{"go", waitgroup_go}, {NULL, NULL}};
 
-/* set_hooks(started, ended, go, report) */
-static int set_hooks(lua_State *L) {
-    lua_settop(L, 4);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &report_key);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &go_key);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &end_key);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &start_key);
-    return 0;
-}
-
-/* set_waits(enlist, wait_here) */
-static int set_waits(lua_State *L) {
-    lua_settop(L, 2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &wait_key);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &enlist_key);
-    return 0;
-}
-
-static void push_upvalues(lua_State *L, int queue) {
+static void set_methods(lua_State *L, const char *type, const luaL_Reg *list) {
+    luaL_getmetatable(L, type);
+    lua_getfield(L, -1, "__index");
     wgl_push_home(L);
-    lua_pushvalue(L, queue);
-    luaL_getmetatable(L, "waitgroup.CoroutineTask");
+    luaL_setfuncs(L, list, 1);
+    lua_pop(L, 2);
 }
 
 void wgl_open_coroutines(lua_State *L) {
-    static const char queue_key, clerk_key;
-    int core = lua_gettop(L), queue = core + 1;
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &queue_key) != LUA_TTABLE) {
-        lua_pop(L, 1);
+    static const luaL_Reg group_methods[] = {{"go", group_go}, {"try_go", group_try_go}, {NULL, NULL}};
+    static const luaL_Reg waitgroup_methods[] = {{"go", waitgroup_go}, {NULL, NULL}};
+    int core = lua_gettop(L);
+    if (luaL_newmetatable(L, "waitgroup.CoroutineTask")) {
         lua_newtable(L);
-        lua_pushvalue(L, queue);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, &queue_key);
-        luaL_newmetatable(L, "waitgroup.CoroutineTask");
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &tasks_key);
         lua_pushstring(L, wgl_type_name(WGL_TASK));
         lua_setfield(L, -2, "__name");
-        lua_pushcfunction(L, tostring);
+        lua_pushcfunction(L, task_tostring);
         lua_setfield(L, -2, "__tostring");
         luaL_newlib(L, methods);
         lua_setfield(L, -2, "__index");
-        lua_pop(L, 1);
-        wgl_home_of(L)->clerk = lua_newthread(L);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, &clerk_key);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &type_key);
     }
-    lua_pushvalue(L, core);
-    push_upvalues(L, queue);
-    luaL_setfuncs(L, functions, 3);
-    luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
-    lua_getfield(L, -1, "__index");
-    push_upvalues(L, queue);
-    luaL_setfuncs(L, group_methods, 3);
-    luaL_getmetatable(L, wgl_type_name(WGL_WAITGROUP));
-    lua_getfield(L, -1, "__index");
-    push_upvalues(L, queue);
-    luaL_setfuncs(L, waitgroup_methods, 3);
-    luaL_getmetatable(L, "waitgroup.CoroutineTask");
     lua_setfield(L, core, "CoroutineTask");
-    lua_pushcfunction(L, set_hooks);
-    lua_setfield(L, core, "set_hooks");
-    lua_pushcfunction(L, set_waits);
-    lua_setfield(L, core, "set_waits");
-    lua_settop(L, core);
+    luaL_setfuncs(L, functions, 0);
+    wgl_push_home(L);
+    lua_pushcclosure(L, run, 1);
+    lua_setfield(L, core, "run");
+    set_methods(L, wgl_type_name(WGL_ERRGROUP), group_methods);
+    set_methods(L, wgl_type_name(WGL_WAITGROUP), waitgroup_methods);
 }

@@ -1,8 +1,10 @@
 /* errgroup.c - the error group as Lua sees it. */
-#include "wgl.h"
-
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "loop.h"
+#include "task.h"
 
 static wgl_errgroup *check(lua_State *L, int level) { return (wgl_errgroup *)wgl_check(L, 1, WGL_ERRGROUP, level); }
 
@@ -37,8 +39,18 @@ static int errors(lua_State *L) {
     return 1;
 }
 
+void wgl_push_group_context(lua_State *L, int group) {
+    if (lua_getiuservalue(L, group, WGL_ANCHOR) == LUA_TUSERDATA)
+        return;
+    lua_pop(L, 1);
+    wgl_push(L, &((wgl_errgroup *)wgl_test(L, group))->context->object);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, group, WGL_ANCHOR);
+}
+
 static int context(lua_State *L) {
-    wgl_push(L, &check(L, 1)->context->object);
+    check(L, 1);
+    wgl_push_group_context(L, 1);
     return 1;
 }
 
@@ -66,17 +78,69 @@ static int name(lua_State *L) {
 
 /* --- waiting --- */
 
-static const char left_behind_key; /* registry: the Lua half's function for the tasks that a grace period left behind */
+void wgl_add_running(lua_State *L, int list, int64_t nanoseconds) {
+    char seconds[32];
+    snprintf(seconds, sizeof seconds, "%.3g", (double)nanoseconds / (double)WG_SECOND);
+    lua_pushfstring(L, "%s (for %s s)", lua_tostring(L, -1), seconds);
+    lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
+    lua_pop(L, 1);
+}
 
-/* Push the tasks left behind in words, or nil. */
+/* The unfinished tasks of the group at 1, in the list on top. */
+static void add_all_running(lua_State *L) {
+    int list = lua_gettop(L);
+    wgl_coroutines_add_running(L, lua_touserdata(L, 1));
+    if (lua_getiuservalue(L, 1, WGL_THREADS) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pushnil(L);
+    while (lua_next(L, list + 1)) {
+        lua_pop(L, 1);
+        wgl_task_add_running(L, (wgl_task *)wgl_test(L, -1), list);
+    }
+    lua_pop(L, 1);
+}
+
+/* Sort the list of texts on top: there are few. */
+static void sort(lua_State *L) {
+    int list = lua_gettop(L);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+    for (lua_Integer i = 2; i <= count; i++)
+        for (lua_Integer j = i; j > 1; j--) {
+            lua_rawgeti(L, list, j - 1);
+            lua_rawgeti(L, list, j);
+            if (!lua_compare(L, -1, -2, LUA_OPLT)) {
+                lua_settop(L, list);
+                break;
+            }
+            lua_rawseti(L, list, j - 1);
+            lua_rawseti(L, list, j);
+        }
+}
+
+/* Push the tasks of the group at 1 that its grace period left behind, in words, or nil. */
 static void push_left_behind(lua_State *L, const wgl_errgroup *g) {
     if (g->grace == 0 || wg_count(wg_errgroup_tasks(g->group)) == 0) {
         lua_pushnil(L);
         return;
     }
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &left_behind_key);
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 1);
+    char seconds[32];
+    snprintf(seconds, sizeof seconds, "%g", g->grace > 1 ? (double)g->grace / (double)WG_SECOND : 0.0); /* 1 is for 0 */
+    lua_newtable(L);
+    int list = lua_gettop(L);
+    add_all_running(L);
+    sort(L);
+    lua_pushfstring(L, "left behind after the grace period of %s s: ", seconds);
+    for (lua_Integer i = 1; lua_rawgeti(L, list, i) == LUA_TSTRING; i++) {
+        if (i > 1) {
+            lua_pushliteral(L, ", ");
+            lua_insert(L, -2);
+        }
+        lua_concat(L, i > 1 ? 3 : 2);
+    }
+    lua_pop(L, 1);
+    lua_remove(L, list);
 }
 
 #define OWN_GROUP "a task waits for the error group that it belongs to"
@@ -100,10 +164,13 @@ static void check_outcome(lua_State *L, wg_status status, const char *deadlock, 
     }
 }
 
-/* check_outcome(status, deadlock): for the Lua half, which a method in C called. */
-static int check_for_method(lua_State *L) {
-    check_outcome(L, (wg_status)luaL_checkinteger(L, 1), luaL_checkstring(L, 2), 3);
-    return 0;
+int wgl_push_refusal(lua_State *L, wg_status status, int level) {
+    check_outcome(L, status, "every task of this error group waits for room in it", level);
+    if (status != WG_LIMIT && status != WG_FINISHED)
+        return wgl_push_ended(L, ((wgl_errgroup *)wgl_test(L, 1))->context->ctx);
+    lua_pushnil(L);
+    lua_pushstring(L, status == WG_LIMIT ? "limit" : "finished");
+    return 2;
 }
 
 /* The outcome as Lua has it: true; or nil, value, traceback; or nil, word, cause. What a grace period left behind comes
@@ -142,71 +209,131 @@ static int push_outcome(lua_State *L, const wgl_errgroup *g, wg_status status, c
 }
 
 /* A wait in progress: what it has on the stack. */
-enum { GROUP = 1, DEADLINE, GRACE_END, CLOSES };
+enum { GROUP = 1, DEADLINE, CLOSES };
 
 static int wait_on(lua_State *L, wgl_reason reason);
 
-static int go_on_waiting(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    return wait_on(L, wgl_woken(L, how));
+static int go_on_waiting(lua_State *L, int status, lua_KContext how) { return wait_on(L, wgl_woken(L, status, how)); }
+
+/* Whether the context of the running task ends the wait: not when the block of a group is left, nor if the group has ended
+ * with that context, as one that was made in the task. */
+static bool is_bound(lua_State *L, const wgl_errgroup *g) {
+    wg_context *ctx = g->context->ctx;
+    return !lua_toboolean(L, CLOSES) && !(wg_context_check(ctx) != WG_OK && wg_context_inherited(ctx));
 }
 
-/* Look, and wait if there is no outcome yet; `reason` is what has just woken it, 0 at first. */
+/* Look, and wait if there is no outcome yet; `reason` is what has just woken it, WGL_ASLEEP at first. */
 static int wait_on(lua_State *L, wgl_reason reason) {
     wgl_errgroup *g = (wgl_errgroup *)wgl_test(L, GROUP);
-    int64_t deadline = lua_tointeger(L, DEADLINE), grace_end = lua_tointeger(L, GRACE_END);
-    bool closes = lua_toboolean(L, CLOSES);
+    int64_t deadline = lua_tointeger(L, DEADLINE);
     wg_error *first = NULL;
     wg_status status =
         wg_errgroup_wait(g->group, &(wg_until){.deadline = WG_POLL, .context = wg_context_root()}, &first);
-    if (status == WG_TIMEOUT && reason == WGL_TIMED_OUT && deadline != WG_FOREVER && deadline <= wg_now())
-        return wgl_push_timeout(L);
     if (status != WG_TIMEOUT) {
-        int count = push_outcome(L, g, status, first, closes ? 2 : 1);
-        if (closes)
+        int count = push_outcome(L, g, status, first, 1);
+        if (lua_toboolean(L, CLOSES))
             wgl_set_closed(L);
         return count;
     }
-    int context = 0;
-    if (g->grace > 0 && wg_context_check(g->context->ctx) != WG_OK) {
-        /* The core counts the grace from about now: look when it must be over, and then again and again. */
-        grace_end = wg_after(grace_end == 0 ? g->grace : WG_MILLISECOND);
-        lua_pushinteger(L, grace_end);
-        lua_replace(L, GRACE_END);
-        if (deadline == WG_FOREVER || (deadline != WG_POLL && grace_end < deadline))
-            deadline = grace_end;
-    } else if (g->grace > 0) {
-        wgl_push(L, &g->context->object);
-        context = lua_gettop(L);
-    }
-    return wgl_wait(L, GROUP, "zero", context, deadline, closes, go_on_waiting);
+    if (reason == WGL_TIMED_OUT)
+        return wgl_push_timeout(L);
+    bool bound = is_bound(L, g);
+    if (bound && wg_context_check(wgl_running_context(L)) != WG_OK)
+        return wgl_push_ended(L, wgl_running_context(L));
+    return wgl_wait(
+        L,
+        &(wgl_wish){.event = WGL_AT_OUTCOME, .subject = lua_touserdata(L, GROUP), .own = bound, .deadline = deadline},
+        go_on_waiting);
 }
 
 static int start_waiting(lua_State *L, int64_t deadline, bool closes) {
     lua_settop(L, 1);
     lua_pushinteger(L, deadline);
-    lua_pushinteger(L, 0);
     lua_pushboolean(L, closes);
     if (wgl_in_task_of(L, wgl_test(L, 1)))
-        check_outcome(L, WG_DEADLOCK, OWN_GROUP, closes ? 2 : 1);
-    return wait_on(L, 0);
+        check_outcome(L, WG_DEADLOCK, OWN_GROUP, 1);
+    return wait_on(L, WGL_ASLEEP);
 }
 
 /* g:wait([timeout]) */
-static int wait(lua_State *L) {
+static int group_wait(lua_State *L) {
     check(L, 1);
     return start_waiting(L, wgl_deadline(L, 2, 2, 1), false);
 }
 
-/* wait_and_close(g): for g:close, without yielding; errors are those of the Lua function that called. */
-static int wait_and_close(lua_State *L) {
-    check(L, 2);
+/* --- cancelling and closing --- */
+
+/* The error of the value at 2; nil is none. */
+static wg_error *cause_at_2(lua_State *L) { return lua_isnoneornil(L, 2) ? NULL : wgl_failure_of(L, 2, 0); }
+
+/* g:cancel([cause]): true if this call did it. Callbacks of this state run before it returns. */
+static int cancel(lua_State *L) {
+    lua_settop(L, 2);
+    wg_errgroup *g = check(L, 1)->group;
+    wg_error *cause = cause_at_2(L);
+    bool did = wg_errgroup_cancel(g, cause) == WG_OK;
+    wg_error_release(cause);
+    wgl_run_callbacks_now(L);
+    lua_pushboolean(L, did);
+    return 1;
+}
+
+/* g:close([err]): cancel if there is an error, wait, and close the handle: the outcome of the wait. */
+static int group_close(lua_State *L) {
+    lua_settop(L, 2);
+    if (wgl_check_closable(L, 1, WGL_ERRGROUP, 1)->closed) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    if (!lua_isnil(L, 2))
+        cancel(L);
     return start_waiting(L, WG_FOREVER, true);
 }
 
-static int set_left_behind(lua_State *L) {
+/* --- coroutines of other loops --- */
+
+static int entered(lua_State *L, wgl_handle *handle, wg_status status) {
+    if (status != WG_OK)
+        return wgl_push_refusal(L, status, 1);
+    handle->entered++;
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int go_on_entering(lua_State *L, int status, lua_KContext how) {
+    wgl_handle *handle = lua_touserdata(L, 1);
+    if (wgl_woken(L, status, how) != WGL_READY)
+        return wgl_push_ended(L, wgl_running_context(L));
+    wg_status slot = wgl_home_of(L)->slot;
+    return entered(L, handle, slot == WG_OK ? wgl_enter_slot(handle) : slot);
+}
+
+static int try_to_enter(lua_State *L, bool wait) {
+    wgl_handle *handle = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
     lua_settop(L, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &left_behind_key);
+    wg_status status = wgl_enter(handle);
+    return status == WG_LIMIT && wait ? wgl_wait_for_slot(L, go_on_entering) : entered(L, handle, status);
+}
+
+/* g:enter(): from now on the caller counts as a task of the group, until g:leave. At the limit it waits. */
+static int enter(lua_State *L) { return try_to_enter(L, true); }
+static int try_enter(lua_State *L) { return try_to_enter(L, false); }
+
+/* g:leave([err]): what has entered ends, by an error unless that is nil. */
+static int leave(lua_State *L) {
+    wgl_handle *handle = wgl_check_closable(L, 1, WGL_ERRGROUP, 1);
+    lua_settop(L, 2);
+    if (handle->entered == 0) {
+        luaL_tolstring(L, 1, NULL);
+        return luaL_error(L, "leave() without enter(): nothing of this Lua state that has entered %s has not left it",
+                          lua_tostring(L, -1));
+    }
+    handle->entered--;
+    if (lua_isnil(L, 2))
+        wgl_leave(handle, NULL);
+    else
+        wgl_fail(L, handle, 2, 0);
+    wgl_run_callbacks_now(L);
     return 0;
 }
 
@@ -215,6 +342,7 @@ static int set_left_behind(lua_State *L) {
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
     wg_waitgroup *tasks = wg_errgroup_tasks(((wgl_errgroup *)handle->object)->group);
+    wgl_foreign_serve(L, wgl_home_of(L));
     return wgl_push_watch_fd(L, handle, tasks, "an error group");
 }
 
@@ -257,6 +385,12 @@ static int new (lua_State *L) {
     const char *text = luaL_optstring(L, 5, "");
     wgl_home *home = wgl_home_of(L);
     wgl_handle *handle = wgl_push_empty(L, WGL_ERRGROUP);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, WGL_PARENT);
+    if (options.grace > 0) {
+        wgl_push_weak_table(L, "k");
+        lua_setiuservalue(L, -2, WGL_THREADS);
+    }
     wgl_errgroup *g = malloc(sizeof *g + strlen(text) + 1);
     if (!g || !options.pool) {
         free(g);
@@ -283,14 +417,26 @@ static int new (lua_State *L) {
     return 1;
 }
 
-/* The next calls are made by the scheduler, for tasks of its own making: also for a group that the user closed. */
-static wgl_errgroup *group_of_task(lua_State *L) { return (wgl_errgroup *)wgl_test(L, 1); }
+/* errgroup_open(g): raises unless it is an open error group. */
+static int is_open(lua_State *L) {
+    check(L, 2);
+    return 0;
+}
 
-wg_status wgl_enter(wgl_handle *group) {
-    wg_status status = wg_errgroup_enter(((wgl_errgroup *)group->object)->group);
+/* --- tasks that are coroutines; their group may be closed --- */
+
+static wg_status count_entered(wgl_handle *group, wg_status status) {
     if (status == WG_OK)
         group->tasks++;
     return status;
+}
+
+wg_status wgl_enter(wgl_handle *group) {
+    return count_entered(group, wg_errgroup_enter(((wgl_errgroup *)group->object)->group));
+}
+
+wg_status wgl_enter_slot(wgl_handle *group) {
+    return count_entered(group, wg_errgroup_enter_slot(((wgl_errgroup *)group->object)->group));
 }
 
 void wgl_leave(wgl_handle *group, wg_error *error) {
@@ -305,102 +451,27 @@ bool wgl_has_ended(const wgl_handle *group) {
     return wg_context_check(((wgl_errgroup *)group->object)->context->ctx) != WG_OK;
 }
 
-static int new_failure(lua_State *L) {
-    lua_pushlightuserdata(L, wgl_failure_new(L, 1, 2, true));
-    return 1;
-}
-
 bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback) {
-    lua_pushcfunction(L, new_failure);
-    lua_pushvalue(L, value);
-    lua_pushvalue(L, traceback);
-    wg_error *error = lua_pcall(L, 2, 1, 0) == LUA_OK ? lua_touserdata(L, -1) : wg_error_no_memory();
+    wg_error *error = wgl_failure_of(L, value, traceback);
+    wg_how how = WG_TASK_FAILED;
+    if (group->collected || wg_errgroup_settle(((wgl_errgroup *)group->object)->group, error, &how) != WG_OK)
+        wg_error_release(error);
+    wgl_leave(group, NULL);
+    return how == WG_TASK_STOPPED;
+}
+
+static const luaL_Reg methods[] = {
+    {"running", running},   {"pending", pending}, {"completed", completed}, {"errors", errors},   {"context", context},
+    {"limit", limit},       {"name", name},       {"set_limit", set_limit}, {"wait", group_wait}, {"cancel", cancel},
+    {"close", group_close}, {"enter", enter},     {"try_enter", try_enter}, {"leave", leave},     {"pollfd", pollfd},
+    {"getfd", pollfd},      {NULL, NULL}};
+
+void wgl_open_errgroup(lua_State *L) {
+    wgl_new_type(L, WGL_ERRGROUP, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
+    lua_pushcfunction(L, group_close);
+    lua_setfield(L, -2, "__close");
     lua_pop(L, 1);
-    wg_error_retain(error);
-    bool echo = wg_errgroup_is_echo(((wgl_errgroup *)group->object)->group, error);
-    wgl_leave(group, error);
-    wg_error_release(error);
-    return echo;
 }
 
-/* cancelled(g): true if its context has ended */
-static int cancelled(lua_State *L) {
-    lua_pushboolean(L, wg_context_status(group_of_task(L)->context->ctx) != WG_OK);
-    return 1;
-}
-
-/* errgroup_context(g) */
-static int context_of_task(lua_State *L) {
-    wgl_push(L, &group_of_task(L)->context->object);
-    return 1;
-}
-
-/* errgroup_open(g): raises unless g is an open error group. errgroup_grace(g) -> nanoseconds */
-static int is_open(lua_State *L) {
-    check(L, 2);
-    return 0;
-}
-
-static int grace(lua_State *L) {
-    lua_pushinteger(L, group_of_task(L)->grace);
-    return 1;
-}
-
-/* Whether another thread may end the context or one above it. */
-static bool ended_from_outside(const wgl_context *context) {
-    if (context->ctx == wg_context_root())
-        return false;
-    if (wgl_tasks_unfinished() || wg_context_deadline(context->ctx) != WG_FOREVER)
-        return true;
-    for (; context; context = context->parent)
-        if (atomic_load(&context->object.shared))
-            return true;
-    return false;
-}
-
-/* Whether another thread may end one of the group's tasks, or has just done so: then the moment is on its way. */
-static bool task_ended_from_outside(const wgl_errgroup *g, bool for_room, lua_Integer own) {
-    int unfinished = wg_count(wg_errgroup_tasks(g->group));
-    if (unfinished > own)
-        return true;
-    if (for_room)
-        return unfinished < wg_errgroup_limit(g->group) || wg_context_check(g->context->ctx) != WG_OK;
-    return unfinished == 0;
-}
-
-/* outside(handle, moment, own) -> whether the moment waited for may be brought about by anything but this state's
- * coroutines, of which `own` are unfinished tasks of the group. */
-static int outside(lua_State *L) {
-    wgl_object *object = wgl_test(L, 1);
-    bool may = true;
-    if (!object) /* its handle was finalized */
-        may = true;
-    else if (object->kind == WGL_WAITGROUP)
-        may = atomic_load(&object->shared);
-    else if (object->kind == WGL_ERRGROUP)
-        may = atomic_load(&object->shared) ||
-              task_ended_from_outside((wgl_errgroup *)object, strcmp(luaL_checkstring(L, 2), "room") == 0,
-                                      luaL_checkinteger(L, 3));
-    else if (object->kind == WGL_CONTEXT)
-        may = ended_from_outside((wgl_context *)object);
-    lua_pushboolean(L, may);
-    return 1;
-}
-
-static const luaL_Reg methods[] = {{"running", running}, {"pending", pending},     {"completed", completed},
-                                   {"errors", errors},   {"context", context},     {"limit", limit},
-                                   {"name", name},       {"set_limit", set_limit}, {"wait", wait},
-                                   {"pollfd", pollfd},   {"getfd", pollfd},        {NULL, NULL}};
-
-void wgl_open_errgroup(lua_State *L) { wgl_new_type(L, WGL_ERRGROUP, methods, tostring); }
-
-const luaL_Reg wgl_errgroup_functions[] = {{"errgroup", new},
-                                           {"errgroup_open", is_open},
-                                           {"wait_and_close", wait_and_close},
-                                           {"check_outcome", check_for_method},
-                                           {"set_left_behind", set_left_behind},
-                                           {"errgroup_context", context_of_task},
-                                           {"errgroup_grace", grace},
-                                           {"cancelled", cancelled},
-                                           {"outside", outside},
-                                           {NULL, NULL}};
+const luaL_Reg wgl_errgroup_functions[] = {{"errgroup", new}, {"errgroup_open", is_open}, {NULL, NULL}};

@@ -172,6 +172,32 @@ wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
     return wg_error_no_memory();
 }
 
+static int new_failure(lua_State *L) {
+    lua_pushlightuserdata(L, wgl_failure_new(L, 1, lua_isnil(L, 2) ? 0 : 2, true));
+    return 1;
+}
+
+wg_error *wgl_failure_of(lua_State *L, int index, int traceback) {
+    if (!lua_checkstack(L, 4))
+        return wg_error_no_memory();
+    lua_pushcfunction(L, new_failure);
+    lua_pushvalue(L, index);
+    if (traceback)
+        lua_pushvalue(L, traceback);
+    else
+        lua_pushnil(L);
+    int status = lua_pcall(L, 2, 1, 0);
+    wg_error *error;
+    if (status == LUA_OK)
+        error = lua_touserdata(L, -1);
+    else if (status == LUA_ERRMEM || lua_type(L, -1) != LUA_TSTRING)
+        error = wg_error_no_memory();
+    else
+        error = wgl_failure_text(lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return error;
+}
+
 wg_error *wgl_failure_text(const char *text) {
     wgl_failure *failure = calloc(1, sizeof *failure);
     if (!failure)

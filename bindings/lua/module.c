@@ -51,26 +51,6 @@ static int module(lua_State *L) {
     return 1;
 }
 
-/* set_drain(function): called after each task that this state runs for a thread. */
-static int set_drain(lua_State *L) {
-    lua_settop(L, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &wgl_drain);
-    return 0;
-}
-
-/* traceback(coroutine) -> string */
-static int traceback(lua_State *L) {
-    lua_State *co = lua_tothread(L, 1);
-    luaL_traceback(L, co ? co : L, NULL, co ? 0 : 1);
-    return 1;
-}
-
-/* report(text): on the standard error stream, with or without an io library */
-static int report(lua_State *L) {
-    fputs(luaL_checkstring(L, 1), stderr);
-    return 0;
-}
-
 /* argerror(argument, message): raises, as an error of the function that called the one which calls this. */
 static int argerror(lua_State *L) { return wgl_argerror(L, 2, (int)luaL_checkinteger(L, 1), luaL_checkstring(L, 2)); }
 
@@ -92,35 +72,12 @@ static int cores(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"cores", cores},
                                      {"module", module},
-                                     {"set_drain", set_drain},
-                                     {"traceback", traceback},
                                      {"argerror", argerror},
                                      {"check_callable", check_callable},
-                                     {"report", report},
                                      {"attach", wgl_attach},
-                                     {"set_closed", wgl_set_closed},
                                      {"is_closed", wgl_is_closed},
                                      {NULL, NULL}};
 
-static const struct {
-    const char *name;
-    lua_Integer value;
-} constants[] = {
-    /* statuses */
-    {"OK", WG_OK},
-    {"TIMEOUT", WG_TIMEOUT},
-    {"CONTEXT_ENDED", WG_CONTEXT_ENDED},
-    {"INTERRUPTED", WG_INTERRUPTED},
-    {"LIMIT", WG_LIMIT},
-    {"FINISHED", WG_FINISHED},
-    /* deadlines */
-    {"POLL", WG_POLL},
-    {"FOREVER", WG_FOREVER},
-    /* what woke a waiter */
-    {"READY", WGL_READY},
-    {"TIMED_OUT", WGL_TIMED_OUT},
-    {"ENDED", WGL_ENDED},
-};
 
 static void open_type(lua_State *L, wgl_kind kind, void (*open)(lua_State *)) {
     open(L);
@@ -143,6 +100,7 @@ int luaopen_waitgroup_core(lua_State *L) {
         wgl_open_names(L);
         wgl_open_home(L);
         wgl_open_failures(L);
+        wgl_open_foreign(L);
         lua_newtable(L);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &halves_key);
         lua_pushboolean(L, true);
@@ -154,14 +112,11 @@ int luaopen_waitgroup_core(lua_State *L) {
                                    wgl_waitgroup_functions,
                                    wgl_context_functions,
                                    wgl_errgroup_functions,
-                                   wgl_task_functions,
-                                   wgl_channel_functions};
+                                   wgl_channel_functions,
+                                   wgl_foreign_functions,
+                                   wgl_report_functions};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         luaL_setfuncs(L, all[i], 0);
-    for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
-        lua_pushinteger(L, constants[i].value);
-        lua_setfield(L, -2, constants[i].name);
-    }
     lua_pushstring(L, wg_version());
     lua_setfield(L, -2, "version");
     open_type(L, WGL_WAITGROUP, wgl_open_waitgroup);

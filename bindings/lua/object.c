@@ -1,5 +1,5 @@
 /* object.c - objects counted across states, the handles that Lua code holds, and ids to find an object again. */
-#include "wgl.h"
+#include "loop.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -220,7 +220,9 @@ wgl_object *wgl_check(lua_State *L, int arg, wgl_kind kind, int level) {
 }
 
 wgl_handle *wgl_push_empty(lua_State *L, wgl_kind kind) {
-    wgl_handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    static const int user_values[WGL_KINDS] = {
+        [WGL_CONTEXT] = WGL_CALLBACKS, [WGL_ERRGROUP] = WGL_PARENT, [WGL_WAITGROUP] = 0, [WGL_TASK] = 0};
+    wgl_handle *handle = lua_newuserdatauv(L, sizeof *handle, user_values[kind]);
     *handle = (wgl_handle){0};
     luaL_setmetatable(L, type_names[kind]);
     return handle;
@@ -299,6 +301,8 @@ static int handle_gc(lua_State *L) {
     wgl_object *object = handle->object;
     bool needed = is_known(L, handle) || handle->tasks > 0;
     handle->closed = handle->collected = true;
+    if (has_home(L))
+        wgl_handle_unsubscribe(wgl_home_of(L), handle, needed);
     wg_watch_free(handle->watch);
     handle->watch = NULL;
     if (object->kind == WGL_ERRGROUP) {
@@ -347,7 +351,7 @@ static int handle_id(lua_State *L) {
 /* attach(id): the handle and the name of its type, or nothing if there is no such object. */
 int wgl_attach(lua_State *L) {
     lua_Integer id = luaL_checkinteger(L, 1);
-    wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
+    wgl_handle *handle = wgl_push_empty(L, WGL_ERRGROUP); /* with the user values of any kind */
     wgl_object *object = id_find(id);
     if (!object)
         return 0;
@@ -379,13 +383,17 @@ static int handle_timeout(lua_State *L) {
 static const luaL_Reg shared_methods[] = {
     {"id", handle_id}, {"events", handle_events}, {"timeout", handle_timeout}, {NULL, NULL}};
 
+void wgl_push_weak_table(lua_State *L, const char *mode) {
+    lua_newtable(L);
+    lua_newtable(L);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+}
+
 void wgl_new_type(lua_State *L, wgl_kind kind, const luaL_Reg *methods, lua_CFunction tostring) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache) == LUA_TNIL) {
-        lua_newtable(L);
-        lua_newtable(L);
-        lua_pushliteral(L, "v");
-        lua_setfield(L, -2, "__mode");
-        lua_setmetatable(L, -2);
+        wgl_push_weak_table(L, "v");
         lua_rawsetp(L, LUA_REGISTRYINDEX, &handle_cache);
     }
     lua_pop(L, 1);

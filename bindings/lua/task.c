@@ -1,10 +1,12 @@
 /* task.c - a task on another thread, from the side of the state that starts it. */
-#include "wgl.h"
-
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <lualib.h>
+
+#include "loop.h"
+#include "task.h"
 
 /* How many tasks were given to their groups, and how many of them have come back. The first is written by who starts
  * tasks, the other by who runs them, so they are apart. A task is counted before its group gets it, which hands that on;
@@ -33,25 +35,42 @@ static void destroy(wgl_object *object) {
     free(task);
 }
 
-/* The group has no more use for the task: it ended, or never started. */
-static void ended(void *arg) {
+/* The outcome is known: nothing of the call is needed any more. The slot is not given back yet. */
+static void settled(void *arg, wg_how how) {
     wgl_task *task = arg;
-    if (atomic_load_explicit(&task->started, memory_order_relaxed) == 0)
-        task->stopped = true;
+    task->stopped = how == WG_TASK_STOPPED || how == WG_NEVER_STARTED;
     if (!task->succeeded)
         wgl_message_clear(&task->message);
+    atomic_store_explicit(&task->settled, true, memory_order_release);
+}
+
+/* The group has no more use for the task. */
+static void ended(void *arg) {
+    wgl_task *task = arg;
     atomic_fetch_add_explicit(&returned, 1, memory_order_release);
     wg_done(&task->done);
     wgl_release(&task->object);
 }
 
-/* Give the task to its group, which nobody knows but its handle: with NULL it never blocks. */
-static wg_status give(wgl_task *task, const wg_until *until) {
+/* How to get a slot: take one if there is one, wait for one, or use the one that was taken already. */
+typedef enum slot { TRY, BLOCK, TAKEN } slot;
+
+static wg_status give_in(wgl_task *task, slot slot) {
     wg_errgroup *group = task->group->group;
+    const wg_task work = {
+        .fn = wgl_worker_run, .arg = task, .settled = settled, .ended = ended, .name = wgl_task_name(task)};
+    if (slot == TAKEN)
+        return wg_errgroup_start_slot(group, &work);
+    /* The context of the task that this thread runs ends it. */
+    return slot == TRY ? wg_errgroup_try_start(group, &work)
+                       : wg_errgroup_start(group, &work, &(wg_until){.interruptible = true});
+}
+
+/* Give the task to its group, which nobody knows but its handle. */
+static wg_status give(wgl_task *task, slot slot) {
     atomic_fetch_add_explicit(&given, 1, memory_order_relaxed);
     atomic_store_explicit(&task->object.refs, 2, memory_order_relaxed);
-    wg_status status = until ? wg_errgroup_go(group, wgl_worker_run, task, ended, until)
-                             : wg_errgroup_try_go(group, wgl_worker_run, task, ended);
+    wg_status status = give_in(task, slot);
     if (status != WG_OK) {
         atomic_store_explicit(&task->object.refs, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&returned, 1, memory_order_relaxed);
@@ -71,9 +90,6 @@ enum {
     UP_PATH = lua_upvalueindex(7),    /* names of fields */
     UP_CPATH = lua_upvalueindex(8)
 };
-static const char alone_key; /* registry: the Lua half's function that tells whether nobody else can run */
-static const char rest_key;  /* registry: the Lua half's function for what goes beyond giving the task to its group */
-
 wgl_paths *wgl_paths_retain(wgl_paths *paths) {
     atomic_fetch_add(&paths->refs, 1);
     return paths;
@@ -235,58 +251,65 @@ static wgl_errgroup *check_group(lua_State *L) {
     return (wgl_errgroup *)(open ? handle->object : wgl_check(L, 1, WGL_ERRGROUP, 1));
 }
 
-static int finish(lua_State *L, int status, lua_KContext base) {
-    (void)status;
-    return lua_gettop(L) - (int)base;
+/* The group at 1 has taken the task whose handle is on top. */
+static int started(lua_State *L, wgl_home *home, wgl_errgroup *group) {
+    wgl_handle *handle = lua_touserdata(L, -1);
+    wgl_coroutine *running = wgl_running(L, home);
+    if (group->grace > 0 && lua_getiuservalue(L, 1, WGL_THREADS) == LUA_TTABLE) {
+        lua_pushvalue(L, -2);
+        lua_pushboolean(L, true);
+        lua_rawset(L, -3);
+    }
+    if (group->grace > 0)
+        lua_pop(L, 1);
+    if (running && running->scope && wgl_subscribe_scope(home, handle, running->scope))
+        running->scope->members++;
+    return 1;
 }
 
-/* Whether the whole thread may wait for room, and no context ends that. Who may yield may be in a coroutine of another
- * event loop: then the Lua half has to look. */
-static bool nobody_else(lua_State *L, const wgl_home *home) {
-    if (lua_isyieldable(L) || home->alive > 0 || wgl_worker_task())
-        return false;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &alone_key);
-    lua_call(L, 0, 1);
-    bool alone = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return alone;
+/* The stack: the group and the task, which has waited for its slot. */
+static int go_on(lua_State *L, int status, lua_KContext how) {
+    wgl_home *home = wgl_home_of(L);
+    wgl_errgroup *group = (wgl_errgroup *)wgl_test(L, 1);
+    wgl_task *task = (wgl_task *)wgl_test(L, 2);
+    if (wgl_woken(L, status, how) != WGL_READY)
+        return wgl_push_ended(L, wgl_running_context(L));
+    wg_status outcome = home->slot;
+    if (outcome == WG_OK)
+        outcome = give(task, TAKEN);
+    return outcome == WG_OK ? started(L, home, group) : wgl_push_refusal(L, outcome, 1);
 }
 
-/* g:thread and g:try_thread. The Lua half waits for room, names what is wrong, and remembers tasks in a scope or with a
- * grace period. */
+/* Wait in the core: the thread has nothing else to do. */
+static wg_status give_blocking(lua_State *L, wgl_task *task) {
+    wg_status status;
+    while ((status = give(task, BLOCK)) == WG_INTERRUPTED)
+        wgl_let_hooks_run(L);
+    return status;
+}
+
+/* g:thread and g:try_thread. */
 static int start(lua_State *L, bool wait) {
     wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
     wgl_errgroup *group = check_group(L);
     wgl_task *task = make(L, home, group);
-    wg_status status = give(task, NULL);
-    if (status == WG_LIMIT && wait && nobody_else(L, home)) {
-        status = give(task, &(wg_until){.context = wg_context_root(), .interruptible = true});
-        if (status == WG_INTERRUPTED)
-            status = WG_LIMIT;
+    wg_status status = give(task, TRY);
+    if (status == WG_LIMIT && wait && wgl_nothing_to_drive(L, home)) {
+        status = give_blocking(L, task);
+        if (status == WG_CONTEXT_ENDED)
+            return wgl_push_ended(L, wgl_running_context(L));
+    } else if (status == WG_LIMIT && wait) {
+        lua_replace(L, 2);
+        lua_settop(L, 2);
+        return wgl_wait_for_slot(L, go_on);
     }
-    if (status == WG_OK && group->grace == 0 && !wgl_in_scope(home))
-        return 1;
-    int handle = lua_gettop(L);
-    luaL_checkstack(L, 5, NULL);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &rest_key);
-    lua_pushinteger(L, status);
-    lua_pushboolean(L, wait);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, handle);
-    lua_callk(L, 4, LUA_MULTRET, handle, finish);
-    return finish(L, LUA_OK, handle);
+    if (status != WG_OK)
+        return wgl_push_refusal(L, status, 1);
+    return started(L, home, group);
 }
 
 static int thread(lua_State *L) { return start(L, true); }
 static int try_thread(lua_State *L) { return start(L, false); }
-
-/* set_thread_hooks(function(status, wait, g, task), which does the rest of the two; function() -> nobody else can run) */
-static int set_hooks(lua_State *L) {
-    lua_settop(L, 2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &alone_key);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &rest_key);
-    return 0;
-}
 
 /* The task at 1, which a wait goes on for: at the end of the state its handle may be gone. */
 static wgl_task *task_of(lua_State *L) {
@@ -299,32 +322,29 @@ static wgl_task *task_of(lua_State *L) {
 /* No other handle refers to the task, and who observes it has a reference. */
 static int finalize(lua_State *L) {
     wgl_handle *handle = handle_of(L, lua_upvalueindex(1));
-    if (handle) {
+    if (handle && handle->object) {
+        wgl_home *home = wgl_home_or_null(L);
+        if (home)
+            wgl_handle_unsubscribe(home, handle, true);
         wgl_release(handle->object);
         handle->object = NULL;
     }
     return 0;
 }
 
-/* submit(task, deadline, context) -> status: blocks the thread at the limit; CONTEXT_ENDED if the context ends. Without a
- * deadline it never blocks. */
-static int submit(lua_State *L) {
-    wgl_task *task = task_of(L);
-    wg_status status;
-    if (lua_isnoneornil(L, 2))
-        status = give(task, NULL);
-    else {
-        wg_until until = {
-            .deadline = luaL_checkinteger(L, 2), .context = wgl_opt_context(L, 3, 2), .interruptible = true};
-        status = give(task, &until);
-    }
-    lua_pushinteger(L, status);
-    return 1;
-}
-
 /* --- looking at one --- */
 
-static bool has_ended(wgl_task *task) { return wg_wait(&task->done, &(wg_until){.deadline = WG_POLL}) == WG_OK; }
+/* Also between the end of the group's wait and the word that the task has ended. */
+static bool is_over(wgl_task *task) {
+    return atomic_load_explicit(&task->settled, memory_order_acquire) &&
+           wg_count(wg_errgroup_tasks(task->group->group)) == 0;
+}
+
+static wg_status poll(wgl_task *task) {
+    return wg_wait(&task->done, &(wg_until){.deadline = WG_POLL, .context = wg_context_root()});
+}
+
+static bool has_ended(wgl_task *task) { return poll(task) == WG_OK || is_over(task); }
 
 /* Push the result of a task that has ended: true, results; or nil, value, traceback. */
 static int push_result(lua_State *L, const wgl_task *task) {
@@ -341,29 +361,33 @@ static int push_result(lua_State *L, const wgl_task *task) {
     return 3;
 }
 
-/* The context of the running task is at 2. */
+/* Whether the task has ended. May raise. */
+static bool look(lua_State *L, wgl_task *task) {
+    wg_status status = poll(task);
+    if (status == WG_FORKED)
+        luaL_error(L, "'result' of task %s, which was left behind in the parent process by a fork",
+                   wgl_task_name(task));
+    return status == WG_OK || is_over(task);
+}
+
 static int finish_result(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    wgl_reason reason = wgl_woken(L, how);
+    wgl_reason reason = wgl_woken(L, status, how);
     wgl_task *task = task_of(L);
-    if (has_ended(task))
+    if (look(L, task))
         return push_result(L, task);
-    return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_opt_context(L, 2, 1));
+    return reason == WGL_ENDED ? wgl_push_ended(L, wgl_running_context(L)) : wgl_push_timeout(L);
 }
 
 /* task:result([timeout]). The task cannot be the caller: no handle to it crosses to its own thread. */
 static int result(lua_State *L) {
     wgl_task *task = (wgl_task *)wgl_check(L, 1, WGL_TASK, 1);
     int64_t deadline = wgl_deadline(L, 2, 2, 1);
-    wg_status status = wg_wait(&task->done, &(wg_until){.deadline = WG_POLL});
-    if (status == WG_FORKED)
-        return luaL_error(L, "'result' of task %s, which was left behind in the parent process by a fork",
-                          wgl_task_name(task));
-    if (status == WG_OK)
+    if (look(L, task))
         return push_result(L, task);
     lua_settop(L, 1);
-    wgl_push_context(L);
-    return wgl_wait(L, 1, "task", lua_isnil(L, 2) ? 0 : 2, deadline, false, finish_result);
+    return wgl_wait(
+        L, &(wgl_wish){.event = WGL_AT_TASK_END, .subject = lua_touserdata(L, 1), .own = true, .deadline = deadline},
+        finish_result);
 }
 
 static int done(lua_State *L) {
@@ -390,23 +414,26 @@ static const char *state_of(wgl_task *task) {
     return task->succeeded ? "ended" : task->stopped ? "cancelled" : "failed";
 }
 
+void wgl_task_push_text(lua_State *L, wgl_task *task) {
+    lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", wgl_task_name(task), state_of(task));
+}
+
 static int tostring(lua_State *L) {
     wgl_task *task = (wgl_task *)((wgl_handle *)luaL_checkudata(L, 1, wgl_type_name(WGL_TASK)))->object;
     if (!task) {
         lua_pushliteral(L, "waitgroup.Task (closed)");
         return 1;
     }
-    lua_pushfstring(L, "waitgroup.Task %s (%s, thread)", wgl_task_name(task), state_of(task));
+    wgl_task_push_text(L, task);
     return 1;
 }
 
-/* task_started(task) -> nanoseconds since it began to run, or nil */
-static int started(lua_State *L) {
-    int64_t at = atomic_load(&task_of(L)->started);
-    if (at == 0)
-        return 0;
-    lua_pushinteger(L, wg_now() - at);
-    return 1;
+void wgl_task_add_running(lua_State *L, wgl_task *task, int list) {
+    int64_t at = task ? atomic_load(&task->started) : 0;
+    if (at == 0 || has_ended(task))
+        return;
+    lua_pushstring(L, wgl_task_name(task));
+    wgl_add_running(L, list, wg_now() - at);
 }
 
 static const luaL_Reg methods[] = {
@@ -433,6 +460,3 @@ void wgl_open_task(lua_State *L) {
     luaL_setfuncs(L, group_methods, 8);
     lua_pop(L, 2);
 }
-
-const luaL_Reg wgl_task_functions[] = {
-    {"set_thread_hooks", set_hooks}, {"submit", submit}, {"task_running_for", started}, {NULL, NULL}};

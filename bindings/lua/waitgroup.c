@@ -1,15 +1,14 @@
 /* waitgroup.c - the wait group as Lua sees it. */
-#include "wgl.h"
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop.h"
+#include "task.h"
+
 static wgl_waitgroup *check(lua_State *L) { return (wgl_waitgroup *)wgl_check(L, 1, WGL_WAITGROUP, 1); }
 
-int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *object, lua_Integer n, const char *call, int level) {
-    wg_status status = wg_add(&object->wg, n);
-    if (status == WG_OK)
-        return 0;
+int wgl_waitgroup_refuse(lua_State *L, wgl_waitgroup *object, lua_Integer n, const char *call, wg_status status,
+                         int level) {
     int count = wg_count(&object->wg);
     if (status == WG_OVERFLOW)
         return wgl_error(L, level, "'%s' of a wait group with the count %d: %I more would pass %d, so it is unchanged",
@@ -20,12 +19,17 @@ int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *object, lua_Integer n, const
                      call, count, (LUAI_UACINT)-n);
 }
 
-static int add(lua_State *L) {
-    wgl_waitgroup *wg = check(L);
-    return wgl_waitgroup_step(L, wg, wgl_opt_integer(L, 2, 1, 1), "add", 1);
+static int step(lua_State *L, wgl_waitgroup *object, lua_Integer n, const char *call) {
+    wg_status status = wg_add(&object->wg, n);
+    return status == WG_OK ? 0 : wgl_waitgroup_refuse(L, object, n, call, status, 1);
 }
 
-static int done(lua_State *L) { return wgl_waitgroup_step(L, check(L), -1, "done", 1); }
+static int add(lua_State *L) {
+    wgl_waitgroup *wg = check(L);
+    return step(L, wg, wgl_opt_integer(L, 2, 1, 1), "add");
+}
+
+static int done(lua_State *L) { return step(L, check(L), -1, "done"); }
 
 static int count(lua_State *L) {
     lua_pushinteger(L, wg_count(&check(L)->wg));
@@ -53,6 +57,7 @@ int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const 
 
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
+    wgl_foreign_serve(L, wgl_home_of(L));
     return wgl_push_watch_fd(L, handle, &((wgl_waitgroup *)handle->object)->wg, "a wait group");
 }
 
@@ -91,7 +96,11 @@ static int new (lua_State *L) {
     return 1;
 }
 
-/* How a wait ends: at 2 is the context that may end it, or nil. */
+/* The context that may end the wait: the one at 2, or that of the running task. */
+static wg_context *context_of_wait(lua_State *L) {
+    return lua_isnil(L, 2) ? wgl_running_context(L) : wgl_opt_context(L, 2, 1);
+}
+
 static int push_outcome(lua_State *L, wg_status status) {
     if (status == WG_OK) {
         lua_pushboolean(L, true);
@@ -103,17 +112,17 @@ static int push_outcome(lua_State *L, wg_status status) {
                           "'wait' of a wait group with the count %d, which was left behind in the parent process by a "
                           "fork: make a new one",
                           (int)wg_count(&((wgl_waitgroup *)wgl_test(L, 1))->wg));
-    return wgl_push_ended(L, wgl_opt_context(L, 2, 1));
+    return wgl_push_ended(L, context_of_wait(L));
 }
 
-static wg_status look(lua_State *L) {
-    return wg_wait(&((wgl_waitgroup *)wgl_test(L, 1))->wg,
-                   &(wg_until){.deadline = WG_POLL, .context = wgl_opt_context(L, 2, 1)});
+static wg_status look(lua_State *L, wg_context *context) {
+    return wg_wait(&((wgl_waitgroup *)wgl_test(L, 1))->wg, &(wg_until){.deadline = WG_POLL, .context = context});
 }
 
 static int finish_wait(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    return push_outcome(L, wgl_woken(L, how) == WGL_READY ? WG_OK : look(L));
+    wgl_reason reason = wgl_woken(L, status, how);
+    wg_status now = look(L, context_of_wait(L));
+    return push_outcome(L, reason == WGL_READY && now != WG_FORKED ? WG_OK : now);
 }
 
 /* wg:wait([timeout[, context]]) */
@@ -122,33 +131,33 @@ static int wait(lua_State *L) {
     int64_t deadline = wgl_deadline(L, 2, 2, 1);
     wgl_opt_context(L, 3, 1);
     lua_settop(L, 3);
-    if (lua_isnil(L, 3)) {
-        wgl_push_context(L);
-        lua_replace(L, 3);
-    }
     lua_remove(L, 2);
-    wg_status status = look(L);
+    wg_status status = look(L, context_of_wait(L));
     if (status != WG_TIMEOUT)
         return push_outcome(L, status);
-    return wgl_wait(L, 1, "zero", lua_isnil(L, 2) ? 0 : 2, deadline, false, finish_wait);
+    return wgl_wait(L,
+                    &(wgl_wish){.event = WGL_AT_ZERO,
+                                .subject = lua_touserdata(L, 1),
+                                .context = lua_touserdata(L, 2),
+                                .own = true,
+                                .deadline = deadline},
+                    finish_wait);
 }
 
 static int finish_close(lua_State *L, int status, lua_KContext how) {
-    (void)status;
-    wgl_woken(L, how);
+    wgl_woken(L, status, how);
     lua_settop(L, 1);
     return wgl_set_closed(L);
 }
 
-/* wg:close(): waits for the count without yielding; then the handle is closed. */
+/* wg:close(): waits for the count; then the handle is closed. */
 static int close(lua_State *L) {
     if (wgl_check_closable(L, 1, WGL_WAITGROUP, 1)->closed)
         return 0;
     lua_settop(L, 1);
-    lua_pushnil(L);
-    if (look(L) != WG_TIMEOUT)
+    if (look(L, wg_context_root()) != WG_TIMEOUT)
         return wgl_set_closed(L);
-    return wgl_wait(L, 1, "zero", 0, WG_FOREVER, true, finish_close);
+    return wgl_wait(L, &(wgl_wish){.event = WGL_AT_ZERO, .subject = lua_touserdata(L, 1)}, finish_close);
 }
 
 static const luaL_Reg methods[] = {{"add", add},     {"done", done},     {"count", count},  {"wait", wait},

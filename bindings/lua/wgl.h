@@ -64,10 +64,21 @@ typedef struct wgl_errgroup {
 typedef struct wgl_handle {
     wgl_object *object;
     wg_watch *watch; /* made by the first pollfd of a wait group or an error group in a process */
-    unsigned tasks;  /* coroutine tasks of this state in the error group or wait group */
-    bool closed;     /* no more calls by the user; the scheduler may still end its tasks */
-    bool collected;  /* it was finalized */
+    struct wgl_subscription *subscriptions; /* what this state waits for of the object */
+    unsigned tasks;     /* coroutine tasks of this state in the error group or wait group, and what has entered it */
+    unsigned entered;   /* of them: those that `enter` has counted */
+    unsigned callbacks; /* of a context: how many are in the user value */
+    bool closed;        /* no more calls by the user; the loop may still end its tasks */
+    bool collected;     /* it was finalized */
 } wgl_handle;
+
+/* The user values of handles. */
+enum {
+    WGL_ANCHOR = 1,    /* of a context: the handle of its parent; of an error group: that of its context */
+    WGL_CALLBACKS = 2, /* of a context: a list of functions, false where one was called or stopped */
+    WGL_THREADS = 2,   /* of an error group with a grace period: its thread tasks, as keys of a weak table */
+    WGL_PARENT = 3     /* of an error group: the handle of its parent context */
+};
 
 void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_object *));
 wgl_object *wgl_retain(wgl_object *object);
@@ -103,6 +114,7 @@ int wgl_error(lua_State *L, int level, const char *format, ...);
 /* Create the metatable of `kind`, with the methods that all kinds share; leaves its methods on the stack. */
 void wgl_new_type(lua_State *L, wgl_kind kind, const luaL_Reg *methods, lua_CFunction tostring);
 const char *wgl_type_name(wgl_kind kind);
+void wgl_push_weak_table(lua_State *L, const char *mode);
 int wgl_attach(lua_State *L);
 void wgl_let_go_of_kept(lua_State *L); /* the objects of handles that were finalized while tasks might need them */
 int wgl_set_closed(lua_State *L);
@@ -113,7 +125,8 @@ int wgl_is_closed(lua_State *L);
 typedef struct wgl_task wgl_task;
 typedef struct wgl_failure wgl_failure;
 typedef struct wgl_paths wgl_paths;
-typedef struct wgl_watch_node wgl_watch_node;
+typedef struct wgl_waiter wgl_waiter;
+typedef struct wgl_runner wgl_runner;
 typedef struct wgl_coroutine wgl_coroutine;
 typedef struct wgl_orphan wgl_orphan;
 
@@ -135,16 +148,34 @@ typedef struct wgl_met {
 } wgl_met;
 
 struct wgl_home {
-    /* The state's coroutine tasks; its own thread only. */
-    lua_Integer head, tail; /* of the queue of those that can run: empty if head > tail */
-    lua_Integer alive;      /* how many have not ended */
-    bool awaited;           /* somebody waits for all of them */
-    wgl_coroutine *current; /* the one that runs, or NULL */
-    lua_State *current_L;   /* where it is, on the stack of who resumed it */
-    int current_index;
-    lua_State *clerk;           /* a coroutine for what has to run while a task's stack must not grow */
-    unsigned left;              /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
+    /* The loop of the state's coroutines; its own thread only. */
+    wgl_waiter *ready, **last_ready; /* the queue of what can run: tasks, and waiters that have blocked a C stack */
+    size_t ready_count, batch;       /* how many are in it; how many of them are still to run now */
+    wgl_waiter **timers;             /* see loop.c */
+    uint32_t timers_count, timers_capacity;
+    struct wgl_subscription *subscriptions;   /* all of them */
+    struct wgl_subscription *due, **last_due; /* contexts that have ended, whose callbacks are to run */
+    size_t asleep;                            /* how many waiters are */
+    size_t callbacks;                         /* of all contexts */
+    lua_Integer alive;                        /* tasks that have not ended */
+    struct wgl_link *all_ended;               /* waiters for all of them */
+    int slots, free_slot;                     /* of the table of tasks; see coroutine.c */
+    wgl_coroutine *current;                   /* the task that runs, or NULL */
+    wgl_coroutine *starting;                  /* the one that is being started, or NULL */
+    wgl_runner *runner, *idle, *blocked;      /* whose C stack this is, NULL for the base; see runner.c */
+    unsigned idle_count;
+    wg_status slot;         /* what came of the wait for a slot that has just ended */
+    struct wgl_stack *base; /* what a runner goes back to at the end of its batch */
+    lua_State *driver;      /* what had the last batch run */
+    unsigned epoch;         /* of the process that the events come from */
+    /* Other event loops; see foreign.c. */
+    unsigned foreign_waiters, foreign_woken; /* coroutines of them that wait; how many are awake again */
+    unsigned foreign_tasks;                  /* tasks that have yielded to them */
+    bool foreign_in_use, in_loop;            /* there is one; it lets our tasks run just now */
+    bool agent;                              /* it lets them run also if nobody waits */
+    /* Of a worker's state; see sandbox.c, kept.c and task.c. */
     struct wgl_item *receiving; /* what is just being copied from channels; see channel.c */
+    unsigned left;              /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
     bool worker;                /* the state is a worker's; of such a one only, see kept.c: */
     bool changed;               /* a task has changed a module that was kept */
     int loading;                /* how many modules are just being loaded, one within the other */
@@ -154,16 +185,14 @@ struct wgl_home {
     const char *path, *cpath; /* the very strings, which are user values of the box */
     /* What other threads may touch. */
     atomic_int refs;
-    _Atomic(wgl_watch_node *) fired;  /* pushed by any thread, taken by the state */
-    atomic_bool listening;            /* the state sleeps on the descriptors below: write to wake it */
-    int event_fd, timer_fd, epoll_fd; /* -1 until needed */
-    pid_t pid;                        /* the process that opened them */
-    wgl_watch_node *taken;            /* nodes that fired, in order; this and the next by the state's own thread only */
-    wgl_watch_node *watching;         /* all nodes */
-    pthread_mutex_t lock;             /* guards the rest */
-    bool closed;                      /* the state is gone */
-    _Atomic(wgl_failure *) dead;      /* failures whose values in the state can be let go */
-    wgl_orphan *orphans;              /* groups without handles whose tasks end with the state at the latest */
+    _Atomic(struct wgl_subscription *) fired; /* the mailbox: pushed by any thread, taken by the state */
+    atomic_bool listening;                    /* the state sleeps on the descriptors below: write to wake it */
+    int event_fd, timer_fd, epoll_fd;         /* -1 until needed */
+    unsigned fds_epoch;                       /* the process that opened them */
+    pthread_mutex_t lock;                     /* guards the rest */
+    bool closed;                              /* the state is gone */
+    _Atomic(wgl_failure *) dead;              /* failures whose values in the state can be let go */
+    wgl_orphan *orphans;                      /* groups without handles whose tasks end with the state at the latest */
     size_t orphans_count,
         orphans_kept; /* how many are listed; how many were left at the last look for those that ended */
 };
@@ -171,10 +200,14 @@ struct wgl_home {
 /* The home is in a box, a userdata, so that who comes after its end, in a finalizer, finds it empty: that raises. */
 wgl_home *wgl_home_of(lua_State *L);
 wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box);
-void wgl_push_home(lua_State *L); /* the box */
+wgl_home *wgl_home_or_null(lua_State *L); /* raises nothing */
+void wgl_push_home(lua_State *L);         /* the box */
 wgl_home *wgl_home_retain(wgl_home *home);
 void wgl_home_release(wgl_home *home);
-void wgl_home_wake(wgl_home *home); /* make the descriptor readable that other loops listen on */
+void wgl_home_wake(wgl_home *home); /* make the descriptor readable that it sleeps on */
+bool wgl_home_sleep(wgl_home *home, int64_t deadline);
+void wgl_home_listen(wgl_home *home, int64_t deadline, bool now);
+void wgl_home_unlisten(wgl_home *home);
 void wgl_open_home(lua_State *L);
 extern const luaL_Reg wgl_home_functions[];
 
@@ -286,6 +319,8 @@ void wgl_open_names(lua_State *L);
 /* The value at `index` as an error with one reference. `traceback`: index of a string, or 0. `keep`: let this state
  * find the very value again. May raise. */
 wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep);
+/* The same, kept, but never raises: what goes wrong becomes the error. */
+wg_error *wgl_failure_of(lua_State *L, int index, int traceback);
 /* The same around a plain text, without a state. Never raises. */
 wg_error *wgl_failure_text(const char *text);
 /* Push the value of `error`, nil for NULL; and its traceback, or nil. */
@@ -311,6 +346,10 @@ wgl_context *wgl_context_wrap(wg_context *ctx, wgl_context *parent);
 wg_context *wgl_opt_context(lua_State *L, int arg, int level);
 /* Push the context of the running task, or of the thread's, or nil. */
 void wgl_push_context(lua_State *L);
+/* Push the handle of the context of the group at `group`, an absolute index, which keeps it. */
+void wgl_push_group_context(lua_State *L, int group);
+/* Callbacks of contexts that have just ended run now. */
+void wgl_run_callbacks_now(lua_State *L);
 /* Push the outcome of waiting for `ctx`: nil, "cancelled" or "deadline exceeded", cause; and a cause, which is nil after a
  * deadline, since the word says it. */
 int wgl_push_ended(lua_State *L, wg_context *ctx);
@@ -318,20 +357,26 @@ void wgl_push_cause(lua_State *L, const wg_error *cause);
 /* The words of the two ways to end. */
 const char *wgl_end_word(wg_status status);
 
-/* Count `n` more, for the method `call`; an error at `level` if the count would leave its range. */
-int wgl_waitgroup_step(lua_State *L, wgl_waitgroup *wg, lua_Integer n, const char *call, int level);
+/* Raise at `level` that `n` more, for the method `call`, would leave the range of the count: `status`. */
+int wgl_waitgroup_refuse(lua_State *L, wgl_waitgroup *wg, lua_Integer n, const char *call, wg_status status, int level);
 
 /* Push the descriptor that tells when `wg`, of the object behind the handle, is at zero. `what` names it in errors. */
 int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const char *what);
 
 /* Coroutine tasks of an error group. They may leave after the user closed the handle. */
 wg_status wgl_enter(wgl_handle *group);
+wg_status wgl_enter_slot(wgl_handle *group); /* in the slot that was taken for it */
 void wgl_leave(wgl_handle *group, wg_error *error);
 bool wgl_has_ended(const wgl_handle *group);
 /* Whether the running task of this state is one of `group`. */
 bool wgl_in_task_of(lua_State *L, const wgl_object *group);
-/* The task ends with the error at `value`. True if it merely stopped because the group was cancelled. Never raises. */
+/* The task ends with the error at `value`; `traceback`: where it is, or 0. True if it merely stopped because the group was
+ * cancelled. Never raises. */
 bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback);
+/* The group at 1 took no task: push nil and why; raise if that is misuse. */
+int wgl_push_refusal(lua_State *L, wg_status status, int level);
+/* The name on top becomes "NAME (for N s)" in the list at `list`. */
+void wgl_add_running(lua_State *L, int list, int64_t nanoseconds);
 
 /* --- channels: channel.c --- */
 
@@ -340,26 +385,28 @@ void wgl_channel_share(wgl_object *channel); /* another state may send to it, or
 void wgl_channel_forget(wgl_home *home);     /* values that were not received for lack of memory */
 extern const luaL_Reg wgl_channel_functions[];
 
-/* --- tasks that are coroutines: coroutine.c --- */
-
-/* What woke a waiter: what it waited for, its deadline, or its context's end. */
-typedef enum wgl_reason { WGL_READY = 1, WGL_TIMED_OUT, WGL_ENDED } wgl_reason;
-
-/* Wait until `moment` of the object at `object` (an absolute index, 0 for none) has come, the context at `context` (0 for
- * none) has ended, or the deadline has passed; then go on with `k`, which calls wgl_woken(L, its context) before it
- * touches the stack, and finds it then as it was. A task of this state is suspended, unless `no_yield`: nothing of its
- * stack but what is there already is in use meanwhile. Anybody else runs the tasks, or blocks the thread. With WG_POLL
- * others get their turn, and what woke it is the deadline. To be returned: `return wgl_wait(...)`. */
-int wgl_wait(lua_State *L, int object, const char *moment, int context, int64_t deadline, bool no_yield,
-             lua_KFunction k);
-wgl_reason wgl_woken(lua_State *L, lua_KContext how);
-enum { WGL_SUSPENDED = 1 }; /* `how`, after a task was suspended */
+/* --- tasks that are coroutines: coroutine.c; what the loop knows of them is in task.h --- */
 
 int wgl_push_timeout(lua_State *L); /* nil, "timeout" */
 
-/* With the table of core functions on top. */
-void wgl_open_coroutines(lua_State *L);
-bool wgl_in_scope(const wgl_home *home); /* of `run`: then the Lua half has to hear of new tasks */
+void wgl_open_coroutines(lua_State *L); /* with the table of core functions on top */
+void wgl_coroutines_add_running(lua_State *L, const wgl_handle *group);
+int wgl_drain(lua_State *L); /* loop.c */
+void wgl_push_deadlock(lua_State *L);
+void wgl_set_deadlock(lua_State *L);
+
+/* --- other event loops: foreign.c --- */
+
+void wgl_open_foreign(lua_State *L);
+extern const luaL_Reg wgl_foreign_functions[];
+
+/* --- errors that nobody waits for: report.c --- */
+
+/* Give the error at `value` to what the user has set. `traceback`: where it is, or 0. Raises nothing. */
+void wgl_report(lua_State *L, int value, int traceback);
+void wgl_call_reporting(lua_State *L); /* call the function on top; its error is reported */
+void wgl_report_forget(lua_State *L);
+extern const luaL_Reg wgl_report_functions[];
 
 /* --- tasks on threads --- */
 
@@ -376,9 +423,10 @@ struct wgl_task {
     wgl_message *preload;    /* names and loaders of package.preload; may be NULL */
     wg_error *error;         /* with a reference, or NULL */
     _Atomic int64_t started; /* wg_now() when it began to run, just 1 in a group without grace; 0: it has not */
+    atomic_bool settled;     /* its outcome is known */
     bool stopped;            /* it never started, or it stopped because its group was cancelled */
     bool succeeded;
-    unsigned char space[54]; /* of the message, if it is small */
+    unsigned char space[53]; /* of the message, if it is small */
     char name[];             /* of one without a blob, whose name it has */
 };
 
@@ -391,8 +439,9 @@ wgl_paths *wgl_paths_retain(wgl_paths *paths);
 void wgl_paths_release(wgl_paths *paths);
 
 void wgl_open_task(lua_State *L);
-extern const luaL_Reg wgl_task_functions[];
 bool wgl_tasks_unfinished(void); /* of the whole process */
+void wgl_task_push_text(lua_State *L, wgl_task *task);
+void wgl_task_add_running(lua_State *L, wgl_task *task, int list);
 
 const char *wgl_task_name(const wgl_task *task);
 
@@ -400,8 +449,8 @@ const char *wgl_task_name(const wgl_task *task);
 wg_pool *wgl_pool(void);
 wg_error *wgl_worker_run(void *task, wg_context *ctx); /* a wg_task_fn */
 wgl_task *wgl_worker_task(void);                       /* the task that this thread runs, or NULL */
+unsigned wgl_worker_tasks_of(const wgl_object *group); /* how many it runs of a group, one within the other */
 int wgl_call_by_name(lua_State *L); /* module, function name or nil, arguments -> what the function gives for them */
-extern const char wgl_drain;        /* registry key of the function that lets a state's coroutine tasks end */
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */
 void wgl_sandbox_open(lua_State *L);

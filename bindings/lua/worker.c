@@ -32,11 +32,17 @@ static struct {
     wg_lua_host host;
 } hosting = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-const char wgl_drain;
 const char wgl_self_loader;
 static const char traceback_key; /* registry key of the traceback of the last error */
 
 wgl_task *wgl_worker_task(void) { return current ? current->task : NULL; }
+
+unsigned wgl_worker_tasks_of(const wgl_object *group) {
+    unsigned count = 0;
+    for (const level *at = current; at; at = at->outer)
+        count += at->task && &at->task->group->object == group;
+    return count;
+}
 
 /* --- states --- */
 
@@ -244,15 +250,8 @@ int wgl_call_by_name(lua_State *L) {
     return lua_gettop(L);
 }
 
-/* What the task started in this state has to end: by a function, or nothing is pushed. True if it was. */
-static bool push_drain(const level *here) {
-    if (!(here->home->left & (WGL_LEFT_MODULES | WGL_LEFT_TASKS)))
-        return false;
-    if (lua_rawgetp(here->L, LUA_REGISTRYINDEX, &wgl_drain) == LUA_TFUNCTION)
-        return true;
-    lua_pop(here->L, 1);
-    return false;
-}
+/* Whether the task may have started something in this state that has to end. */
+static bool has_to_drain(const level *here) { return here->home->left & (WGL_LEFT_MODULES | WGL_LEFT_TASKS); }
 
 /* Take back what the task changed. */
 static void clean_up(level *here) {
@@ -290,8 +289,10 @@ static int execute(lua_State *L) {
     if (!task->succeeded)
         here->error = wgl_failure_text(lua_pushfstring(L, "task %s: %s", wgl_task_name(task), refusal.text));
     lua_settop(L, 0);
-    if (push_drain(here))
+    if (has_to_drain(here)) {
+        lua_pushcfunction(L, wgl_drain);
         lua_call(L, 0, 0);
+    }
     clean_up(here);
     return 0;
 }
@@ -302,8 +303,10 @@ static int recover(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
     if (!here->error)
         here->error = wgl_failure_new(L, 2, here->status == LUA_ERRRUN ? 3 : 0, false);
-    if (push_drain(here))
+    if (has_to_drain(here)) {
+        lua_pushcfunction(L, wgl_drain);
         lua_pcall(L, 0, 0, 0);
+    }
     clean_up(here);
     if (here->status == LUA_ERRMEM) /* a new state may have more */
         here->spoiled = true;
@@ -352,7 +355,6 @@ wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     if (error) {
         task->succeeded = false; /* it may have, before what it left behind failed */
         task->error = wg_error_retain(error);
-        task->stopped = wg_errgroup_is_echo(task->group->group, error);
     }
     return error;
 }

@@ -5,14 +5,11 @@ if core.module("waitgroup") then -- package.loaded was cleared
   return core.module("waitgroup")
 end
 
-local scheduler = require "waitgroup.scheduler"
-require "waitgroup.context"
-local errgroup = require "waitgroup.errgroup"
 local collect = require "waitgroup.collect"
 
 local error, type, pairs, tostring = error, type, pairs, tostring
 local math_type, to_integer, max_integer = math.type, math.tointeger, math.maxinteger
-local require, pcall = require, pcall
+local require, pcall, ipairs, package = require, pcall, ipairs, package
 local concat, sort = table.concat, table.sort
 
 local waitgroup = { _VERSION = core.version }
@@ -47,7 +44,7 @@ local function text(value)
 end
 
 local function context_option(value)
-  if pcall(core.context_open, value) then
+  if core.context_open(value) then
     return value
   end
   return nil, "an open waitgroup.Context expected"
@@ -132,9 +129,6 @@ function waitgroup.errgroup(options)
   end
   local group = core.errgroup(checked.context or core.current_context(), core.deadline(checked.timeout, 1), grace,
     checked.limit, checked.name, checked.interrupt, checked.on_error == "continue")
-  if grace then
-    errgroup.remember_tasks(group)
-  end
   return group
 end
 
@@ -176,31 +170,62 @@ waitgroup.wait_any = collect.wait_any
 waitgroup.cores = core.cores
 
 --- Sleep for so many seconds. True, or nil and why: the context of the running task has ended.
-waitgroup.sleep = core.sleep_for
+waitgroup.sleep = core.sleep
 
 --- Let others run. True, or nil and why: the context of the running task has ended.
 waitgroup.yield = core.yield
 
 --- The context of the running task; nil outside of any.
-function waitgroup.current_context()
-  return core.current_context()
-end
+waitgroup.current_context = core.current_context
 
-function waitgroup.run(fn, ...)
-  core.check_callable(fn, 1)
-  return scheduler.run(fn, ...)
-end
+--- Run `fn` as a task and wait until it and all that it started have ended.
+waitgroup.run = core.run
 
 --- Call `fn(value, traceback)` for errors that nobody waits for; nil: the default, which is standard error. Returns the
 --- function set before.
-function waitgroup.on_error(fn)
-  if fn ~= nil then
-    core.check_callable(fn, 1)
+waitgroup.on_error = core.on_error
+
+local in_use -- the adapter of the event loop in use, or nil
+
+-- Our tasks run in this coroutine of an event loop as long as there are any.
+local function agent(adapter)
+  return function()
+    local _ <close> = core.agent()
+    repeat
+      adapter.wait(core.listen())
+    until not core.step()
   end
-  return scheduler.on_error(fn)
 end
 
---- Waits in coroutines of this event loop yield to it: "cqueues", "copas", "luv", or a table with `here` and `wait`;
+-- The adapters of the event loops that the program has loaded.
+local function loaded_adapters()
+  local adapters = {}
+  for _, name in ipairs { "cqueues", "copas", "luv" } do
+    if package and package.loaded[name] then
+      local found, adapter = pcall(require, "waitgroup.loops." .. name)
+      adapters[#adapters + 1] = found and adapter or nil
+    end
+  end
+  return adapters
+end
+
+-- Start the agent in the loop in use, else in one that is loaded and runs. True if it was started.
+local function serve()
+  for _, adapter in ipairs(in_use and { in_use } or loaded_adapters()) do
+    if adapter.spawn and adapter.spawn(agent(adapter)) then
+      return true
+    end
+  end
+  return false
+end
+
+local function use(adapter)
+  in_use = adapter
+  core.use(adapter and adapter.here, adapter and adapter.wait, serve, adapter and adapter.forward)
+end
+use(nil)
+
+--- Waits in coroutines of this event loop yield to it, and tasks may yield to it: "cqueues", "copas", "luv", or an adapter;
 --- nil: none.
 function waitgroup.use(loop)
   if type(loop) == "string" then
@@ -212,7 +237,7 @@ function waitgroup.use(loop)
   elseif loop ~= nil and (type(loop) ~= "table" or not loop.here or not loop.wait) then
     core.argerror(1, "the name of an event loop, an adapter, or nil expected, got " .. shown(loop))
   end
-  scheduler.use(loop)
+  use(loop)
 end
 
 core.module("waitgroup", waitgroup)

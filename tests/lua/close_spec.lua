@@ -1,4 +1,4 @@
--- `local g <close>`: cancels on an error, waits, never yields. Closing twice is harmless; a closed handle says so.
+-- `local g <close>`: cancels on an error, and waits. Closing twice is harmless; a closed handle says so.
 local waitgroup = require "waitgroup"
 
 describe("closing an error group", function()
@@ -59,15 +59,24 @@ describe("closing an error group", function()
     assert.equal(0, wg:count())
   end)
 
-  it("never yields, for then it can be done wherever a variable is closed", function()
+  it("yields in a task, also in one that fails", function()
     for _, new in ipairs { waitgroup.errgroup, waitgroup.new } do
-      local status
-      waitgroup.run(function()
-        local co = coroutine.running()
-        local group <close> = new()
-        group:go(function() status = coroutine.status(co) end)
-      end)
-      assert.equal("normal", status) -- it drives; if it had yielded: suspended
+      for _, fails in ipairs { false, true } do
+        local status
+        waitgroup.run(function()
+          local co = coroutine.running()
+          local group <close> = new()
+          group:go(function()
+            waitgroup.sleep(0.01)
+            status = coroutine.status(co)
+          end)
+          waitgroup.yield()
+          if fails then
+            error("failed", 0)
+          end
+        end)
+        assert.equal("suspended", status)
+      end
     end
   end)
 

@@ -491,7 +491,7 @@ static void workers_out_of_memory(void) {
            "  local g = w.errgroup()\n"
            "  local t = g:thread(function(t)\n"
            "    local w = require 'waitgroup'\n"
-           "    w.new():go(function() w.sleep(0.0001) end)\n"
+           "    w.errgroup():go(function() w.sleep(0.0001) end)\n"
            "    for _, v in ipairs(t) do t[v] = wg:count() .. v end\n"
            "    return t\n"
            "  end, { 'a', 'b' })\n"

@@ -2,6 +2,8 @@
 local core = require "waitgroup.core"
 local copas = require "copas"
 
+local coroutine = coroutine
+
 local adapter = {}
 
 --- Whether the running coroutine belongs to the loop.
@@ -29,16 +31,31 @@ function Readable.close()
   return 1
 end
 
+-- Never at once: the coroutine that the descriptor is readable for has to get its turn.
 function Readable:receive()
-  if core.readable(self.fd) then
+  if self.asked and core.readable(self.fd) then
     return "readable"
   end
+  self.asked = true
   return nil, "timeout"
 end
 
 --- Yield until `fd` is readable.
 function adapter.wait(fd)
   copas.receive(setmetatable({ fd = fd }, Readable))
+end
+
+--- Start a coroutine of the loop.
+function adapter.spawn(fn)
+  copas.addthread(fn)
+  return true
+end
+
+--- Yield `...` to the loop in a coroutine of its own, and call `resume` with what the loop resumes it with.
+function adapter.forward(resume, ...)
+  copas.addthread(function(...)
+    resume(coroutine.yield(...))
+  end, ...)
 end
 
 return adapter

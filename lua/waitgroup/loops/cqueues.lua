@@ -1,6 +1,8 @@
 --- Waits in coroutines of cqueues.
 local cqueues = require "cqueues"
 
+local coroutine = coroutine
+
 local adapter = {}
 
 --- Whether the running coroutine belongs to the loop.
@@ -12,6 +14,22 @@ end
 --- Yield until `fd` is readable.
 function adapter.wait(fd)
   cqueues.poll { pollfd = fd, events = "r" }
+end
+
+--- Start a coroutine of the loop that runs; false if none does.
+function adapter.spawn(fn)
+  local loop = cqueues.running()
+  if loop then
+    loop:wrap(fn)
+  end
+  return loop ~= nil
+end
+
+--- Yield `...` to the loop in a coroutine of its own, and call `resume` with what the loop resumes it with.
+function adapter.forward(resume, ...)
+  cqueues.running():wrap(function(...)
+    resume(coroutine.yield(...))
+  end, ...)
 end
 
 return adapter

@@ -38,4 +38,10 @@ function adapter.wait(fd)
   coroutine.yield()
 end
 
+--- Start a coroutine. What tasks yield to the loop is nothing: its callbacks resume their coroutines.
+function adapter.spawn(fn)
+  coroutine.wrap(fn)()
+  return true
+end
+
 return adapter
