@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -122,8 +123,8 @@ static void report_fault(int number) {
 
 static void crash(void *unused) {
     (void)unused;
-    volatile int *nowhere = NULL;
-    *nowhere = 1;
+    volatile char *untouchable = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *untouchable = 1;
 }
 
 static void crash_in_a_worker(void) {
