@@ -11,7 +11,7 @@ verify-hub-asan: export HUB_CFLAGS := -fsanitize=address,undefined
 verify-hub-asan: $(PY_READY) ## the same under AddressSanitizer and UndefinedBehaviorSanitizer, with more rounds
 	$(call python-apart,$(PY_SANITIZED),SANITIZE=address$(comma)undefined CFLAGS=-Werror)
 	PYTHONPATH="$(CURDIR)/$(PY_SANITIZED)/lib" PYTHONMALLOC=malloc WG_TEST_EFFORT=2 \
-	    $(PYTHON) -m pytest tests/hub --timeout 900 -p no:cacheprovider -k python_host
+	    $(PYTHON) -m pytest tests/hub/test_python_host.py --timeout 900 -p no:cacheprovider
 
 # The Python of mod_wsgi is Debian's.
 WSGI_PYTHON := /usr/bin/python3
