@@ -2,11 +2,11 @@
  *
  * Of a context, by who may change it and when:
  *   refs                     anybody, atomically
- *   status, inherited, cause once, under the stripe's lock of this context; status last, with release: whoever reads
+ *   status, inherited, cause once, under the bucket's lock of this context; status last, with release: whoever reads
  *                            status != 0 may read the other two without a lock
- *   children, observers, signal   under the stripe's lock of this context; children only while status == 0
- *   sibling                  under the stripe's lock of the parent: this one among its children
- *   end, ender               under the stripe's lock of this context, from the setting of status until all is done
+ *   children, observers, signal   under the bucket's lock of this context; children only while status == 0
+ *   sibling                  under the bucket's lock of the parent: this one among its children
+ *   end, ender               under the bucket's lock of this context, from the setting of status until all is done
  *   parent, deadline         never after its making; a child holds a reference to its parent, the parent none to it
  *   timer                    see timer.h
  *   ending                   by the thread that has set status
@@ -18,7 +18,7 @@
  * its status says so (wg_context_check), whether or not the timer's thread has come to it.
  *
  * A fork may come at any step of an end in another thread, which does not go on in the child. Whatever has got its status
- * and is not done yet stands in its stripe's list of ends, and whatever has not got it is still a child of such a one; so
+ * and is not done yet stands in its bucket's list of ends, and whatever has not got it is still a child of such a one; so
  * the child can bring it to its end. It does so in the first call that looks at a context, waits or observes, and not
  * in the handler of fork, which runs when a program's other handlers have not put their locks in order yet. There, too,
  * the thread that keeps deadlines is started anew. */
@@ -45,7 +45,7 @@ struct wg_context {
     int64_t deadline;
     wg_context *parent;
     struct wg_link children, sibling, observers;
-    struct wg_link end; /* while its end is under way: in the stripe's list */
+    struct wg_link end; /* while its end is under way: in the bucket's list */
     const struct wg_self *ender;
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
@@ -80,9 +80,7 @@ wg_error *wg_context_cause(wg_context *ctx) { return wg_context_check(ctx) != WG
 
 bool wg_context_inherited(wg_context *ctx) { return wg_context_check(ctx) != WG_OK && ctx->inherited; }
 
-bool wg_context_stopped(const wg_context *ctx) {
-    return wg_context_status(ctx) == WG_CANCELLED && !ctx->cause;
-}
+bool wg_context_stopped(const wg_context *ctx) { return wg_context_status(ctx) == WG_CANCELLED && !ctx->cause; }
 
 int64_t wg_context_deadline(const wg_context *ctx) { return ctx ? ctx->deadline : WG_FOREVER; }
 
@@ -108,10 +106,10 @@ wg_error *wg_context_error(wg_context *ctx) {
 static void leave_parent(wg_context *ctx) {
     if (!ctx->parent || ctx->parent == &root)
         return;
-    struct wg_stripe *stripe = wg_stripe_of(ctx->parent);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = wg_bucket_of(ctx->parent);
+    wg_mutex_lock(&bucket->lock);
     wg_list_remove(&ctx->sibling);
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
 }
 
 static wg_context *child_of(struct wg_link *link) { return WG_MEMBER(link, wg_context, sibling); }
@@ -119,35 +117,35 @@ static wg_context *child_of(struct wg_link *link) { return WG_MEMBER(link, wg_co
 /* The next child that `ctx` has, with a reference, when `before` is no longer one. Until a child has ended it stays linked:
  * in the child of a fork that is how it is found. */
 static wg_context *next_child(wg_context *ctx, wg_context *before) {
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
     wg_context *child;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     if (before)
         wg_list_remove(&before->sibling);
     while ((child = child_of(wg_list_first(&ctx->children))) && !wg_context_try_retain(child))
         wg_list_remove(&child->sibling); /* its last reference has just gone */
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return child;
 }
 
 /* Give `ctx` its status, and wake who sleeps on it. False if it has one already. */
 static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket->lock);
     bool won = wg_context_status(ctx) == WG_OK;
     if (won) {
         ctx->cause = wg_error_retain(cause);
         ctx->inherited = inherited;
         ctx->ender = wg_self();
         ctx->ending = NULL;
-        wg_list_append(&stripe->ends, &ctx->end);
+        wg_list_append(&bucket->ends, &ctx->end);
         wg_store_release32(&ctx->status, status);
         if (ctx->has_signal && ctx->signal_epoch == wg_fork_epoch())
             wg_signal_raise(&ctx->signal);
-        wg_sleepers_wake(stripe, ctx, &wakes);
+        wg_wait_entries_wake(bucket, ctx, &wakes);
     }
-    wg_stripe_give(stripe, &wakes);
+    wg_bucket_unlock_and_wake(bucket, &wakes);
     return won;
 }
 
@@ -175,17 +173,17 @@ static void finish(void *raw) {
     struct finish *f = raw;
     while (f->ctx) {
         wg_context *ctx = f->ctx;
-        struct wg_stripe *stripe = wg_stripe_of(ctx);
-        struct wg_wakes none = {.count = 0};
+        struct wg_bucket *bucket = wg_bucket_of(ctx);
+        struct wg_wake_q none = {.count = 0};
         if (ctx->timed && !f->called)
             wg_timer_remove(&ctx->timer);
-        wg_lock_take(&stripe->lock);
+        wg_mutex_lock(&bucket->lock);
         if (!f->called) {
             f->called = true;
-            wg_observers_call(stripe, &ctx->observers, ctx, &none);
+            wg_observers_call(bucket, &ctx->observers, ctx, &none);
         }
         wg_list_remove(&ctx->end);
-        wg_lock_give(&stripe->lock);
+        wg_mutex_unlock(&bucket->lock);
         *f = (struct finish){.ctx = ctx->ending};
         wg_context_release(ctx);
     }
@@ -255,12 +253,12 @@ static void join_parent(wg_context *ctx, wg_context *parent) {
     ctx->parent = wg_context_retain(parent);
     if (parent == &root)
         return;
-    struct wg_stripe *stripe = wg_stripe_of(parent);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = wg_bucket_of(parent);
+    wg_mutex_lock(&bucket->lock);
     wg_status status = wg_context_status(parent);
     if (status == WG_OK)
         wg_list_append(&parent->children, &ctx->sibling);
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     if (status != WG_OK)
         end(ctx, status, parent->cause, true);
 }
@@ -311,27 +309,27 @@ bool wg_context_descends(const wg_context *ctx, const wg_context *ancestor) {
     return ctx != NULL;
 }
 
-bool wg_context_link(wg_context *ctx, struct wg_sleeper *sleeper) {
+bool wg_context_link(wg_context *ctx, struct wg_wait_entry *entry) {
     if (ctx == &root)
         return true;
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    wg_mutex_lock(&bucket->lock);
     bool lives = wg_context_status(ctx) == WG_OK;
     if (lives) {
-        sleeper->subject = ctx;
-        wg_sleeper_link(stripe, sleeper);
+        entry->subject = ctx;
+        wg_wait_entry_link(bucket, entry);
     }
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return lives;
 }
 
-void wg_context_unlink(wg_context *ctx, struct wg_sleeper *sleeper) {
+void wg_context_unlink(wg_context *ctx, struct wg_wait_entry *entry) {
     if (ctx == &root)
         return;
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
-    wg_lock_take(&stripe->lock);
-    wg_sleeper_unlink(sleeper);
-    wg_lock_give(&stripe->lock);
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    wg_mutex_lock(&bucket->lock);
+    wg_wait_entry_unlink(entry);
+    wg_mutex_unlock(&bucket->lock);
 }
 
 wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
@@ -373,28 +371,28 @@ wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(
     if (!ctx || !observer || !fn)
         return WG_INVALID;
     wg_context_check(ctx);
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
-    wg_lock_take(&stripe->lock);
-    wg_observer_settle(stripe, &ctx->observers, wg_context_status(ctx) != WG_OK, ctx, observer, fn, arg);
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    wg_mutex_lock(&bucket->lock);
+    wg_observer_settle(bucket, &ctx->observers, wg_context_status(ctx) != WG_OK, ctx, observer, fn, arg);
     wg_contexts_catch_up();
     return WG_OK;
 }
 
 bool wg_context_unobserve(wg_context *ctx, wg_observer *observer) {
-    return ctx && observer && wg_observer_remove(wg_stripe_of(ctx), observer, false);
+    return ctx && observer && wg_observer_remove(wg_bucket_of(ctx), observer, false);
 }
 
 bool wg_context_unobserve_sync(wg_context *ctx, wg_observer *observer) {
-    return ctx && observer && wg_observer_remove(wg_stripe_of(ctx), observer, true);
+    return ctx && observer && wg_observer_remove(wg_bucket_of(ctx), observer, true);
 }
 
 wg_status wg_context_fd(wg_context *ctx, int *fd) {
     if (!ctx || !fd || ctx == &root)
         return WG_INVALID;
     wg_context_check(ctx);
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
     wg_status status = WG_OK;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     if (!ctx->has_signal && wg_signal_open(&ctx->signal)) {
         ctx->has_signal = true;
         ctx->signal_epoch = wg_fork_epoch();
@@ -407,7 +405,7 @@ wg_status wg_context_fd(wg_context *ctx, int *fd) {
         status = WG_FORKED;
     else
         *fd = ctx->signal.readable;
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return status;
 }
 
@@ -429,16 +427,16 @@ static void leave_behind(struct wg_link *link) {
 
 void wg_contexts_reset(void) {
     left_behind = NULL;
-    wg_stripes_ends(leave_behind);
+    wg_buckets_ends(leave_behind);
     bool unkept = wg_timer_reset();
     wg_store_relaxed32(&wg_contexts_behind, left_behind || unkept);
 }
 
 static void adopt(wg_context *ctx) {
-    struct wg_stripe *stripe = wg_stripe_of(ctx);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    wg_mutex_lock(&bucket->lock);
     ctx->ender = wg_self();
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
 }
 
 void wg_contexts_go_on(void) {

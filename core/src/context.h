@@ -4,11 +4,11 @@
 
 #include "waitgroup/context.h"
 
-#include "stripe.h"
+#include "waitqueue.h"
 
 /* Sleep until it ends; false if it has. The root never does. */
-bool wg_context_link(wg_context *ctx, struct wg_sleeper *sleeper);
-void wg_context_unlink(wg_context *ctx, struct wg_sleeper *sleeper);
+bool wg_context_link(wg_context *ctx, struct wg_wait_entry *entry);
+void wg_context_unlink(wg_context *ctx, struct wg_wait_entry *entry);
 
 /* Was it cancelled without a cause, or an ancestor was? A stop, not an error. */
 bool wg_context_stopped(const wg_context *ctx);

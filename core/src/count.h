@@ -1,31 +1,31 @@
 /* count.h - the word of a wait group, and the steps that the other files may take on it.
  *
  *   bits 63..33  fork epoch   the process (see fork.h) in which the count last left zero. Changes only in that step.
- *   bit  32      gated        of an error group: somebody wants the next slot that a task gives back, so every step
- *                             down goes through the stripe's lock. Set and cleared only under it, set only while there
+ *   bit  32      slot waiters of an error group: somebody wants the next slot that a task gives back, so every step
+ *                             down goes through the bucket's lock. Set and cleared only under it, set only while there
  *                             is no room. Clearing it late is legal: it costs a lock.
  *   bits 31..1   count
- *   bit  0       sleepers     with count > 0: somebody waits for zero, or did, so the step to zero goes through the
- *                             stripe's lock. Set only under it; cleared by the step to zero. Leaving it set when nobody
+ *   bit  0       zero waiters with count > 0: somebody waits for zero, or did, so the step to zero goes through the
+ *                             bucket's lock. Set only under it; cleared by the step to zero. Leaving it set when nobody
  *                             waits any more is legal. With count == 0: the word is closed, for good; no step up.
  *
  * Why the object may go as soon as a wait returns: the step to zero is one CAS, and nothing of the object is touched
- * after it. If `sleepers` was not set, nobody has to be told. If it was, the CAS is made while holding the stripe's
- * lock, whoever sleeps is found in the stripe, and the lock is not in the object. Since sleepers link themselves under
- * that lock, and only after they have seen count > 0 and `sleepers` set in the same word, none is missed, and none that
+ * after it. If `zero waiters` was not set, nobody has to be told. If it was, the CAS is made while holding the bucket's
+ * lock, whoever sleeps is found in the bucket, and the lock is not in the object. A thread links its wait entry under that
+ * lock, and only after it has seen count > 0 and `zero waiters` set in the same word; so none is missed, and none that
  * came for a later round, or for another object at the same address, is woken. */
 #ifndef WG_COUNT_H
 #define WG_COUNT_H
 
 #include "waitgroup/waitgroup.h"
 
-#include "stripe.h"
+#include "waitqueue.h"
 
-#define WG_SLEEPERS UINT64_C(1)
+#define WG_ZERO_WAITERS UINT64_C(1)
 #define WG_COUNT_SHIFT 1
 #define WG_ONE (UINT64_C(1) << WG_COUNT_SHIFT)
 #define WG_COUNT_MASK (UINT64_C(0x7fffffff) << WG_COUNT_SHIFT)
-#define WG_GATED (UINT64_C(1) << 32)
+#define WG_SLOT_WAITERS (UINT64_C(1) << 32)
 #define WG_EPOCH_SHIFT 33
 
 static inline wg_a64 *wg_state(const wg_waitgroup *wg) { return (wg_a64 *)(uintptr_t)&wg->state_; }
@@ -43,17 +43,17 @@ void wg_handlers_unlock(void);
  * WG_FORKED: what is counted is in the parent process. `limit` is at most WG_COUNT_MAX. */
 wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first);
 
-/* One up under the stripe's lock, gate or no gate, for whoever waits at it. False if `limit` is reached, or it is zero. */
+/* One up under the bucket's lock, gate or no gate, for whoever waits at it. False if `limit` is reached, or it is zero. */
 bool wg_count_admit(wg_waitgroup *wg, int32_t limit);
 
 /* One down. *last tells whether it is zero now. False, and nothing changed, if it is gated. */
 bool wg_count_leave(wg_waitgroup *wg, bool *last);
 
-/* One down under the stripe's lock, gate or no gate; returns what is left. Opens the gate if that is room under `limit`:
+/* One down under the bucket's lock, gate or no gate; returns what is left. Opens the gate if that is room under `limit`:
  * whoever is told of room must find it. At zero it wakes who waits, and calls the observers with the lock let go. */
-int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_t limit, struct wg_wakes *wakes);
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_bucket *bucket, int32_t limit, struct wg_wake_q *wakes);
 
-/* Gate it; false if there is room under `limit`. Under the stripe's lock, as is the next. */
+/* Gate it; false if there is room under `limit`. Under the bucket's lock, as is the next. */
 bool wg_count_gate(wg_waitgroup *wg, int32_t limit);
 void wg_count_ungate(wg_waitgroup *wg);
 

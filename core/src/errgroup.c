@@ -114,7 +114,7 @@ struct wg_errgroup {
     char name[];
 };
 
-static struct wg_stripe *stripe_of(wg_errgroup *g) { return wg_stripe_of(&g->slots.tasks); }
+static struct wg_bucket *bucket_of(wg_errgroup *g) { return wg_bucket_of(&g->slots.tasks); }
 
 /* Slots of `g` held by the tasks that this thread runs, one inside the wait of another. */
 static unsigned slots_held(const wg_errgroup *g) { return wg_tasks_run_of(&g->slots.tasks); }
@@ -284,11 +284,11 @@ wg_status wg_errgroup_wait_for_slot(wg_errgroup *g, const wg_until *until) {
 
 /* From now on, hear of the end of the context. */
 static void watch_end(wg_errgroup *g) {
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
     bool watched = g->end_watched;
     g->end_watched = true;
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     if (!watched)
         wg_context_observe(g->context, &g->on_end, end_slots, g);
 }
@@ -365,24 +365,24 @@ static struct wg_link *open_list(wg_errgroup *g) {
 
 static void list(struct life *life) {
     wg_errgroup *g = life->group;
-    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_bucket *bucket = bucket_of(g);
     struct listed *entry = &life->listed;
     entry->name = ((struct named_task *)life->task)->name;
     entry->since = wg_now();
     entry->epoch = wg_fork_epoch();
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     wg_list_append(open_list(g), &entry->link);
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
 }
 
 static void unlist(struct life *life) {
     wg_errgroup *g = life->group;
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
     open_list(g);
     if (life->listed.epoch == g->running_epoch)
         wg_list_remove(&life->listed.link);
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
 }
 
 /* With which error the task ends, unless its function returns, is known before. */
@@ -402,8 +402,8 @@ static void run_function(struct life *life) {
 
 /* `task` failed with `error`: it becomes the entry in the list. False if there is no memory for one. */
 static bool add_failure(wg_errgroup *g, struct task *task, wg_error *error, bool *first) {
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
     *first = g->failures == 0;
     if (!task && *first)
         task = &g->last_resort;
@@ -414,7 +414,7 @@ static bool add_failure(wg_errgroup *g, struct task *task, wg_error *error, bool
         g->last_failed = &task->as.failed.next;
         g->failures++;
     }
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return task != NULL;
 }
 
@@ -503,17 +503,17 @@ static struct wg_lane *lane_in(wg_errgroup *g, const wg_pool *pool) {
 
 /* Add a queue in `pool`, unless another thread has done it. False without memory. */
 static bool add_pool(wg_errgroup *g, wg_pool *pool) {
-    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_bucket *bucket = bucket_of(g);
     struct other_pool *other = malloc(sizeof *other);
     if (!other)
         return false;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     bool known = lane_in(g, pool);
     if (!known) {
         *other = (struct other_pool){.pool = wg_pool_retain(pool), .next = g->others};
         g->others = other;
     }
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     if (known)
         free(other);
     return true;
@@ -523,12 +523,12 @@ static bool add_pool(wg_errgroup *g, wg_pool *pool) {
 static struct wg_lane *lane_of(wg_errgroup *g, wg_pool *pool) {
     if (pool == g->pool)
         return &g->lane;
-    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_bucket *bucket = bucket_of(g);
     struct wg_lane *lane;
     do {
-        wg_lock_take(&stripe->lock);
+        wg_mutex_lock(&bucket->lock);
         lane = lane_in(g, pool);
-        wg_lock_give(&stripe->lock);
+        wg_mutex_unlock(&bucket->lock);
     } while (!lane && add_pool(g, pool));
     return lane;
 }
@@ -719,16 +719,16 @@ static wg_status judge(wg_errgroup *g) {
 
 /* Give the outcome; false if tasks have been added meanwhile. */
 static bool finish(wg_errgroup *g, bool leave_stragglers) {
-    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_bucket *bucket = bucket_of(g);
     wg_context_check(g->context);
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     bool finished = wg_load_relaxed32(&g->slots.closed);
     if (!finished && (wg_count_close(&g->slots.tasks) || leave_stragglers)) {
         g->outcome = judge(g);
         wg_store_release32(&g->slots.closed, 1);
         finished = true;
     }
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     if (finished)
         wg_context_cancel(g->context, g->failed ? g->failed->as.failed.error : NULL);
     return finished;
@@ -820,29 +820,29 @@ wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **fir
 
 static void tell_outcome(void *group) {
     wg_errgroup *g = group;
-    struct wg_stripe *stripe = stripe_of(g);
-    struct wg_wakes none = {.count = 0};
-    wg_lock_take(&stripe->lock);
-    wg_observers_call(stripe, &g->outcome_observers, g, &none);
-    wg_stripe_give(stripe, &none);
+    struct wg_bucket *bucket = bucket_of(g);
+    struct wg_wake_q none = {.count = 0};
+    wg_mutex_lock(&bucket->lock);
+    wg_observers_call(bucket, &g->outcome_observers, g, &none);
+    wg_bucket_unlock_and_wake(bucket, &none);
 }
 
 static void tell_zero(void *group) {
     wg_errgroup *g = group;
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
     g->zero_watched = false;
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     tell_outcome(g);
 }
 
 /* Set one of the two flags; false if it is set already, or nobody observes the outcome. */
 static bool begin_watch(wg_errgroup *g, bool *flag) {
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
     bool begin = !*flag && wg_list_first(&g->outcome_observers);
     *flag |= begin;
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return begin;
 }
 
@@ -871,12 +871,12 @@ static bool outcome_is_ready(wg_errgroup *g) {
 }
 
 void wg_errgroup_observe_outcome(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_bucket *bucket = bucket_of(g);
     wg_errgroup_retain(g); /* the observer may give up the caller's reference */
     watch_end(g);
     wg_context_check(g->context);
-    wg_lock_take(&stripe->lock);
-    wg_observer_settle(stripe, &g->outcome_observers, outcome_is_ready(g), g, observer, fn, arg);
+    wg_mutex_lock(&bucket->lock);
+    wg_observer_settle(bucket, &g->outcome_observers, outcome_is_ready(g), g, observer, fn, arg);
     watch_zero(g);
     if (wg_context_status(g->context) != WG_OK)
         watch_grace(g);
@@ -884,7 +884,7 @@ void wg_errgroup_observe_outcome(wg_errgroup *g, wg_observer *observer, void (*f
 }
 
 bool wg_errgroup_unobserve_outcome(wg_errgroup *g, wg_observer *observer, bool sync) {
-    return wg_observer_remove(stripe_of(g), observer, sync);
+    return wg_observer_remove(bucket_of(g), observer, sync);
 }
 
 wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause) {
@@ -906,13 +906,13 @@ wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g) { return g ? &g->slots.tasks : N
 size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity) {
     if (!g)
         return 0;
-    struct wg_stripe *stripe = stripe_of(g);
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
     struct task *task = g->failed;
     for (size_t i = 0; i < capacity && task; i++, task = task->as.failed.next)
         errors[i] = task->as.failed.error;
     size_t n = g->failures;
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return n;
 }
 
@@ -940,9 +940,9 @@ struct seen {
 
 /* At most `capacity` of them are copied; returns how many there are. */
 static size_t copy_running(wg_errgroup *g, struct seen *seen, size_t capacity) {
-    struct wg_stripe *stripe = stripe_of(g);
+    struct wg_bucket *bucket = bucket_of(g);
     size_t n = 0;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     struct wg_link *head = open_list(g);
     for (struct wg_link *link = wg_list_first(head); link; link = wg_list_after(head, link), n++) {
         const struct listed *entry = WG_MEMBER(link, struct listed, link);
@@ -951,7 +951,7 @@ static size_t copy_running(wg_errgroup *g, struct seen *seen, size_t capacity) {
             seen[n].since = entry->since;
         }
     }
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return n;
 }
 

@@ -17,7 +17,7 @@
 #include "context.h"
 #include "count.h"
 #include "pool.h"
-#include "stripe.h"
+#include "waitqueue.h"
 #include "timer.h"
 
 wg_a32 wg_epoch;
@@ -26,21 +26,21 @@ uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
 
 void wg_before_fork(void) {
     wg_handlers_lock();
-    wg_timer_take();
-    wg_pools_take();
-    wg_stripes_take();
+    wg_timer_lock();
+    wg_pools_lock();
+    wg_buckets_lock();
 }
 
 void wg_after_fork_in_parent(void) {
-    wg_stripes_give();
-    wg_pools_give();
-    wg_timer_give();
+    wg_buckets_unlock();
+    wg_pools_unlock();
+    wg_timer_unlock();
     wg_handlers_unlock();
 }
 
 void wg_after_fork_in_child(void) {
     wg_store_relaxed32(&wg_epoch, (wg_epoch_now() + 1) & 0x7fffffff);
-    wg_stripes_reset();
+    wg_buckets_reset();
     wg_pools_reset();
     wg_contexts_reset();
     wg_after_fork_in_parent();

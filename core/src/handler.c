@@ -17,7 +17,7 @@ static wg_a64 places[PLACES]; /* addresses of wait groups; 0: free */
 static struct wg_signal due;
 /* One more than the epoch of the process in which there is a thread, and `due` is its own; 0: there is none. */
 static wg_a32 prepared;
-static wg_lock preparing;
+static wg_mutex preparing;
 
 static bool is_prepared(void) { return wg_load_acquire32(&prepared) == wg_fork_epoch() + 1; }
 
@@ -74,14 +74,14 @@ static wg_status prepare(void) {
 
 wg_status wg_handlers_prepare(void) {
     wg_keep_self_loaded();
-    wg_lock_take(&preparing);
+    wg_mutex_lock(&preparing);
     wg_status status = prepare();
-    wg_lock_give(&preparing);
+    wg_mutex_unlock(&preparing);
     return status;
 }
 
-void wg_handlers_lock(void) { wg_lock_take(&preparing); }
-void wg_handlers_unlock(void) { wg_lock_give(&preparing); }
+void wg_handlers_lock(void) { wg_mutex_lock(&preparing); }
+void wg_handlers_unlock(void) { wg_mutex_unlock(&preparing); }
 
 wg_status wg_done_in_handler(wg_waitgroup *wg) {
     wg_status status;

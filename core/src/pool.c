@@ -37,11 +37,11 @@
 #include <string.h>
 
 #include "fork.h"
-#include "lock.h"
+#include "mutex.h"
 #include "monitor.h"
 #include "os.h"
 #include "queue.h"
-#include "stripe.h"
+#include "waitqueue.h"
 
 #define IDLE_TIME (5 * WG_SECOND)
 /* What a tick is longer by for each worker whose clock has to be read. */
@@ -68,7 +68,7 @@ struct wg_worker {
 };
 
 struct wg_pool {
-    wg_lock lock;
+    wg_mutex lock;
     wg_a32 refs;
     struct wg_ring ring;
     struct wg_worker *idle;       /* the one that slept last comes first: its caches are warm */
@@ -104,7 +104,7 @@ struct action {
 
 static wg_pool process_pool = {.refs = 1, .needs_worker = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
 
-static wg_lock pools_lock;
+static wg_mutex pools_lock;
 static wg_pool *pools;       /* all but the process's */
 static wg_a32 starved_pools; /* how many there are */
 
@@ -190,7 +190,7 @@ static void set_starved(wg_pool *pool, bool starved) {
 }
 
 /* Undo the reservation of a worker whose thread could not be started; it is still expected, unless that was before a fork.
- * Returns true if queued work is now left without any thread: the caller must then call wg_sleepers_stir(), after it has
+ * Returns true if queued work is now left without any thread: the caller must then call wg_waiters_kick(), after it has
  * released the lock. */
 static bool spawn_failed(wg_pool *pool) {
     bool news = !pool->starved && pool->ring.next && !pool->stopped;
@@ -204,8 +204,8 @@ static bool spawn_failed(wg_pool *pool) {
     return news;
 }
 
-/* If `start` forks, the child expects nobody: the thread may have been started before or after, and if it comes it is
- * counted then. */
+/* False if there is no thread to be had. If `start` forks, the child expects nobody: the thread may have been started before
+ * or after, and if it comes it is counted then. Nothing failed there: what the thread was wanted for stays in the parent. */
 static bool spawn(wg_pool *pool) {
     uint32_t epoch = wg_fork_epoch();
     bool news = false;
@@ -216,27 +216,28 @@ static bool spawn(wg_pool *pool) {
     bool spawned = pool->host.start ? pool->host.start(pool->host.data, pool)
                                     : wg_start_thread(pool->name, pool->host.stack_size, work_natively, pool);
     wg_cancel_allow(cancel);
-    wg_lock_take(&pool->lock);
-    if (epoch == wg_fork_epoch()) {
+    wg_mutex_lock(&pool->lock);
+    bool overtaken = epoch != wg_fork_epoch();
+    if (!overtaken) {
         pool->starting--;
         news = !spawned && spawn_failed(pool);
         update_needs_worker(pool);
     }
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     if (news)
-        wg_sleepers_stir();
+        wg_waiters_kick();
     if (!spawned)
         wg_pool_release(pool);
     wg_pool_release(pool);
-    return spawned;
+    return spawned || overtaken;
 }
 
 void wg_pool_work_failed(wg_pool *pool) {
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     bool news = spawn_failed(pool);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     if (news)
-        wg_sleepers_stir();
+        wg_waiters_kick();
     wg_pool_release(pool);
 }
 
@@ -276,49 +277,49 @@ bool wg_pools_starve(void) { return wg_load_relaxed32(&starved_pools) > 0; }
 
 /* The pool that comes after `pool`, with a reference, in exchange for the one to `pool`; NULL at the end. */
 static wg_pool *next_pool(wg_pool *pool) {
-    wg_lock_take(&pools_lock);
+    wg_mutex_lock(&pools_lock);
     wg_pool *next = pool == &process_pool ? pools : pool->next;
     while (next && !try_retain(next))
         next = next->next; /* its last reference has just gone */
-    wg_lock_give(&pools_lock);
+    wg_mutex_unlock(&pools_lock);
     wg_pool_release(pool);
     return next;
 }
 
 void wg_pools_retry(void) {
     for (wg_pool *pool = &process_pool; pool; pool = next_pool(pool)) {
-        wg_lock_take(&pool->lock);
+        wg_mutex_lock(&pool->lock);
         if (!pool->ring.next)
             set_starved(pool, false); /* what it lacked a thread for is gone */
         update_needs_worker(pool);
         struct action action = pool->starved ? ensure_searcher(pool) : (struct action){.what = NONE};
-        wg_lock_give(&pool->lock);
+        wg_mutex_unlock(&pool->lock);
         perform(pool, action);
     }
 }
 
 /* Take the work with `ticket` back out of its lane, if there is no worker to take it. */
 static bool take_back(wg_pool *pool, struct wg_lane *lane, uint64_t ticket) {
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     bool taken_back = !has_worker(pool) && wg_ring_withdraw(&pool->ring, lane, ticket);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     return taken_back;
 }
 
 /* With the lock held: has another thread found the lane unlisted, and is it about to list it? */
 static bool being_listed(struct wg_lane *lane) {
-    wg_lock_take(&lane->lock);
+    wg_mutex_lock(&lane->lock);
     bool listed = lane->listed;
-    wg_lock_give(&lane->lock);
+    wg_mutex_unlock(&lane->lock);
     return listed && !lane->next;
 }
 
 /* With the lock held; it is let go meanwhile. */
 static void wait_a_little(wg_pool *pool) {
     wg_a32 word = 0;
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     wg_park(&word, 0, wg_after(WG_SHORTEST_TICK), false);
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
 }
 
 wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_work *original, size_t size) {
@@ -327,9 +328,9 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_wo
         return WG_NO_MEMORY;
     if (!entry.must_list && !wg_load_relaxed32(&pool->needs_worker))
         return WG_OK;
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     if (entry.must_list && pool->stopped) {
-        wg_lock_give(&pool->lock);
+        wg_mutex_unlock(&pool->lock);
         drop_all(wg_empty_inbox(lane)->next); /* what came in behind; the first is the caller's */
         wg_work_free(entry.work);
         return WG_STOPPED;
@@ -343,7 +344,7 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_wo
     struct action action = ensure_searcher(pool);
     if (action.what == NONE && !has_worker(pool) && pool->ring.next)
         action = new_worker(pool);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     if (perform(pool, action) || !take_back(pool, lane, entry.ticket))
         return WG_OK;
     wg_work_free(entry.work);
@@ -375,19 +376,19 @@ static void host_wakes(const wg_pool *pool, struct wg_worker *me) {
 
 /* Sleep on its word; the lock is let go meanwhile. */
 static wg_parked sleep_until(wg_pool *pool, struct wg_worker *me, int64_t deadline) {
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     host_sleeps(pool, me);
     wg_parked parked = wg_park(&me->wake, 0, deadline, false);
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     return parked;
 }
 
 static void add_workers(wg_pool *pool, unsigned n) {
     for (bool spawned = true; n > 0 && spawned && pool->ring.next && !pool->stopped; n--) {
         struct action action = one_more(pool);
-        wg_lock_give(&pool->lock);
+        wg_mutex_unlock(&pool->lock);
         spawned = perform(pool, action);
-        wg_lock_take(&pool->lock);
+        wg_mutex_lock(&pool->lock);
     }
 }
 
@@ -417,11 +418,11 @@ static struct wg_load load_of(wg_pool *pool) {
 static bool interpreter_is_free(wg_pool *pool, struct wg_worker *me) {
     if (!pool->host.after_sleep)
         return false;
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     int64_t before = wg_now();
     host_wakes(pool, me);
     bool at_once = wg_now() - before < WG_SHORTEST_TICK / 2;
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     return at_once;
 }
 
@@ -453,10 +454,10 @@ static void monitor_tick(wg_pool *pool, struct wg_worker *me) {
 /* Look at the queue for a little while; the lock is let go meanwhile. */
 static void spin(wg_pool *pool, struct wg_worker *me) {
     pool->searching = me->searching = true;
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     for (int i = 0; i < SPINS && !wg_ring_waits(&pool->ring); i++)
         wg_pause();
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
 }
 
 /* Sleep until woken. False: it has been idle for so long that it should leave. */
@@ -544,13 +545,13 @@ static void run_taken(wg_pool *pool, struct wg_worker *me, struct wg_work *work)
     if (me->searching)
         pool->searching = me->searching = false;
     struct action action = ensure_searcher(pool);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     host_wakes(pool, me);
     perform(pool, action);
     if (epoch == wg_fork_epoch()) /* else the host has forked: like all that was queued it stays in the parent */
         work->run(work, false);
     wg_cancel_point(); /* whoever was cancelled in a task that did not hear of it must not end in the next */
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     set_computing(me, false);
 }
 
@@ -564,7 +565,7 @@ static void take_tasks(wg_pool *pool, struct wg_worker *me) {
 
 /* The thread ends inside a task, or inside what a task waits in: take the lock, and set right what the worker will not. */
 static void break_off(wg_pool *pool, struct wg_worker *me) {
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     if (me->computing)
         set_computing(me, false);
 }
@@ -576,7 +577,7 @@ static void go_home(wg_pool *pool, struct wg_worker *me) {
     leave(pool, me);
     struct action action = ensure_searcher(pool);
     wg_self()->worker = NULL;
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     host_wakes(pool, me);
     perform(pool, action);
     call_host(pool, pool->host.leave);
@@ -588,7 +589,7 @@ static void work(void *raw) {
     struct wg_worker *me = raw;
     if (me->stage == COMES) {
         me->stage = WORKS;
-        wg_lock_take(&me->pool->lock);
+        wg_mutex_lock(&me->pool->lock);
         take_tasks(me->pool, me);
     } else if (me->stage == WORKS)
         break_off(me->pool, me);
@@ -607,14 +608,14 @@ void wg_pool_block(void) {
     if (!me || me->blocked++ > 0)
         return;
     wg_pool *pool = me->pool;
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     set_computing(me, false);
     struct action action = ensure_searcher(pool);
     /* There is a searcher already. If more is queued than it will take, replace this worker too: so that tasks which all
      * wait for each other are started as fast as threads are, not one at a time. */
     if (action.what == NONE && pool->ring.queued > 1 && pool->computing < cores_of(pool) && !pool->stopped)
         action = one_more(pool);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     perform(pool, action);
 }
 
@@ -622,9 +623,9 @@ void wg_pool_unblock(void) {
     struct wg_worker *me = wg_self()->worker;
     if (!me || --me->blocked > 0)
         return;
-    wg_lock_take(&me->pool->lock);
+    wg_mutex_lock(&me->pool->lock);
     set_computing(me, true);
-    wg_lock_give(&me->pool->lock);
+    wg_mutex_unlock(&me->pool->lock);
 }
 
 /* See wg_finish. */
@@ -642,9 +643,9 @@ static void help(void *raw) {
 bool wg_pool_help(wg_pool *pool, struct wg_lane *lane) {
     if (!pool->host.callers_help || wg_self()->helping >= DEEPEST_HELP)
         return false;
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     struct wg_work *work = lane->first ? take(pool, lane) : NULL; /* that is, if it is in the ring */
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     if (!work)
         return false;
     int cancel = wg_cancel_forbid();
@@ -676,10 +677,10 @@ wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host) {
     strncpy(pool->name, host->name ? host->name : THREAD_NAME, sizeof pool->name - 1);
     pool->host.name = pool->name;
     keep_host_loaded(host);
-    wg_lock_take(&pools_lock);
+    wg_mutex_lock(&pools_lock);
     pool->next = pools;
     pools = pool;
-    wg_lock_give(&pools_lock);
+    wg_mutex_unlock(&pools_lock);
     *out = pool;
     return WG_OK;
 }
@@ -693,12 +694,12 @@ wg_pool *wg_pool_retain(wg_pool *pool) {
 void wg_pool_release(wg_pool *pool) {
     if (!pool || pool == &process_pool || wg_sub_acq_rel32(&pool->refs, 1) != 1)
         return;
-    wg_lock_take(&pools_lock);
+    wg_mutex_lock(&pools_lock);
     wg_pool **link = &pools;
     while (*link != pool)
         link = &(*link)->next;
     *link = pool->next;
-    wg_lock_give(&pools_lock);
+    wg_mutex_unlock(&pools_lock);
     set_starved(pool, false);
     wg_lane_end(&pool->loose);
     free(pool);
@@ -707,7 +708,7 @@ void wg_pool_release(wg_pool *pool) {
 void wg_pool_stop(wg_pool *pool) {
     if (!pool)
         return;
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     pool->stopped = true;
     set_starved(pool, false);
     update_needs_worker(pool);
@@ -721,23 +722,23 @@ void wg_pool_stop(wg_pool *pool) {
         wg_unpark_one(wake_idle(pool, false).word);
     if (pool->monitoring)
         wg_unpark_one(wake(pool->monitoring).word);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     drop_all(dropped);
 }
 
 unsigned wg_pool_workers(wg_pool *pool) {
     pool = wg_pool_or_default(pool);
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     unsigned n = workers_of(pool);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     return n;
 }
 
 unsigned wg_pool_queued(wg_pool *pool) {
     pool = wg_pool_or_default(pool);
-    wg_lock_take(&pool->lock);
+    wg_mutex_lock(&pool->lock);
     unsigned long n = wg_ring_count(&pool->ring);
-    wg_lock_give(&pool->lock);
+    wg_mutex_unlock(&pool->lock);
     return (unsigned)n;
 }
 
@@ -774,18 +775,18 @@ static void reset(wg_pool *pool) {
     update_needs_worker(pool);
 }
 
-void wg_pools_take(void) {
-    wg_lock_take(&pools_lock);
-    wg_lock_take(&process_pool.lock);
+void wg_pools_lock(void) {
+    wg_mutex_lock(&pools_lock);
+    wg_mutex_lock(&process_pool.lock);
     for (wg_pool *pool = pools; pool; pool = pool->next)
-        wg_lock_take(&pool->lock);
+        wg_mutex_lock(&pool->lock);
 }
 
-void wg_pools_give(void) {
+void wg_pools_unlock(void) {
     for (wg_pool *pool = pools; pool; pool = pool->next)
-        wg_lock_give(&pool->lock);
-    wg_lock_give(&process_pool.lock);
-    wg_lock_give(&pools_lock);
+        wg_mutex_unlock(&pool->lock);
+    wg_mutex_unlock(&process_pool.lock);
+    wg_mutex_unlock(&pools_lock);
 }
 
 void wg_pools_reset(void) {

@@ -32,8 +32,8 @@ void wg_pool_unblock(void);
 bool wg_worth_spinning(const wg_pool *pool);
 
 /* For fork.c. */
-void wg_pools_take(void);
-void wg_pools_give(void);
+void wg_pools_lock(void);
+void wg_pools_unlock(void);
 /* In the child: every pool is empty and has no threads, except the one that forked if it is a worker. */
 void wg_pools_reset(void);
 

@@ -22,7 +22,7 @@ void wg_lane_end(struct wg_lane *lane) { wg_slabs_end(&lane->memory); }
 
 struct wg_entry wg_enqueue(struct wg_lane *lane, const struct wg_work *original, size_t size) {
     struct wg_entry entry = {.work = NULL};
-    wg_lock_take(&lane->lock);
+    wg_mutex_lock(&lane->lock);
     struct wg_work *work = make(&lane->memory, size);
     if (work) {
         uint16_t place = work->place;
@@ -39,29 +39,29 @@ struct wg_entry wg_enqueue(struct wg_lane *lane, const struct wg_work *original,
         lane->in++;
         lane->listed = true;
     }
-    wg_lock_give(&lane->lock);
+    wg_mutex_unlock(&lane->lock);
     return entry;
 }
 
 struct wg_work *wg_empty_inbox(struct wg_lane *lane) {
-    wg_lock_take(&lane->lock);
+    wg_mutex_lock(&lane->lock);
     struct wg_work *first = lane->first_in;
     lane->first_in = NULL;
     lane->in = 0;
     lane->listed = false;
-    wg_lock_give(&lane->lock);
+    wg_mutex_unlock(&lane->lock);
     return first;
 }
 
 /* Move what the inbox holds to the far end, now empty; if there is nothing, unlist the queue. */
 static bool refill(struct wg_ring *ring, struct wg_lane *lane) {
-    wg_lock_take(&lane->lock);
+    wg_mutex_lock(&lane->lock);
     lane->first = lane->first_in;
     lane->first_in = NULL;
     ring->queued += lane->in;
     lane->in = 0;
     lane->listed = lane->first != NULL;
-    wg_lock_give(&lane->lock);
+    wg_mutex_unlock(&lane->lock);
     return lane->first != NULL;
 }
 
@@ -115,14 +115,14 @@ bool wg_ring_withdraw(struct wg_ring *ring, struct wg_lane *lane, uint64_t ticke
             ring_remove(ring, lane);
         return true;
     }
-    wg_lock_take(&lane->lock);
+    wg_mutex_lock(&lane->lock);
     bool last = lane->first_in && lane->last_in->ticket == ticket;
     bool there = cut(&lane->first_in, ticket, &before);
     if (there)
         lane->in--;
     if (last)
         lane->last_in = before;
-    wg_lock_give(&lane->lock);
+    wg_mutex_unlock(&lane->lock);
     return there;
 }
 
@@ -131,9 +131,9 @@ unsigned long wg_ring_count(const struct wg_ring *ring) {
     struct wg_lane *lane = ring->next;
     if (lane)
         do {
-            wg_lock_take(&lane->lock);
+            wg_mutex_lock(&lane->lock);
             n += lane->in;
-            wg_lock_give(&lane->lock);
+            wg_mutex_unlock(&lane->lock);
             lane = lane->next;
         } while (lane != ring->next);
     return n;

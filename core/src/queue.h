@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lock.h"
+#include "mutex.h"
 #include "slab.h"
 
 #define WG_TICKETS ((UINT64_C(1) << 48) - 1) /* so many numbers there are */
@@ -32,7 +32,7 @@ struct wg_work {
 /* The queued work of one group. */
 struct wg_lane {
     /* Guarded by the queue's lock: the inbox. */
-    wg_lock lock;
+    wg_mutex lock;
     bool listed;
     struct wg_work *first_in, *last_in;
     unsigned long in; /* how many are between them */

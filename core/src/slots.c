@@ -29,7 +29,7 @@ void wg_slots_init(struct wg_slots *slots, int32_t limit, int32_t ahead, const w
 
 int32_t wg_slots_limit(const struct wg_slots *slots) { return (int32_t)wg_load_relaxed32(&slots->limit); }
 
-static struct wg_stripe *stripe_of(struct wg_slots *slots) { return wg_stripe_of(&slots->tasks); }
+static struct wg_bucket *bucket_of(struct wg_slots *slots) { return wg_bucket_of(&slots->tasks); }
 
 /* How many tasks may be in: with slots only, or with those ahead of the slots as well. */
 static int32_t room(const struct wg_slots *slots, bool ahead) {
@@ -55,7 +55,7 @@ static int32_t in_use(struct wg_slots *slots) { return wg_count(&slots->tasks) -
 
 static void join(struct wg_slots *slots, wg_observer *waiter) {
     slots->blocked += waiter->held_;
-    wg_observer_link(stripe_of(slots), &slots->queue, waiter);
+    wg_observer_link(bucket_of(slots), &slots->queue, waiter);
 }
 
 static void leave(struct wg_slots *slots, wg_observer *waiter) {
@@ -64,25 +64,25 @@ static void leave(struct wg_slots *slots, wg_observer *waiter) {
 }
 
 /* Take `waiter` out of the queue with its answer. A thread may return once its bit is set. */
-static void answer(struct wg_slots *slots, wg_observer *waiter, wg_status status, struct wg_wakes *wakes) {
+static void answer(struct wg_slots *slots, wg_observer *waiter, wg_status status, struct wg_wake_q *wakes) {
     leave(slots, waiter);
     if (!waiter->fn_) {
-        wg_wakes_add(wakes, &sleeper_of(waiter)->waiter.word, status == WG_OK ? WG_ON_SUBJECT : WG_ON_DEADLOCK);
+        wg_wake_q_add(wakes, &sleeper_of(waiter)->waiter.word, status == WG_OK ? WG_ON_SUBJECT : WG_ON_DEADLOCK);
     } else {
         waiter->status_ = status;
-        wg_observer_link(stripe_of(slots), &slots->handed, waiter);
+        wg_observer_link(bucket_of(slots), &slots->handed, waiter);
     }
 }
 
 /* Those that only want to hear of room, and are the first, hear of it if fewer than `limit` tasks are in. */
-static void tell_room(struct wg_slots *slots, int32_t limit, struct wg_wakes *wakes) {
+static void tell_room(struct wg_slots *slots, int32_t limit, struct wg_wake_q *wakes) {
     wg_observer *first;
     while ((first = first_waiter(slots)) && first->status_ == A_HINT && wg_count(&slots->tasks) < limit)
         answer(slots, first, A_HINT, wakes);
 }
 
 /* Let in whoever comes first, as long as there is room. */
-static void serve(struct wg_slots *slots, struct wg_wakes *wakes) {
+static void serve(struct wg_slots *slots, struct wg_wake_q *wakes) {
     for (bool served = true; served;) {
         tell_room(slots, wg_slots_limit(slots), wakes);
         wg_observer *first = first_waiter(slots);
@@ -105,7 +105,7 @@ static void start_stored(struct wg_slots *slots, int32_t spare, struct wg_link *
 }
 
 /* If all slots in use are held by tasks that wait here, the last of them hears of it. */
-static void break_deadlock(struct wg_slots *slots, struct wg_wakes *wakes) {
+static void break_deadlock(struct wg_slots *slots, struct wg_wake_q *wakes) {
     if (slots->blocked == 0 || slots->blocked != (unsigned)in_use(slots))
         return;
     wg_observer *last = NULL;
@@ -127,11 +127,11 @@ static void open_gate_if_unwanted(struct wg_slots *slots) {
 }
 
 /* The end of each section that changes the queue: the lock is let go, and whoever has an answer is told. */
-static void unlock_and_tell(struct wg_slots *slots, struct wg_wakes *wakes) {
-    struct wg_stripe *stripe = stripe_of(slots);
+static void unlock_and_tell(struct wg_slots *slots, struct wg_wake_q *wakes) {
+    struct wg_bucket *bucket = bucket_of(slots);
     open_gate_if_unwanted(slots);
-    wg_observers_call(stripe, &slots->handed, slots, wakes);
-    wg_stripe_give(stripe, wakes);
+    wg_observers_call(bucket, &slots->handed, slots, wakes);
+    wg_bucket_unlock_and_wake(bucket, wakes);
 }
 
 /* Giving back. */
@@ -139,9 +139,9 @@ static void unlock_and_tell(struct wg_slots *slots, struct wg_wakes *wakes) {
 bool wg_slots_give_quickly(struct wg_slots *slots, bool *last) { return wg_count_leave(&slots->tasks, last); }
 
 void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last) {
-    struct wg_stripe *stripe = stripe_of(slots);
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = bucket_of(slots);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket->lock);
     start_stored(slots, 1, ready); /* the place ahead of the slots that this leaves free is handed on below */
     tell_room(slots, wg_slots_limit(slots) + 1, &wakes);
     wg_observer *first = first_waiter(slots);
@@ -150,15 +150,15 @@ void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last) {
     } else {
         int32_t limit = first || slots->stored_count ? 0 : wg_slots_limit(slots);
         *last = true; /* for an observer may end the thread, which happens at zero only */
-        *last = wg_count_leave_locked(&slots->tasks, stripe, limit, &wakes) == 0;
+        *last = wg_count_leave_locked(&slots->tasks, bucket, limit, &wakes) == 0;
         break_deadlock(slots, &wakes);
     }
     unlock_and_tell(slots, &wakes);
 }
 
 void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *ready) {
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe_of(slots)->lock);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket_of(slots)->lock);
     wg_store_relaxed32(&slots->limit, (uint32_t)limit);
     start_stored(slots, 0, ready);
     serve(slots, &wakes);
@@ -166,8 +166,8 @@ void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *read
 }
 
 void wg_slots_place(struct wg_slots *slots, struct wg_link *task, struct wg_link *ready) {
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe_of(slots)->lock);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket_of(slots)->lock);
     if (wg_context_status(slots->context) != WG_OK) {
         wg_list_append(ready, task); /* to be dropped */
     } else {
@@ -180,8 +180,8 @@ void wg_slots_place(struct wg_slots *slots, struct wg_link *task, struct wg_link
 }
 
 void wg_slots_end(struct wg_slots *slots, struct wg_link *ready) {
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe_of(slots)->lock);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket_of(slots)->lock);
     for (struct wg_link *link; (link = wg_list_first(&slots->stored)); slots->stored_count--) {
         wg_list_remove(link);
         wg_list_append(ready, link);
@@ -205,12 +205,12 @@ wg_status wg_slots_try(struct wg_slots *slots, bool *first) {
 
 /* Take a place ahead of the slots if there is one and nobody waits. */
 static wg_status try_ahead(struct wg_slots *slots) {
-    struct wg_stripe *stripe = stripe_of(slots);
+    struct wg_bucket *bucket = bucket_of(slots);
     if (wg_count(&slots->tasks) >= room(slots, true))
         return WG_LIMIT;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     bool in = !first_waiter(slots) && wg_count_admit(&slots->tasks, room(slots, true));
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return in ? WG_OK : WG_LIMIT;
 }
 
@@ -245,9 +245,9 @@ static unsigned held_for(const struct wg_slots *slots, const wg_until *until) {
 
 /* Stand behind the others. WG_OK; WG_LIMIT: there is room, try again; WG_DEADLOCK: there never will be. */
 static wg_status join_as_thread(struct wg_slots *slots, struct slot_sleeper *me) {
-    struct wg_stripe *stripe = stripe_of(slots);
+    struct wg_bucket *bucket = bucket_of(slots);
     wg_status status = WG_OK;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     if (!first_waiter(slots) && !wg_count_gate(&slots->tasks, room(slots, me->ahead)))
         status = WG_LIMIT;
     else if (closes_circle(slots, me->place.held_))
@@ -255,14 +255,14 @@ static wg_status join_as_thread(struct wg_slots *slots, struct slot_sleeper *me)
     else
         join(slots, &me->place);
     open_gate_if_unwanted(slots);
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return status;
 }
 
 /* Leave the queue, if nobody did that for it. After this its word does not change. */
 static void leave_as_thread(struct wg_slots *slots, struct slot_sleeper *me) {
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe_of(slots)->lock);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket_of(slots)->lock);
     if (wg_is_linked(&me->place.link_)) {
         leave(slots, &me->place);
         serve(slots, &wakes); /* others may want less than it did */
@@ -327,35 +327,35 @@ static wg_status answer_now(struct wg_slots *slots, unsigned held, bool *first) 
 }
 
 void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned held, bool *first) {
-    struct wg_stripe *stripe = stripe_of(slots);
-    struct wg_wakes wakes = {.count = 0};
+    struct wg_bucket *bucket = bucket_of(slots);
+    struct wg_wake_q wakes = {.count = 0};
     observer->subject_ = slots;
     observer->held_ = held;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     observer->status_ = answer_now(slots, held, first);
     if (observer->status_ == WG_LIMIT)
         join(slots, observer);
     else
-        wg_observer_link(stripe, &slots->handed, observer);
+        wg_observer_link(bucket, &slots->handed, observer);
     unlock_and_tell(slots, &wakes);
 }
 
 void wg_slots_hint(struct wg_slots *slots, wg_observer *observer) {
-    struct wg_stripe *stripe = stripe_of(slots);
-    struct wg_wakes wakes = {.count = 0};
+    struct wg_bucket *bucket = bucket_of(slots);
+    struct wg_wake_q wakes = {.count = 0};
     observer->subject_ = slots;
     observer->status_ = A_HINT;
-    wg_lock_take(&stripe->lock);
+    wg_mutex_lock(&bucket->lock);
     if (wg_context_status(slots->context) == WG_OK && wg_count_gate(&slots->tasks, wg_slots_limit(slots)))
         join(slots, observer);
     else
-        wg_observer_link(stripe, &slots->handed, observer);
+        wg_observer_link(bucket, &slots->handed, observer);
     unlock_and_tell(slots, &wakes);
 }
 
 bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync, bool *give) {
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe_of(slots)->lock);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket_of(slots)->lock);
     bool prevented = wg_is_linked(&observer->link_);
     *give = prevented && observer->status_ == WG_OK;
     if (prevented && (observer->status_ == WG_LIMIT || observer->status_ == A_HINT)) {
@@ -365,5 +365,5 @@ bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync
         wg_observer_unlink(observer);
     }
     unlock_and_tell(slots, &wakes);
-    return prevented || wg_observer_remove(stripe_of(slots), observer, sync);
+    return prevented || wg_observer_remove(bucket_of(slots), observer, sync);
 }

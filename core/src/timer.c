@@ -5,12 +5,12 @@
 
 #include "context.h"
 #include "deadline.h"
-#include "lock.h"
+#include "mutex.h"
 #include "os.h"
 
 #define IDLE_TIME (5 * WG_SECOND)
 
-static wg_lock lock;
+static wg_mutex lock;
 /* Guarded by the lock. */
 static struct wg_timer *first; /* the root of the heap: the earliest deadline */
 static bool thread_runs;
@@ -83,9 +83,9 @@ struct keeper {
 /* With the lock held, let go meanwhile. */
 static void end_one(struct keeper *keeper) {
     wg_context *ctx = keeper->due->ctx;
-    wg_lock_give(&lock);
+    wg_mutex_unlock(&lock);
     wg_context_check(ctx);
-    wg_lock_take(&lock);
+    wg_mutex_lock(&lock);
 }
 
 /* With the lock held, let go meanwhile: what is left to be done for `due`. */
@@ -94,9 +94,9 @@ static void ended_one(struct keeper *keeper) {
     if (keeper->due->queued)
         heap_remove(keeper->due); /* another thread ends it */
     keeper->due = NULL;
-    wg_lock_give(&lock);
+    wg_mutex_unlock(&lock);
     wg_context_release(ctx);
-    wg_lock_take(&lock);
+    wg_mutex_lock(&lock);
 }
 
 /* Called and returns with the lock held; lets go of it to end what is due. Until a context has ended it stays in the heap,
@@ -121,9 +121,9 @@ static void keep_deadlines(struct keeper *keeper) {
         bool idle = first == NULL;
         /* Not beyond the idle time: who removes the first deadline does not wake the thread. */
         int64_t until = wg_earlier(idle ? WG_FOREVER : first->deadline, wg_after(IDLE_TIME));
-        wg_lock_give(&lock);
+        wg_mutex_unlock(&lock);
         wg_parked parked = wg_park(&changes, seen, until, false);
-        wg_lock_take(&lock);
+        wg_mutex_lock(&lock);
         if (idle && !first && parked == WG_PARK_TIMEOUT)
             return;
     }
@@ -137,7 +137,7 @@ static void keep(void *raw) {
     bool thread_ended = keeper->begun;
     keeper->begun = true;
     wg_self()->keeps_time = !thread_ended;
-    wg_lock_take(&lock);
+    wg_mutex_lock(&lock);
     if (!thread_ended)
         keep_deadlines(keeper);
     else if (keeper->due)
@@ -145,7 +145,7 @@ static void keep(void *raw) {
     thread_runs = wg_self()->keeps_time = false;
     if (thread_ended && first)
         have_thread();
-    wg_lock_give(&lock);
+    wg_mutex_unlock(&lock);
 }
 
 static void thread_main(void *unused) {
@@ -163,7 +163,7 @@ static bool have_thread(void) {
 
 bool wg_timer_add(struct wg_timer *timer, wg_context *ctx, int64_t deadline) {
     wg_keep_self_loaded();
-    wg_lock_take(&lock);
+    wg_mutex_lock(&lock);
     *timer = (struct wg_timer){.ctx = ctx, .deadline = deadline, .queued = true};
     first = merge(first, timer);
     bool earliest = first == timer;
@@ -172,21 +172,21 @@ bool wg_timer_add(struct wg_timer *timer, wg_context *ctx, int64_t deadline) {
         heap_remove(timer);
     else if (earliest)
         wg_add_relaxed32(&changes, 1);
-    wg_lock_give(&lock);
+    wg_mutex_unlock(&lock);
     if (kept && earliest)
         wg_unpark_one(&changes);
     return kept;
 }
 
 void wg_timer_remove(struct wg_timer *timer) {
-    wg_lock_take(&lock);
+    wg_mutex_lock(&lock);
     if (timer->queued)
         heap_remove(timer);
-    wg_lock_give(&lock);
+    wg_mutex_unlock(&lock);
 }
 
-void wg_timer_take(void) { wg_lock_take(&lock); }
-void wg_timer_give(void) { wg_lock_give(&lock); }
+void wg_timer_lock(void) { wg_mutex_lock(&lock); }
+void wg_timer_unlock(void) { wg_mutex_unlock(&lock); }
 
 /* The thread itself may have forked, in an observer, and goes on. */
 bool wg_timer_reset(void) {
@@ -195,8 +195,8 @@ bool wg_timer_reset(void) {
 }
 
 bool wg_timer_resume(void) {
-    wg_lock_take(&lock);
+    wg_mutex_lock(&lock);
     bool kept = !first || have_thread();
-    wg_lock_give(&lock);
+    wg_mutex_unlock(&lock);
     return kept;
 }

@@ -21,8 +21,8 @@ bool wg_timer_add(struct wg_timer *timer, wg_context *ctx, int64_t deadline);
 void wg_timer_remove(struct wg_timer *timer);
 
 /* For fork.c. */
-void wg_timer_take(void);
-void wg_timer_give(void);
+void wg_timer_lock(void);
+void wg_timer_unlock(void);
 /* In the child, where there is no thread: true if there are deadlines and nobody keeps them. */
 bool wg_timer_reset(void);
 /* Start the thread again if need be. False if there is none to be had. */

@@ -31,9 +31,9 @@ bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit) {
         return true;
     if (wg_context_check(ctx) != WG_OK)
         return false;
-    struct wg_sleeper *sleeper = &w->ends[w->contexts].sleeper;
-    *sleeper = (struct wg_sleeper){.word = &w->word, .bit = bit};
-    if (!wg_context_link(ctx, sleeper))
+    struct wg_wait_entry *entry = &w->ends[w->contexts].entry;
+    *entry = (struct wg_wait_entry){.word = &w->word, .bit = bit};
+    if (!wg_context_link(ctx, entry))
         return false;
     w->ends[w->contexts++].context = ctx;
     return true;
@@ -49,7 +49,7 @@ static int64_t first_deadline(const struct wg_waiter *w, int64_t deadline) {
 
 /* Has any of what it sleeps for come? */
 static bool happened(struct wg_waiter *w) {
-    uint32_t word = WG_STIRRED;
+    uint32_t word = WG_KICKED;
     return !wg_cas_acquire32(&w->word, &word, 0) && word != 0;
 }
 
@@ -73,12 +73,12 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
         }
     }
     wg_pool_unblock();
-    return wg_load_acquire32(&w->word) & ~WG_STIRRED ? WG_OK : status;
+    return wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status;
 }
 
 void wg_waiter_leave(struct wg_waiter *w) {
     for (int i = 0; i < w->contexts; i++)
-        wg_context_unlink(w->ends[i].context, &w->ends[i].sleeper);
+        wg_context_unlink(w->ends[i].context, &w->ends[i].entry);
 }
 
 /* Look a few times before sleeping. */
@@ -123,10 +123,10 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     wg_waiter_leave(&w);
     /* Zero came first if its bit is set; then the wait group may be gone. */
     if (!(wg_load_acquire32(&w.word) & WG_ON_SUBJECT)) {
-        struct wg_stripe *stripe = wg_stripe_of(wg);
-        wg_lock_take(&stripe->lock);
-        wg_sleeper_unlink(&w.subject);
-        wg_lock_give(&stripe->lock);
+        struct wg_bucket *bucket = wg_bucket_of(wg);
+        wg_mutex_lock(&bucket->lock);
+        wg_wait_entry_unlink(&w.subject);
+        wg_mutex_unlock(&bucket->lock);
     }
     if (wg_load_acquire32(&w.word) & WG_ON_SUBJECT)
         return WG_OK;

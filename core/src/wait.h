@@ -5,10 +5,10 @@
 #include "waitgroup/context.h"
 #include "waitgroup/waitgroup.h"
 
-#include "stripe.h"
+#include "waitqueue.h"
 
 /* The bits of a waiter's park word: what has happened. Each is set at most once, by whoever made it happen. There is
- * also WG_STIRRED, see stripe.h. */
+ * also WG_KICKED, see waitqueue.h. */
 enum {
     WG_ON_SUBJECT = 1,  /* what the call is about: zero, the context's end, a slot */
     WG_ON_CONTEXT = 2,  /* the context that bounds the wait has ended */
@@ -19,10 +19,10 @@ enum {
 /* Sleeps on one subject and up to two contexts. Lives on the stack of the thread that waits. */
 struct wg_waiter {
     wg_a32 word;
-    struct wg_sleeper subject;
+    struct wg_wait_entry subject;
     struct {
         wg_context *context;
-        struct wg_sleeper sleeper;
+        struct wg_wait_entry entry;
     } ends[2];
     int contexts;
     uint32_t epoch; /* the process in which it began: wg_fork_epoch() */
@@ -49,7 +49,7 @@ void wg_waiter_leave(struct wg_waiter *w);
 wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group);
 
 /* How the above looks at a wait group. Link: false if it is zero. Look: WG_OK, WG_FORKED, or WG_TIMEOUT. */
-bool wg_wait_link(wg_waitgroup *wg, struct wg_sleeper *sleeper);
+bool wg_wait_link(wg_waitgroup *wg, struct wg_wait_entry *entry);
 wg_status wg_wait_look(const wg_waitgroup *wg);
 
 #endif

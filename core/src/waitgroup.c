@@ -16,28 +16,28 @@ static inline uint64_t step(uint64_t state, int64_t n) {
     if (wg_count_of(state) == 0)
         next = (next & ((UINT64_C(1) << WG_EPOCH_SHIFT) - 1)) | (uint64_t)wg_epoch_now() << WG_EPOCH_SHIFT;
     else if (wg_count_of(next) == 0)
-        next &= ~WG_SLEEPERS;
+        next &= ~WG_ZERO_WAITERS;
     return next;
 }
 
-static bool closed(uint64_t state) { return wg_count_of(state) == 0 && (state & WG_SLEEPERS); }
+static bool closed(uint64_t state) { return wg_count_of(state) == 0 && (state & WG_ZERO_WAITERS); }
 
-static bool of_parent(uint64_t state) {
+static bool from_before_fork(uint64_t state) {
     return wg_count_of(state) > 0 && (uint32_t)(state >> WG_EPOCH_SHIFT) != wg_epoch_now();
 }
 
 /* The step to zero when somebody may wait for it. Takes the lock, and returns false if the word changed meanwhile. The
- * acquire half of acq_rel hands on to the sleepers what all earlier steps down released. */
+ * acquire half of acq_rel hands on to the waiters what all earlier steps down released. */
 static bool to_zero(wg_waitgroup *wg, uint64_t state) {
-    struct wg_stripe *stripe = wg_stripe_of(wg);
-    struct wg_wakes wakes = {.count = 0};
-    wg_lock_take(&stripe->lock);
+    struct wg_bucket *bucket = wg_bucket_of(wg);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket->lock);
     bool stepped = wg_cas_acq_rel64(wg_state(wg), &state, step(state, -(int64_t)wg_count_of(state)));
     if (stepped) {
-        wg_sleepers_wake(stripe, wg, &wakes);
-        wg_observers_call(stripe, &stripe->observers, wg, &wakes);
+        wg_wait_entries_wake(bucket, wg, &wakes);
+        wg_observers_call(bucket, &bucket->observers, wg, &wakes);
     }
-    wg_stripe_give(stripe, &wakes);
+    wg_bucket_unlock_and_wake(bucket, &wakes);
     wg_contexts_catch_up(); /* an observer may have forked */
     return stepped;
 }
@@ -54,7 +54,7 @@ wg_status wg_add(wg_waitgroup *wg, int64_t n) {
             return WG_OVERFLOW;
         if (n == 0)
             return WG_OK;
-        if (count + n == 0 && (state & WG_SLEEPERS)) {
+        if (count + n == 0 && (state & WG_ZERO_WAITERS)) {
             if (to_zero(wg, state))
                 return WG_OK;
         } else if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, n)))
@@ -66,7 +66,7 @@ wg_status wg_done(wg_waitgroup *wg) { return wg_add(wg, -1); }
 
 bool wg_count_try_done(wg_waitgroup *wg, wg_status *status) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
-    while (wg_count_of(state) > 1 || !(state & WG_SLEEPERS)) {
+    while (wg_count_of(state) > 1 || !(state & WG_ZERO_WAITERS)) {
         *status = wg_count_of(state) == 0 ? WG_NEGATIVE : WG_OK;
         if (*status != WG_OK || wg_cas_acq_rel64(wg_state(wg), &state, step(state, -1)))
             return true;
@@ -76,11 +76,11 @@ bool wg_count_try_done(wg_waitgroup *wg, wg_status *status) {
 
 int32_t wg_count(const wg_waitgroup *wg) { return wg ? wg_count_of(wg_load_relaxed64(wg_state(wg))) : 0; }
 
-/* Under the stripe's lock: ask to be told of zero. False if it is zero. */
+/* Under the bucket's lock: ask to be told of zero. False if it is zero. */
 static bool ask_for_zero(wg_waitgroup *wg) {
     uint64_t state = wg_load_acquire64(wg_state(wg));
-    while (wg_count_of(state) > 0 && !(state & WG_SLEEPERS))
-        if (wg_cas_acq_rel64(wg_state(wg), &state, state | WG_SLEEPERS))
+    while (wg_count_of(state) > 0 && !(state & WG_ZERO_WAITERS))
+        if (wg_cas_acq_rel64(wg_state(wg), &state, state | WG_ZERO_WAITERS))
             return true;
     return wg_count_of(state) > 0;
 }
@@ -93,15 +93,15 @@ wg_status wg_wait(wg_waitgroup *wg, const wg_until *until) {
     return wg_wait_zero(wg, until, NULL);
 }
 
-bool wg_wait_link(wg_waitgroup *wg, struct wg_sleeper *sleeper) {
-    struct wg_stripe *stripe = wg_stripe_of(wg);
-    wg_lock_take(&stripe->lock);
+bool wg_wait_link(wg_waitgroup *wg, struct wg_wait_entry *entry) {
+    struct wg_bucket *bucket = wg_bucket_of(wg);
+    wg_mutex_lock(&bucket->lock);
     bool asked = ask_for_zero(wg);
     if (asked) {
-        sleeper->subject = wg;
-        wg_sleeper_link(stripe, sleeper);
+        entry->subject = wg;
+        wg_wait_entry_link(bucket, entry);
     }
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return asked;
 }
 
@@ -109,26 +109,26 @@ wg_status wg_wait_look(const wg_waitgroup *wg) {
     uint64_t state = wg_load_acquire64(wg_state(wg));
     if (wg_count_of(state) == 0)
         return WG_OK;
-    return of_parent(state) ? WG_FORKED : WG_TIMEOUT;
+    return from_before_fork(state) ? WG_FORKED : WG_TIMEOUT;
 }
 
 wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg) {
     if (!wg || !observer || !fn)
         return WG_INVALID;
     wg_contexts_catch_up();
-    struct wg_stripe *stripe = wg_stripe_of(wg);
-    wg_lock_take(&stripe->lock);
-    wg_observer_settle(stripe, &stripe->observers, !ask_for_zero(wg), wg, observer, fn, arg);
+    struct wg_bucket *bucket = wg_bucket_of(wg);
+    wg_mutex_lock(&bucket->lock);
+    wg_observer_settle(bucket, &bucket->observers, !ask_for_zero(wg), wg, observer, fn, arg);
     wg_contexts_catch_up();
     return WG_OK;
 }
 
 bool wg_unobserve(wg_waitgroup *wg, wg_observer *observer) {
-    return wg && observer && wg_observer_remove(wg_stripe_of(wg), observer, false);
+    return wg && observer && wg_observer_remove(wg_bucket_of(wg), observer, false);
 }
 
 bool wg_unobserve_sync(wg_waitgroup *wg, wg_observer *observer) {
-    return wg && observer && wg_observer_remove(wg_stripe_of(wg), observer, true);
+    return wg && observer && wg_observer_remove(wg_bucket_of(wg), observer, true);
 }
 
 /* The steps of an error group. */
@@ -139,9 +139,9 @@ wg_status wg_count_enter(wg_waitgroup *wg, int32_t limit, bool *first) {
         int32_t count = wg_count_of(state);
         if (closed(state))
             return WG_FINISHED;
-        if (of_parent(state))
+        if (from_before_fork(state))
             return WG_FORKED;
-        if ((state & WG_GATED) || count >= limit)
+        if ((state & WG_SLOT_WAITERS) || count >= limit)
             return count == WG_COUNT_MAX ? WG_OVERFLOW : WG_LIMIT;
         if (wg_cas_acq_rel64(wg_state(wg), &state, step(state, 1))) {
             *first = count == 0;
@@ -160,9 +160,9 @@ bool wg_count_admit(wg_waitgroup *wg, int32_t limit) {
 
 bool wg_count_leave(wg_waitgroup *wg, bool *last) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
-    while (!(state & WG_GATED)) {
+    while (!(state & WG_SLOT_WAITERS)) {
         bool to_last = wg_count_of(state) == 1;
-        if (to_last && (state & WG_SLEEPERS)) {
+        if (to_last && (state & WG_ZERO_WAITERS)) {
             *last = true; /* set before: an observer may end the thread */
             if (to_zero(wg, state))
                 return true;
@@ -176,18 +176,18 @@ bool wg_count_leave(wg_waitgroup *wg, bool *last) {
     return false;
 }
 
-int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_t limit, struct wg_wakes *wakes) {
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_bucket *bucket, int32_t limit, struct wg_wake_q *wakes) {
     uint64_t state = wg_load_relaxed64(wg_state(wg)), next;
     int32_t left;
     do {
         left = wg_count_of(state) - 1;
         next = step(state, -1);
         if (left < limit)
-            next &= ~WG_GATED;
+            next &= ~WG_SLOT_WAITERS;
     } while (!wg_cas_acq_rel64(wg_state(wg), &state, next));
-    if (left == 0 && (state & WG_SLEEPERS)) {
-        wg_sleepers_wake(stripe, wg, wakes);
-        wg_observers_call(stripe, &stripe->observers, wg, wakes);
+    if (left == 0 && (state & WG_ZERO_WAITERS)) {
+        wg_wait_entries_wake(bucket, wg, wakes);
+        wg_observers_call(bucket, &bucket->observers, wg, wakes);
     }
     return left;
 }
@@ -195,20 +195,20 @@ int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_stripe *stripe, int32_
 bool wg_count_gate(wg_waitgroup *wg, int32_t limit) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
     while (wg_count_of(state) >= limit)
-        if (wg_cas_acq_rel64(wg_state(wg), &state, state | WG_GATED))
+        if (wg_cas_acq_rel64(wg_state(wg), &state, state | WG_SLOT_WAITERS))
             return true;
     return false;
 }
 
 void wg_count_ungate(wg_waitgroup *wg) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
-    while (!wg_cas_relaxed64(wg_state(wg), &state, state & ~WG_GATED)) {}
+    while (!wg_cas_relaxed64(wg_state(wg), &state, state & ~WG_SLOT_WAITERS)) {}
 }
 
 bool wg_count_close(wg_waitgroup *wg) {
     uint64_t state = wg_load_relaxed64(wg_state(wg));
     while (wg_count_of(state) == 0)
-        if (closed(state) || wg_cas_acq_rel64(wg_state(wg), &state, state | WG_SLEEPERS))
+        if (closed(state) || wg_cas_acq_rel64(wg_state(wg), &state, state | WG_ZERO_WAITERS))
             return true;
     return false;
 }

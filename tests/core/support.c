@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stripe.h"
+#include "waitqueue.h"
 
 static const char *current;
 static int threads_of_others;
@@ -90,12 +90,12 @@ void thread_start(struct thread *t, void *(*fn)(void *arg), void *arg) {
 void thread_join(struct thread *t) { REQUIRE(pthread_join(t->id, NULL) == 0); }
 
 static int sleepers_on(const void *subject) {
-    struct wg_stripe *stripe = wg_stripe_of(subject);
+    struct wg_bucket *bucket = wg_bucket_of(subject);
     int n = 0;
-    wg_lock_take(&stripe->lock);
-    for (struct wg_sleeper *s = wg_sleeper_first(stripe, subject); s; s = wg_sleeper_after(stripe, s, subject))
+    wg_mutex_lock(&bucket->lock);
+    for (struct wg_wait_entry *s = wg_wait_entry_first(bucket, subject); s; s = wg_wait_entry_after(bucket, s, subject))
         n++;
-    wg_lock_give(&stripe->lock);
+    wg_mutex_unlock(&bucket->lock);
     return n;
 }
 

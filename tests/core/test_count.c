@@ -93,13 +93,13 @@ static void refusals_keep_the_sleepers(void **state) {
     wg_waitgroup wg = WG_INIT;
     assert_status(wg_add(&wg, 1), WG_OK);
     assert_status(wg_wait(&wg, AFTER(1)), WG_TIMEOUT); /* may leave the sleepers bit */
-    wg.state_ |= WG_SLEEPERS;
+    wg.state_ |= WG_ZERO_WAITERS;
     assert_status(wg_add(&wg, -2), WG_NEGATIVE);
     assert_status(wg_add(&wg, WG_COUNT_MAX), WG_OVERFLOW);
-    assert_true(wg.state_ & WG_SLEEPERS);
+    assert_true(wg.state_ & WG_ZERO_WAITERS);
     assert_int_equal(wg_count(&wg), 1);
     assert_status(wg_done(&wg), WG_OK);
-    assert_int_equal(wg.state_ & WG_SLEEPERS, 0);
+    assert_int_equal(wg.state_ & WG_ZERO_WAITERS, 0);
 }
 
 /* Go's TestWaitGroupAlign. */

@@ -12,7 +12,7 @@ static void *wait_once(void *unused) {
 }
 
 /* The word says that somebody has linked itself for this round: see count.h. */
-static bool has_sleeper(void) { return __atomic_load_n(&wg.state_, __ATOMIC_ACQUIRE) & WG_SLEEPERS; }
+static bool has_sleeper(void) { return __atomic_load_n(&wg.state_, __ATOMIC_ACQUIRE) & WG_ZERO_WAITERS; }
 
 /* Go panics in the waiter: "WaitGroup is reused before previous Wait has returned". */
 static void a_slow_waiter_returns_though_the_next_round_has_begun(void **state) {

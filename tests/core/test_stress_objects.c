@@ -131,7 +131,8 @@ static void waits_with_deadline_and_context_against_done_and_cancel(void **state
         wg_context_release(busy_ctx);
     }
     crew_dismiss(&crew);
-    print_message("%d ok, %d timeouts, %d cancelled\n", outcomes[WG_OK], outcomes[WG_TIMEOUT], outcomes[WG_CONTEXT_ENDED]);
+    print_message("%d ok, %d timeouts, %d cancelled\n", outcomes[WG_OK], outcomes[WG_TIMEOUT],
+                  outcomes[WG_CONTEXT_ENDED]);
 }
 
 /* Cancel against removing an observer, and against children that come and go. */

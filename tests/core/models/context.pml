@@ -1,7 +1,7 @@
 /* context.pml - the end of a context against the removal of its observers, and against who sleeps until it: no call
  * after a prevented one, none running after a sync removal, no lost wake.
  *
- * As in core/src/context.c and core/src/stripe.c: one lock; an end sets the status, wakes who sleeps, then takes the
+ * As in core/src/context.c and core/src/waitqueue.c: one lock; an end sets the status, wakes who sleeps, then takes the
  * observers off their list and calls one after the other with the lock let go. Who removes an observer takes its memory
  * back as soon as the contract allows: `freed`. */
 

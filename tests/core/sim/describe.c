@@ -55,7 +55,7 @@ static void look_up(void) {
         if (goes_on && found)
             continue;
         char *text = goes_on ? line + sizeof inlined - 1 : line;
-        found = !strstr(text, " atomics.h:") && !strstr(text, " lock.h:");
+        found = !strstr(text, " atomics.h:") && !strstr(text, " mutex.h:");
         text[strcspn(text, "\n(")] = '\0'; /* "(discriminator 2)" is for nobody */
         snprintf(places[i].text, sizeof places[i].text, "%s", text);
     }

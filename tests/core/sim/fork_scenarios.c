@@ -378,7 +378,7 @@ static void outcome_under_way(void) {
 static wg_pool *pool;
 static wg_waitgroup tasks;
 static wg_a32 ran;
-enum { NOWHERE, BEFORE_THE_START, AFTER_THE_START, BEFORE_SLEEP, AFTER_SLEEP, TASK, DESTROY, OBSERVER };
+enum { NOWHERE, BEFORE_THE_START, AFTER_THE_START, BEFORE_SLEEP, AFTER_SLEEP, TASK, DESTROY, OBSERVER, FAILED_START };
 static wg_a32 place; /* where to fork */
 
 static void pass(uint32_t here) {
@@ -546,6 +546,33 @@ static void host_forks_in_a_wait_for_a_context(void) {
     end_starving_pool();
 }
 
+/* A host forks, and starts no thread. Its pool is in use in the child while this thread finds its way out of the call. */
+static void submit_beside(void *unused) {
+    (void)unused;
+    use_the_pool_again(pool);
+}
+
+static bool fail_to_start(void *data, wg_pool *which) {
+    (void)data;
+    if (wg_load_relaxed32(&place) != FAILED_START)
+        return host_start(data, which);
+    wg_store_relaxed32(&place, NOWHERE);
+    in_child = sim_fork();
+    if (in_child)
+        sim_go("beside", submit_beside, NULL);
+    return false;
+}
+
+static void host_forks_and_fails(void) {
+    SIM_EQUAL(wg_pool_new(&pool, &(wg_pool_host){.start = fail_to_start, .cores = 1, .idle_time = 1}), WG_OK);
+    wg_store_relaxed32(&place, FAILED_START);
+    wg_status status = wg_go(&tasks, pool, count_run, NULL, NULL);
+    SIM_EQUAL(status, in_child ? WG_OK : WG_NO_THREADS);
+    SIM_EQUAL(wg_wait(&tasks, FOREVER), in_child ? WG_FORKED : WG_OK);
+    if (!in_child)
+        wg_pool_release(pool);
+}
+
 /* A worker forks in its task, or in an observer there: it is counted as computing once, and its core becomes free. */
 static void fork_in_task(void *raw) {
     (void)raw;
@@ -605,6 +632,7 @@ const struct sim_scenario fork_scenarios[] = {
     {"waiter_for_a_slot", waiter_for_a_slot, .cores = 1, .exhaustive = 1, .spurious = false},
     {"waiter_that_holds_a_slot", waiter_that_holds_a_slot, .cores = 1, .exhaustive = 1, .spurious = false},
     {"outcome_under_way", outcome_under_way, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"host_forks_and_fails", host_forks_and_fails, .cores = 1, .exhaustive = 2, .spurious = false},
     {"pool_forks", pool_forks, .cores = 1, .exhaustive = 1, .spurious = false},
     {"worker_forks", worker_forks, .cores = 1, .exhaustive = 1, .spurious = false},
     {"fork_against_a_pool", fork_against_a_pool, .cores = 1, .exhaustive = 1, .spurious = false},

@@ -54,7 +54,7 @@ static struct memory {
     struct block blocks[MAX_BLOCKS];
     unsigned block_count;
     size_t used;
-    bool reuse, collide; /* this run's allocator: use freed blocks again; let all blocks share a stripe */
+    bool reuse, collide; /* this run's allocator: use freed blocks again; let all blocks share a bucket */
     unsigned char granules[ARENA_SIZE / GRANULE]; /* 0 never allocated, 1 live, 2 freed */
     struct cell arena_cells[ARENA_SIZE / 8], stack_cells[MAX_THREADS * STACK_SIZE / 8], data_cells[1 << 16];
     struct word words[WORDS];
@@ -184,7 +184,7 @@ void touch(const void *address, size_t size, enum access access, void *where) {
 
 /* Allocation. */
 
-static bool shares_the_stripe(const char *p) { /* see wg_stripe_of: the top seven bits */
+static bool shares_the_bucket(const char *p) { /* see wg_bucket_of: the top seven bits */
     return !memory->collide || (uint64_t)(uintptr_t)p * UINT64_C(0x9E3779B97F4A7C15) >> 57 == 0;
 }
 
@@ -211,7 +211,7 @@ void *sim_malloc(size_t size) {
         forget(b->start, size);
     } else {
         size_t at = memory->used + GRANULE;
-        while (!shares_the_stripe(ARENA + at))
+        while (!shares_the_bucket(ARENA + at))
             at += GRANULE;
         if (at + size > ARENA_SIZE || memory->block_count == MAX_BLOCKS)
             sim_fail("the arena is full");

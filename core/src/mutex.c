@@ -1,12 +1,12 @@
-/* lock.c - what wg_lock_take does when somebody else holds the lock. */
-#include "lock.h"
+/* mutex.c - what wg_mutex_lock does when somebody else holds the lock. */
+#include "mutex.h"
 
 #include "os.h"
 
 /* Critical sections are some tens of nanoseconds; a sleep costs microseconds. */
 #define SPINS 100
 
-void wg_lock_contended(wg_lock *lock) {
+void wg_mutex_lock_contended(wg_mutex *lock) {
     for (int i = 0; i < SPINS; i++) {
         uint32_t word = wg_load_relaxed32(&lock->word);
         if (word == 0 && wg_cas_acquire32(&lock->word, &word, 1))
