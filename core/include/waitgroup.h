@@ -14,5 +14,7 @@
 #include "waitgroup/event.h"
 #include "waitgroup/fork.h"
 #include "waitgroup/watch.h"
+#include "waitgroup/shared.h"
+#include "waitgroup/registry.h"
 
 #endif

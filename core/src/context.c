@@ -30,6 +30,7 @@
 #include "deadline.h"
 #include "fork.h"
 #include "frame.h"
+#include "registry.h"
 #include "timer.h"
 #include "wait.h"
 
@@ -49,6 +50,7 @@ struct wg_context {
     const struct wg_self *ender;
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
+    wg_a64 id; /* see registry.h */
 };
 
 static wg_context root = {.refs = 1};
@@ -66,12 +68,12 @@ wg_context *wg_context_retain(wg_context *ctx) {
     return ctx;
 }
 
-bool wg_context_try_retain(wg_context *ctx) {
-    uint32_t refs = wg_load_relaxed32(&ctx->refs);
-    while (refs > 0)
-        if (wg_cas_relaxed32(&ctx->refs, &refs, refs + 1))
-            return true;
-    return false;
+bool wg_context_try_retain(wg_context *ctx) { return wg_try_add32(&ctx->refs); }
+
+static bool try_retain(void *ctx) { return ctx == &root || wg_context_try_retain(ctx); }
+
+int64_t wg_context_id(wg_context *ctx) {
+    return ctx ? wg_registry_id(&ctx->id, WG_KIND_CONTEXT, ctx, try_retain) : 0;
 }
 
 wg_status wg_context_status(const wg_context *ctx) { return ctx ? (wg_status)wg_load_acquire32(&ctx->status) : WG_OK; }
@@ -292,6 +294,7 @@ void wg_context_release(wg_context *ctx) {
     /* A loop, not a recursion: chains may be long. */
     while (ctx && ctx != &root && wg_sub_acq_rel32(&ctx->refs, 1) == 1) {
         wg_context *parent = ctx->parent;
+        wg_registry_end(&ctx->id);
         leave_parent(ctx);
         if (ctx->timed)
             wg_timer_remove(&ctx->timer);

@@ -32,6 +32,7 @@
 #include "fork.h"
 #include "frame.h"
 #include "pool.h"
+#include "registry.h"
 #include "slots.h"
 #include "wait.h"
 
@@ -111,6 +112,7 @@ struct wg_errgroup {
     bool continues;         /* a failed task does not cancel the others */
     bool end_watched;       /* `on_end` is observing the context */
     wg_observer on_end;
+    wg_a64 id; /* see registry.h */
     char name[];
 };
 
@@ -160,6 +162,7 @@ wg_errgroup *wg_errgroup_retain(wg_errgroup *g) {
 void wg_errgroup_release(wg_errgroup *g) {
     if (!g || wg_sub_acq_rel32(&g->refs, 1) != 1)
         return;
+    wg_registry_end(&g->id);
     if (g->end_watched)
         wg_context_unobserve_sync(g->context, &g->on_end);
     if (g->zero_watched)
@@ -182,6 +185,12 @@ void wg_errgroup_release(wg_errgroup *g) {
     wg_context_release(g->context);
     wg_pool_release(g->pool);
     free(g);
+}
+
+static bool try_retain(void *group) { return wg_try_add32(&((wg_errgroup *)group)->refs); }
+
+int64_t wg_errgroup_id(wg_errgroup *g) {
+    return g ? wg_registry_id(&g->id, WG_KIND_ERRGROUP, g, try_retain) : 0;
 }
 
 /* Slots. */

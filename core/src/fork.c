@@ -17,6 +17,7 @@
 #include "context.h"
 #include "count.h"
 #include "pool.h"
+#include "registry.h"
 #include "waitqueue.h"
 #include "timer.h"
 
@@ -26,6 +27,7 @@ uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
 
 void wg_before_fork(void) {
     wg_handlers_lock();
+    wg_registry_lock();
     wg_timer_lock();
     wg_pools_lock();
     wg_buckets_lock();
@@ -35,6 +37,7 @@ void wg_after_fork_in_parent(void) {
     wg_buckets_unlock();
     wg_pools_unlock();
     wg_timer_unlock();
+    wg_registry_unlock();
     wg_handlers_unlock();
 }
 

@@ -23,6 +23,9 @@ const char *wg_strstatus(wg_status status) {
     case WG_NO_THREADS: return "no thread could be started";
     case WG_NO_FD: return "no file descriptor could be opened";
     case WG_STOPPED: return "the pool is stopped";
+    case WG_UNKNOWN_ID: return "no object has this id";
+    case WG_ENDED_ID: return "the object with this id is gone";
+    case WG_OTHER_KIND: return "the object with this id is of another kind";
     }
     return "unknown status";
 }
@@ -47,6 +50,9 @@ const char *wg_status_remedy(wg_status status) {
     case WG_NO_THREADS: return "fewer at a time, smaller stacks, or a higher limit of threads or address space";
     case WG_NO_FD: return "close some, or raise the limit of open files";
     case WG_STOPPED: return "use another pool";
+    case WG_UNKNOWN_ID: return "pass on what id gave, and let both sides use the same shared libwaitgroup";
+    case WG_ENDED_ID: return "keep a reference until the other side has attached: an id owns nothing";
+    case WG_OTHER_KIND: return "attach as what it is";
     }
     return "";
 }

@@ -55,7 +55,10 @@ typedef enum wg_status {
     WG_NO_MEMORY,         /* an allocation failed */
     WG_NO_THREADS,        /* the pool has no thread and none could be started */
     WG_NO_FD,             /* the system gave no file descriptor */
-    WG_STOPPED            /* the pool was stopped and takes no more tasks */
+    WG_STOPPED,           /* the pool was stopped and takes no more tasks */
+    WG_UNKNOWN_ID,        /* no object ever had this id */
+    WG_ENDED_ID,          /* the object with this id is gone */
+    WG_OTHER_KIND         /* the object with this id is of another kind */
 } wg_status;
 
 /* A short English text for `status`, such as "timeout"; "unknown status" for a value not listed above. Never NULL. */

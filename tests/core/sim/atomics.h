@@ -51,10 +51,19 @@ SIM_CAS(wg_cas_acquire, 32, SIM_ACQUIRE, SIM_RELAXED)
 SIM_CAS(wg_cas_relaxed, 32, SIM_RELAXED, SIM_RELAXED)
 SIM_LOAD(wg_load_relaxed, 64, SIM_RELAXED)
 SIM_LOAD(wg_load_acquire, 64, SIM_ACQUIRE)
+SIM_STORE(wg_store_relaxed, 64, SIM_RELAXED)
 SIM_RMW(wg_add_relaxed, 64, SIM_ADD, SIM_RELAXED)
 SIM_RMW(wg_add_release, 64, SIM_ADD, SIM_RELEASE)
 SIM_CAS(wg_cas_relaxed, 64, SIM_RELAXED, SIM_RELAXED)
 SIM_CAS(wg_cas_acq_rel, 64, SIM_ACQ_REL, SIM_ACQUIRE)
+
+SIM_INLINE bool wg_try_add32(wg_a32 *p) {
+    uint32_t n = wg_load_relaxed32(p);
+    while (n > 0)
+        if (wg_cas_relaxed32(p, &n, n + 1))
+            return true;
+    return false;
+}
 
 #define malloc(size) sim_malloc(size)
 #define free(p) sim_free(p)
