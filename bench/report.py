@@ -139,7 +139,7 @@ def write_markdown(sets: dict[str, list[Comparison]], about: dict[str, str]) -> 
     for name, comparisons in sets.items():
         lines += ["", f"### {TITLES.get(name, name)}", "", *table(comparisons)]
     write_between_marks(TOP / "docs" / "benchmarks.md", lines)
-    legend = "Right of 1 this library is better than the peer, left of it the peer wins."
+    legend = "A ratio above 1 means that this library does better than the peer."
     write_between_marks(TOP / "README.md", [picture.format("docs/benchmarks.svg"), "", legend])
 
 

@@ -2,7 +2,7 @@
 
 A block of `python`, `lua` or `c` is a whole program. If a block of `output` follows it directly, that is what it
 prints, where `...` stands for any text. A block of `sh` holds commands for a reader, one a line; a block of `cmake` is
-the part of a project that concerns this library.
+the part of a project that concerns this library, one of `text` a picture.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import NamedTuple
 TOP = Path(__file__).resolve().parents[2]
 CORE_A = Path(os.environ.get("CORE_A", TOP / "build/core-futex-eventfd/libwaitgroup.a"))
 DOCUMENTS = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("**/*.md"))]
-LANGUAGES = ("python", "lua", "c", "cmake", "sh", "output")
+LANGUAGES = ("python", "lua", "c", "cmake", "sh", "output", "text")
 
 
 class Snippet(NamedTuple):
