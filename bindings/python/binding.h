@@ -140,6 +140,7 @@ PyObject *call_python(const char *module, const char *name, PyObject *const *arg
 /* --- context.c --- */
 
 typedef struct Callback Callback;
+typedef struct GroupState GroupState;
 
 struct Context {
     PyObject_HEAD
@@ -177,19 +178,23 @@ PyObject *raise_wait_ended(state *st, const char *call, Context *given);
 /* Of Cancelled. */
 extern PyMethodDef cancelled_reduce_method;
 
-/* --- callback.c: a call to be made when a moment of the core comes --- */
+/* --- callback.c: a call to be made when an event comes --- */
 
-/* Call `fn` when `context` ends; or, if it is NULL, when the count of `wg`, inside `subject`, reaches zero. */
-PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *subject, PyObject *fn);
-/* Call `fn` when a slot of `group`, inside `subject`, may be free, or the group is cancelled. */
-PyObject *callback_for_slot(state *st, wg_errgroup *group, PyObject *subject, PyObject *fn);
+/* Call `fn` when `event` of an object inside `subject` comes. All three return the Callback, or NULL with an exception
+ * set. */
+PyObject *callback_for_event(state *st, wg_event event, PyObject *subject, PyObject *fn);
+/* Call `fn` when `context` ends. */
+PyObject *callback_for_context(Context *context, PyObject *fn);
+/* Call `fn` when a slot of `group` has been taken for the caller, or there will be none. */
+PyObject *callback_for_slot(GroupState *group, PyObject *fn);
+/* WG_OK: the slot is the caller's now. WG_LIMIT: it has not come. WG_FINISHED: it has been taken, or there will be none
+ * since the group is finished. Else why there will be none. */
+wg_status callback_take_slot(Callback *self);
 /* Of a Context that goes away: nobody is called any more. */
 void callbacks_drop(Context *context);
 int callbacks_visit(Context *context, visitproc visit, void *arg);
 
 /* --- task.c --- */
-
-typedef struct GroupState GroupState;
 
 /* WITHDRAWN: by Task.cancel(), before a worker took it. RETURNED: the core has yet to say what that means. */
 typedef enum { QUEUED, WITHDRAWN, RUNNING, RETURNED, SUCCEEDED, FAILED, STOPPED, NEVER_STARTED } task_status;

@@ -1,4 +1,4 @@
-/* callback.c - a Python call that the core makes once, when a context ends or a count reaches zero.
+/* callback.c - a Python call that the core makes once, when an event comes.
  *
  * While it is registered, the core's pointer counts as a reference. Of a Context's callbacks that reference is the
  * Context's list, which the collector sees: whoever takes a callback from the list, under the lock, deals with the
@@ -9,13 +9,17 @@ struct Callback {
     PyObject_HEAD
     state *st;
     wg_observer observer;
+    wg_event event;
+    wg_errgroup *slots; /* inside `subject`, if the event is a slot of that group; else NULL */
     PyObject *fn;       /* NULL once called or given up */
     Context *context;   /* borrowed, while in its list */
-    wg_context *core;   /* of the context; else, inside `subject`, a strong reference, one of: */
-    wg_waitgroup *wg;   /* the count */
-    wg_errgroup *slots; /* the group whose slot is waited for */
-    PyObject *subject;
+    wg_context *core;   /* of the context, a reference; or NULL: then the event is of an object inside `subject` */
+    PyObject *subject;  /* or NULL */
     Callback *next, **link;
+    /* Of a slot, guarded by `lock`: WG_LIMIT until it has come; WG_OK: it is held for whoever takes it; WG_FINISHED: it has
+     * been taken or given back; else why there will be none. */
+    wg_status slot;
+    bool unwanted; /* it is to be given back when it comes */
 };
 
 static guard lock;
@@ -42,6 +46,34 @@ static void list_remove(Callback *self) {
     self->context = NULL;
 }
 
+/* A slot has come, or there will be none. */
+static void keep_slot(Callback *self) {
+    wg_status status = wg_slot_status(&self->observer);
+    guard_take(&lock);
+    bool unwanted = self->unwanted && status == WG_OK;
+    self->slot = unwanted ? WG_FINISHED : status;
+    guard_give(&lock);
+    if (unwanted)
+        wg_errgroup_give_slot(self->slots);
+}
+
+wg_status callback_take_slot(Callback *self) {
+    guard_take(&lock);
+    wg_status status = self->slot;
+    if (status == WG_OK)
+        self->slot = WG_FINISHED;
+    guard_give(&lock);
+    return status;
+}
+
+static void give_slot(Callback *self) {
+    guard_take(&lock);
+    self->unwanted = true;
+    guard_give(&lock);
+    if (self->slots && callback_take_slot(self) == WG_OK)
+        wg_errgroup_give_slot(self->slots);
+}
+
 static void fire(void *arg) {
     Callback *self = arg;
     state *st = self->st;
@@ -49,6 +81,8 @@ static void fire(void *arg) {
     if (!attach(st, &a))
         return; /* the interpreter is going away, and all its objects with it */
     PyObject *raised = PyErr_GetRaisedException();
+    if (self->slots)
+        keep_slot(self);
     guard_take(&lock);
     list_remove(self);
     PyObject *fn = self->fn;
@@ -67,16 +101,9 @@ static void fire(void *arg) {
     detach(st, &a);
 }
 
-static bool unobserve(Callback *self) {
-    if (self->core)
-        return wg_context_unobserve(self->core, &self->observer);
-    return self->wg ? wg_unobserve(self->wg, &self->observer)
-                    : wg_errgroup_unobserve_room(self->slots, &self->observer);
-}
-
 /* Prevent the call; false if it is too late. */
 static bool give_up(Callback *self) {
-    if (!unobserve(self))
+    if (!wg_event_unobserve(self->event, &self->observer))
         return false;
     guard_take(&lock);
     list_remove(self);
@@ -88,7 +115,7 @@ static bool give_up(Callback *self) {
     return true;
 }
 
-static Callback *make(state *st, PyObject *subject, PyObject *fn) {
+static Callback *make(state *st, wg_event event, PyObject *subject, PyObject *fn) {
     if (!PyCallable_Check(fn)) {
         PyErr_Format(PyExc_TypeError, "a callback must be callable without arguments, which %R is not", fn);
         return NULL;
@@ -97,11 +124,13 @@ static Callback *make(state *st, PyObject *subject, PyObject *fn) {
     if (!self)
         return NULL;
     self->st = st;
+    self->event = event;
+    self->slots = NULL;
+    self->slot = WG_LIMIT;
+    self->unwanted = false;
     self->fn = Py_NewRef(fn);
     self->context = NULL;
     self->core = NULL;
-    self->wg = NULL;
-    self->slots = NULL;
     self->subject = Py_XNewRef(subject);
     self->next = NULL;
     self->link = NULL;
@@ -110,27 +139,31 @@ static Callback *make(state *st, PyObject *subject, PyObject *fn) {
     return self;
 }
 
-PyObject *callback_new(state *st, Context *context, wg_waitgroup *wg, PyObject *subject, PyObject *fn) {
-    Callback *self = make(st, subject, fn);
-    if (!self)
-        return NULL;
-    self->wg = wg;
-    if (context) {
-        self->core = wg_context_retain(context->core);
-        list_add(context, self);
-        wg_context_observe(self->core, &self->observer, fire, self);
-    } else {
-        wg_observe(wg, &self->observer, fire, self);
-    }
+PyObject *callback_for_event(state *st, wg_event event, PyObject *subject, PyObject *fn) {
+    Callback *self = make(st, event, subject, fn);
+    if (self)
+        wg_event_observe(event, &self->observer, fire, self);
     return (PyObject *)self;
 }
 
-PyObject *callback_for_slot(state *st, wg_errgroup *group, PyObject *subject, PyObject *fn) {
-    Callback *self = make(st, subject, fn);
+PyObject *callback_for_context(Context *context, PyObject *fn) {
+    wg_event event = wg_ended(context->core);
+    Callback *self = make(context->st, event, NULL, fn);
     if (!self)
         return NULL;
-    self->slots = group;
-    wg_errgroup_observe_room(group, &self->observer, fire, self);
+    self->core = wg_context_retain(context->core);
+    list_add(context, self);
+    wg_event_observe(event, &self->observer, fire, self);
+    return (PyObject *)self;
+}
+
+PyObject *callback_for_slot(GroupState *group, PyObject *fn) {
+    wg_event event = wg_slot(group->core);
+    Callback *self = make(group->st, event, (PyObject *)group, fn);
+    if (!self)
+        return NULL;
+    self->slots = group->core;
+    wg_event_observe(event, &self->observer, fire, self);
     return (PyObject *)self;
 }
 
@@ -163,6 +196,12 @@ static PyObject *callback_call(Callback *self, PyObject *args, PyObject *kwargs)
     return PyBool_FromLong(give_up(self));
 }
 
+static PyObject *callback_give_slot(Callback *self, PyObject *Py_UNUSED(unused)) {
+    give_up(self);
+    give_slot(self);
+    return Py_NewRef(Py_None);
+}
+
 static int callback_traverse(Callback *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->fn);
@@ -182,6 +221,7 @@ static int callback_clear(Callback *self) {
 static void callback_dealloc(Callback *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    give_slot(self);
     Py_XDECREF(self->fn);
     wg_context_release(self->core);
     Py_XDECREF(self->subject);
@@ -194,9 +234,21 @@ PyDoc_STRVAR(callback_doc, "What add_callback() returns: call it to take the cal
                            "Returns True if that prevented the call, False if it was made, is under way, or was\n"
                            "taken back before.");
 
+static PyMethodDef callback_methods[] = {
+    {"_give_slot", (PyCFunction)callback_give_slot, METH_NOARGS,
+     "_give_slot($self, /)\n--\n\nOf a slot: it is not wanted any more. It is given back if it has come and was not "
+     "used."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot callback_slots[] = {
-    {Py_tp_dealloc, callback_dealloc}, {Py_tp_traverse, callback_traverse}, {Py_tp_clear, callback_clear},
-    {Py_tp_call, callback_call},       {Py_tp_doc, (void *)callback_doc},   {0, NULL},
+    {Py_tp_dealloc, callback_dealloc},
+    {Py_tp_traverse, callback_traverse},
+    {Py_tp_clear, callback_clear},
+    {Py_tp_call, callback_call},
+    {Py_tp_methods, callback_methods},
+    {Py_tp_doc, (void *)callback_doc},
+    {0, NULL},
 };
 
 PyType_Spec callback_spec = {

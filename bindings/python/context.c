@@ -313,7 +313,7 @@ static PyObject *context_get_deadline(Context *self, void *Py_UNUSED(unused)) {
 static PyObject *context_get_cause(Context *self, void *Py_UNUSED(unused)) { return context_cause_object(self); }
 
 static PyObject *context_add_callback(Context *self, PyObject *fn) {
-    return callback_new(self->st, self, NULL, NULL, fn);
+    return callback_for_context(self, fn);
 }
 
 static PyObject *context_fileno(Context *self, PyObject *Py_UNUSED(unused)) {

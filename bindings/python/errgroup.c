@@ -208,9 +208,10 @@ static PyObject *errgroup_repr(ErrGroup *self) {
 /* How a task is to be started. */
 struct start {
     const char *call;
-    enum { SLOT_NOW, SLOT_OR_BACKLOG_NOW, MAY_BLOCK } wait;
+    enum { SLOT_NOW, SLOT_OR_BACKLOG_NOW, SLOT_TAKEN, MAY_BLOCK } wait;
     Context *context; /* that ends the wait for a slot, or NULL */
     PyObject *name;   /* of the task, or NULL */
+    Callback *slot;   /* of SLOT_TAKEN: it has been taken for this one */
 };
 
 struct core_start {
@@ -245,11 +246,19 @@ static int check_wait_for_slot(ErrGroup *self, const char *call) {
     return check_event_loop(self, call, why) < 0 ? RAISED : WG_OK;
 }
 
+/* Start the task in the slot that `slot` waits for. WG_LIMIT: it has not come. */
+static wg_status start_in_slot(const struct core_start *start, Callback *slot) {
+    wg_status status = callback_take_slot(slot);
+    return status == WG_OK ? wg_errgroup_start_slot(start->group, &start->task) : status;
+}
+
 /* The status of the core, or RAISED. */
 static int submit(ErrGroup *self, Task *task, const struct start *how) {
     struct core_start start = {self->group->core, task_for_core(task)};
     if (how->wait == SLOT_NOW)
         return wg_errgroup_try_start(start.group, &start.task);
+    if (how->wait == SLOT_TAKEN)
+        return start_in_slot(&start, how->slot);
     wg_context *context = how->context ? how->context->core : NULL;
     wg_status status = call_start(&start, &(wg_until){.deadline = WG_POLL, .context = context});
     if (status != WG_TIMEOUT || how->wait != MAY_BLOCK)
@@ -292,10 +301,18 @@ static PyObject *errgroup_try_go(ErrGroup *self, PyObject *const *args, Py_ssize
 /* For go_async() and start_async(): the name of the task, a str or None, comes first. */
 static PyObject *errgroup_start_now(ErrGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     struct start how = {.call = "ErrGroup.go_async()", .wait = SLOT_OR_BACKLOG_NOW};
-    if (nargs < 1 || !name_from_object(args[0], &how.name))
-        return PyErr_Occurred() ? NULL
-                                : PyErr_Format(PyExc_TypeError, "ErrGroup._start_now() takes a name and a function");
-    return start_task(self, &how, args + 1, nargs - 1, kwnames);
+    if (nargs < 1)
+        return PyErr_Format(PyExc_TypeError, "ErrGroup._start_now() takes a name and a function");
+    return name_from_object(args[0], &how.name) ? start_task(self, &how, args + 1, nargs - 1, kwnames) : NULL;
+}
+
+/* The same, after what _observe_slot() has returned. */
+static PyObject *errgroup_start_in_slot(ErrGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    struct start how = {.call = "ErrGroup.go_async()", .wait = SLOT_TAKEN};
+    if (nargs < 2 || Py_TYPE(args[0]) != self->group->st->callback_type)
+        return PyErr_Format(PyExc_TypeError, "ErrGroup._start_in_slot() takes a slot, a name and a function");
+    how.slot = (Callback *)args[0];
+    return name_from_object(args[1], &how.name) ? start_task(self, &how, args + 2, nargs - 2, kwnames) : NULL;
 }
 
 /* `args` of start() as a tuple, a new reference. */
@@ -527,13 +544,10 @@ static PyObject *errgroup_await(PyObject *self) { return await_iterator(self, "w
 
 static PyObject *errgroup_observe(ErrGroup *self, PyObject *fn) {
     GroupState *group = self->group;
-    return callback_new(group->st, NULL, wg_errgroup_tasks(group->core), (PyObject *)group, fn);
+    return callback_for_event(group->st, wg_outcome(group->core), (PyObject *)group, fn);
 }
 
-static PyObject *errgroup_observe_slot(ErrGroup *self, PyObject *fn) {
-    GroupState *group = self->group;
-    return callback_for_slot(group->st, group->core, (PyObject *)group, fn);
-}
+static PyObject *errgroup_observe_slot(ErrGroup *self, PyObject *fn) { return callback_for_slot(self->group, fn); }
 
 /* --- Attributes --- */
 
@@ -562,11 +576,6 @@ static int errgroup_set_limit(ErrGroup *self, PyObject *object, void *Py_UNUSED(
         return -1;
     wg_errgroup_set_limit(self->group->core, limit);
     return 0;
-}
-
-static PyObject *errgroup_get_grace(ErrGroup *self, void *Py_UNUSED(unused)) {
-    int64_t grace = self->group->grace;
-    return grace ? PyFloat_FromDouble((double)grace / 1e9) : Py_NewRef(Py_None);
 }
 
 static PyObject *errgroup_get_backlog(ErrGroup *self, void *Py_UNUSED(unused)) {
@@ -601,9 +610,11 @@ static PyMethodDef errgroup_methods[] = {
     {"start_async", (PyCFunction)(void (*)(void))errgroup_start_async, METH_VARARGS | METH_KEYWORDS,
      errgroup_start_async_doc},
     {"_observe", (PyCFunction)errgroup_observe, METH_O,
-     "_observe($self, fn, /)\n--\n\nCall `fn` once when no task is unfinished; returns stop(), as add_callback()."},
+     "_observe($self, fn, /)\n--\n\nCall `fn` once when wait() would give an outcome; returns stop(), as "
+     "add_callback()."},
     {"_observe_slot", (PyCFunction)errgroup_observe_slot, METH_O,
-     "_observe_slot($self, fn, /)\n--\n\nCall `fn` once when try_go() may find room; returns stop()."},
+     "_observe_slot($self, fn, /)\n--\n\nCall `fn` once when a slot has been taken for _start_in_slot(), or there will "
+     "be none; returns stop()."},
     {"_abort", (PyCFunction)errgroup_abort, METH_O,
      "_abort($self, exception, /)\n--\n\n"
      "Cancel the group because its block has raised `exception`. True if that only tells of the group's own end."},
@@ -612,6 +623,9 @@ static PyMethodDef errgroup_methods[] = {
      "outcome."},
     {"_start_now", (PyCFunction)(void (*)(void))errgroup_start_now, METH_FASTCALL | METH_KEYWORDS,
      "_start_now($self, name, fn, /, *args, **kwargs)\n--\n\nAs go(), but None where that would block."},
+    {"_start_in_slot", (PyCFunction)(void (*)(void))errgroup_start_in_slot, METH_FASTCALL | METH_KEYWORDS,
+     "_start_in_slot($self, slot, name, fn, /, *args, **kwargs)\n--\n\n"
+     "As go(), in the slot of _observe_slot(); None if it has not come."},
     {"_wait_for_map", (PyCFunction)errgroup_wait_for_map, METH_NOARGS,
      "_wait_for_map($self, /)\n--\n\nAs wait(), for a map() that has failed."},
     {"_enter_async", (PyCFunction)errgroup_enter_async, METH_NOARGS,
@@ -642,7 +656,6 @@ static PyGetSetDef errgroup_getset[] = {
     {"pending", (getter)errgroup_get_pending, NULL, "How many tasks wait for a thread, just now.", NULL},
     {"running", (getter)errgroup_get_running, NULL, "How many tasks run, just now.", NULL},
     {"completed", (getter)errgroup_get_completed, NULL, "How many tasks have ended, in whatever way.", NULL},
-    {"_grace", (getter)errgroup_get_grace, NULL, "The grace period in seconds, or None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -145,7 +145,7 @@ static PyObject *waitgroup_go(WaitGroup *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyObject *waitgroup_observe(WaitGroup *self, PyObject *fn) {
-    return callback_new(self->st, NULL, &self->wg, (PyObject *)self, fn);
+    return callback_for_event(self->st, wg_zero(&self->wg), (PyObject *)self, fn);
 }
 
 static PyObject *waitgroup_get_count(WaitGroup *self, void *Py_UNUSED(unused)) {

@@ -166,9 +166,7 @@ async def wait_for_task(task: Task[Any]) -> Any:
 
 async def go_in_loop(group: ErrGroup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[Any]:
     """group.go_async()."""
-    while (task := group._start_now(None, *args, **kwargs)) is None:
-        await wait_for_event(group._observe_slot)
-    return task
+    return await _start_when_room(group, None, args, kwargs)
 
 
 async def start_in_loop(group: ErrGroup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[Any]:
@@ -181,8 +179,40 @@ async def _start(
 ) -> Task[Any]:
     if not isinstance(args, tuple | list):
         raise TypeError(f"ErrGroup.start_async(): args must be a tuple or a list, not {type(args).__name__}")
-    while (task := group._start_now(name, fn, *args, **(kwargs or {}))) is None:
-        await wait_for_event(group._observe_slot)
+    return await _start_when_room(group, name, (fn, *args), kwargs or {})
+
+
+class _Slot:
+    """A slot of a group that comes in turn: no other task can take it."""
+
+    def __init__(self, group: ErrGroup) -> None:
+        self._group = group
+        self._waits: Any = None
+
+    def observe(self, wake: Callable[[], object]) -> Callable[[], object]:
+        self._waits = self._group._observe_slot(wake)
+        stop: Callable[[], object] = self._waits
+        return stop
+
+    def start(self, name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[Any] | None:
+        return self._group._start_in_slot(self._waits, name, *args, **kwargs)
+
+    def give_back(self) -> None:
+        if self._waits is not None:
+            self._waits._give_slot()
+
+
+async def _start_when_room(
+    group: ErrGroup, name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Task[Any]:
+    task = group._start_now(name, *args, **kwargs)
+    slot = _Slot(group)
+    try:
+        while task is None:
+            await wait_for_event(slot.observe)
+            task = slot.start(name, args, kwargs)
+    finally:
+        slot.give_back()
     return task
 
 
@@ -192,12 +222,7 @@ async def _start(
 async def _wait_for_outcome(group: ErrGroup, wait: Callable[..., Awaitable[None]] = wait_for_event) -> None:
     """Until the tasks have ended, or their grace period is over."""
     while not group._finished():
-        if group._grace is None:
-            await wait(group._observe)
-        elif group.context.cancelled():
-            await wait(group._observe, timeout=group._grace)
-        else:
-            await wait(_any_of(group._observe, group.context.add_callback))
+        await wait(group._observe)
 
 
 def _cancellation() -> type[BaseException]:

@@ -259,3 +259,54 @@ def test_cancelled_from_both_sides():
             await task
 
     asyncio.run(main())
+
+
+def test_go_async_is_served_in_turn(in_loop, gate):
+    async def main():
+        order = []
+        async with ErrGroup(limit=1) as g, anyio.create_task_group() as coroutines:
+            g.go(gate.wait)
+
+            async def first():
+                await g.go_async(order.append, "first")
+
+            coroutines.start_soon(first)
+            await anyio.wait_all_tasks_blocked()
+            behind = threading.Thread(target=lambda: ErrGroup.go(g, order.append, "behind"))
+            behind.start()
+            await anyio.to_thread.run_sync(until, lambda: behind.native_id is not None)
+            time.sleep(0.05)  # for the other order, if it can come about
+            gate.set()
+            await anyio.to_thread.run_sync(behind.join)
+        assert order == ["first", "behind"]
+
+    in_loop(main)
+
+
+def test_a_slot_that_comes_as_the_await_is_cancelled_is_given_back(in_loop, gate):
+    async def main():
+        async with ErrGroup(limit=1) as g:
+            g.go(gate.wait)
+            async with anyio.create_task_group() as coroutines:
+                coroutines.start_soon(g.go_async, int)
+                await anyio.wait_all_tasks_blocked()
+                gate.set()
+                until(lambda: g.completed == 1 and g.pending == 1)  # the slot has been handed to the coroutine
+                coroutines.cancel_scope.cancel()
+            assert g.pending == 0
+            assert g.try_go(int) is not None
+
+    in_loop(main)
+
+
+def test_an_await_hears_of_the_end_of_the_grace_period(gate):
+    g = ErrGroup(grace=0.01)
+    running = g.go(gate.wait)
+    until(running.running)
+    over = threading.Event()
+    stop = g._observe(over.set)
+    g.cancel("enough")
+    assert over.wait(HANG)
+    assert not stop() and not running.done()
+    with pytest.raises(Cancelled):
+        g.wait()
