@@ -44,7 +44,7 @@ function WaitGroup:go(fn, ...) end
 ---@async
 function WaitGroup:close() end
 
---- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+--- An integer by which `attach` finds the object in another Lua state or language of the process. It does not keep the object.
 ---@return integer id the id
 function WaitGroup:id() end
 
@@ -206,7 +206,7 @@ function ErrGroup:leave(err) end
 ---@return any traceback as of `wait`
 function ErrGroup:close(err) end
 
---- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+--- An integer by which `attach` finds the object in another Lua state or language of the process. It does not keep the object.
 ---@return integer id the id
 function ErrGroup:id() end
 
@@ -270,7 +270,7 @@ function Context:on_cancel(fn) end
 ---@param cause? any as of `cancel`
 function Context:close(cause) end
 
---- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+--- An integer by which `attach` finds the object in another Lua state or language of the process. It does not keep the object.
 ---@return integer id the id
 function Context:id() end
 
@@ -362,7 +362,7 @@ function Channel:count() end
 ---@return boolean closed true once it is
 function Channel:closed() end
 
---- An integer by which `waitgroup.attach` finds the object in another Lua state. It does not keep the object.
+--- An integer by which `attach` finds the object in another Lua state or language of the process. It does not keep the object.
 ---@return integer id the id
 function Channel:id() end
 

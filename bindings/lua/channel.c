@@ -40,7 +40,8 @@ typedef struct queue {
 } queue;
 
 struct ticket {
-    wgl_waitgroup waitgroup; /* at zero once it is served */
+    wgl_waitgroup waitgroup; /* at zero once it is served: its count is the next */
+    wg_waitgroup unserved;
     int served;              /* which place; NONE */
     bool closed;             /* served by the end of that channel */
     int count;
@@ -55,6 +56,8 @@ struct channel {
     item *first, **last;
     queue senders, receivers;
     bool closed;
+    _Atomic lua_Integer id; /* 0: not asked for */
+    uint32_t epoch;         /* the process that asked for it */
 };
 
 typedef enum outcome { WOULD_WAIT, SERVED, CLOSED } outcome;
@@ -146,7 +149,7 @@ static void serve(place *p, bool closed) {
     t->served = (int)(p - t->places);
     t->closed = closed;
     leave_all(t);
-    wg_done(&t->waitgroup.wg);
+    wg_done(&t->unserved);
 }
 
 static void put(channel *c, item *i) {
@@ -253,9 +256,11 @@ static ticket *push_ticket(lua_State *L, int room, const char *what) {
     t->served = NONE;
     t->closed = false;
     t->count = 0;
-    t->waitgroup.wg = (wg_waitgroup)WG_INIT;
+    t->unserved = (wg_waitgroup)WG_INIT;
+    t->waitgroup.wg = &t->unserved;
+    t->waitgroup.shared = NULL;
     t->waitgroup.what = what;
-    wg_add(&t->waitgroup.wg, 1);
+    wg_add(&t->unserved, 1);
     wgl_object_init(&t->waitgroup.object, WGL_WAITGROUP, destroy_ticket);
     wgl_fill(L, handle, &t->waitgroup.object);
     return t;
@@ -287,7 +292,22 @@ static void destroy(wgl_object *object) {
     channel *c = (channel *)object;
     while (c->count > 0)
         free_item(take(c));
+    wg_id_end(atomic_load(&c->id));
     free(c);
+}
+
+lua_Integer wgl_channel_id(const wgl_object *object) { return atomic_load(&((const channel *)object)->id); }
+
+lua_Integer wgl_channel_make_id(wgl_object *object, bool (*try_retain)(void *object)) {
+    channel *c = (channel *)object;
+    take_lock();
+    if (wgl_channel_id(object) == 0 || c->epoch != wg_fork_epoch()) {
+        wg_id_end(wgl_channel_id(object));
+        atomic_store(&c->id, wg_id_new(c, try_retain));
+        c->epoch = wg_fork_epoch();
+    }
+    give_lock();
+    return wgl_channel_id(object);
 }
 
 static channel *check(lua_State *L) { return (channel *)wgl_check(L, 1, WGL_CHANNEL, 1); }

@@ -110,13 +110,25 @@ wg_context *wgl_running_context(lua_State *L) {
     if (task)
         return wgl_context_of(wgl_coroutine_context(L, task));
     wgl_task *threads = wgl_worker_task();
-    return threads ? threads->group->context->ctx : wg_context_root();
+    wg_context *others = threads ? NULL : wg_context_current(); /* of a task of another language */
+    return threads ? threads->group->context->ctx : others ? others : wg_context_root();
+}
+
+/* That of a task of another language, in which this state runs. */
+static void push_foreign_context(lua_State *L, wg_context *ctx) {
+    wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
+    wgl_object *object = wgl_context_for(ctx);
+    if (!object)
+        luaL_error(L, "not enough memory");
+    wgl_adopt(L, handle, object);
 }
 
 wgl_handle *wgl_push_thread_context(lua_State *L) {
     wgl_task *task = wgl_worker_task();
     if (task)
         wgl_push(L, &task->group->context->object);
+    else if (wg_context_current())
+        push_foreign_context(L, wg_context_current());
     else
         lua_pushnil(L);
     return lua_touserdata(L, -1);
@@ -264,7 +276,7 @@ static int waitgroup_go(lua_State *L) {
     lua_insert(L, 2);
     wgl_coroutine *task = prepare(L, home, WGL_OF_WAITGROUP, 1, 2, 3);
     take_slot(L, home);
-    wg_status status = wg_add(&((wgl_waitgroup *)handle->object)->wg, 1);
+    wg_status status = wg_add(((wgl_waitgroup *)handle->object)->wg, 1);
     if (status != WG_OK) {
         give_slot(L, home, task);
         return wgl_waitgroup_refuse(L, (wgl_waitgroup *)handle->object, 1, "go", status, 1);
@@ -290,7 +302,7 @@ static void leave_owner(wgl_coroutine *task) {
         wgl_leave(task->owner, NULL);
     else if (task->of == WGL_OF_WAITGROUP) {
         task->owner->tasks--;
-        wg_done(&((wgl_waitgroup *)task->owner->object)->wg);
+        wg_done(((wgl_waitgroup *)task->owner->object)->wg);
     }
 }
 

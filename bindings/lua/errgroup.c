@@ -372,6 +372,27 @@ static void destroy(wgl_object *object) {
     free(g);
 }
 
+wgl_object *wgl_errgroup_wrap(wgl_home *home, wg_errgroup *group) {
+    const char *text = wg_errgroup_name(group);
+    wgl_errgroup *g = malloc(sizeof *g + strlen(text) + 1);
+    wgl_object *context = g ? wgl_context_for(wg_errgroup_context(group)) : NULL;
+    if (!context) {
+        free(g);
+        wg_errgroup_release(group);
+        return NULL;
+    }
+    g->group = group;
+    g->context = (wgl_context *)context;
+    g->home = wgl_home_retain(home);
+    g->foreign = true;
+    atomic_init(&g->handles, 0);
+    g->grace = wg_errgroup_grace(group);
+    g->interrupt = 0;
+    strcpy(g->name, text);
+    wgl_object_init(&g->object, WGL_ERRGROUP, destroy);
+    return &g->object;
+}
+
 /* errgroup(parent, deadline, grace, limit, name, interrupt, continue_on_error): nil stands for none; grace in nanoseconds. */
 static int new (lua_State *L) {
     wg_errgroup_options options = {.deadline = luaL_checkinteger(L, 2),
@@ -391,6 +412,7 @@ static int new (lua_State *L) {
         wgl_push_weak_table(L, "k");
         lua_setiuservalue(L, -2, WGL_THREADS);
     }
+    options.name = text;
     wgl_errgroup *g = malloc(sizeof *g + strlen(text) + 1);
     if (!g || !options.pool) {
         free(g);
@@ -408,6 +430,7 @@ static int new (lua_State *L) {
         return luaL_error(L, "not enough memory");
     }
     g->home = wgl_home_retain(home);
+    g->foreign = false;
     atomic_init(&g->handles, 0);
     g->grace = options.grace;
     g->interrupt = (int)luaL_optinteger(L, 6, 0);

@@ -13,6 +13,7 @@ struct wgl_failure {
     int ref;        /* in the table of values of that state */
     wgl_message copy;
     char *text;        /* of a table with __tostring: what that gave; or NULL */
+    char *shown;       /* what other languages say of it; NULL without memory */
     wgl_failure *next; /* among the dead of the home */
     char *traceback;   /* may be NULL */
     size_t traceback_length;
@@ -23,6 +24,7 @@ static const char values_key; /* registry key of the values that errors refer to
 static void free_failure(wgl_failure *failure) {
     wgl_message_clear(&failure->copy);
     free(failure->text);
+    free(failure->shown);
     free(failure->traceback);
     free(failure);
 }
@@ -73,6 +75,26 @@ void wgl_failures_close(wgl_home *home) {
     }
 }
 
+/* NULL without memory. */
+static char *copy_of(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+/* --- for other languages --- */
+
+static const char *text_of(void *value) { return ((wgl_failure *)value)->shown; }
+static const char *traceback_of(void *value) { return ((wgl_failure *)value)->traceback; }
+
+static const wg_error_type lua_error_type = {
+    .language = "Lua", .destroy = let_go, .text = text_of, .traceback = traceback_of};
+
+/* The value of an error that came from Lua, or NULL. */
+static wgl_failure *failure_of(const wg_error *error) {
+    return wg_error_get_type(error) == &lua_error_type ? wg_error_value(error) : NULL;
+}
+
 /* --- from Lua values --- */
 
 static int to_text(lua_State *L) {
@@ -111,6 +133,17 @@ static bool copy_value(lua_State *L, int index, wgl_failure *failure) {
     bool copied = wgl_encode_error(L, lua_gettop(L), &failure->copy);
     lua_pop(L, 1);
     return copied;
+}
+
+/* What other languages will say of the value. */
+static void show(lua_State *L, int index, wgl_failure *failure) {
+    if (lua_istable(L, index) && !failure->text) {
+        failure->shown = copy_of("(error object is a table value)");
+        return;
+    }
+    push_text(L, index);
+    failure->shown = copy_of(lua_tostring(L, -1));
+    lua_pop(L, 1);
 }
 
 /* Whether `text` is `word`, or ends with it after a place in the code, which `assert` and `error` put before it. */
@@ -162,11 +195,12 @@ wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
         failure->home = home ? wgl_home_retain(home) : NULL;
         failure->ref = ref;
         bool copied = copy_value(L, index, failure);
+        show(L, index, failure);
         const char *text = traceback ? lua_tolstring(L, traceback, &failure->traceback_length) : NULL;
         if (text && (failure->traceback = malloc(failure->traceback_length + 1)))
             memcpy(failure->traceback, text, failure->traceback_length + 1);
         if (copied)
-            return wg_error_new(kind_of(L, index), failure, let_go);
+            return wg_error_of_type(&lua_error_type, kind_of(L, index), failure);
         let_go(failure);
     }
     return wg_error_no_memory();
@@ -207,7 +241,8 @@ wg_error *wgl_failure_text(const char *text) {
         free(failure);
         return wg_error_no_memory();
     }
-    return wg_error_new(WG_ERROR_FAILURE, failure, let_go);
+    failure->shown = copy_of(text);
+    return wg_error_of_type(&lua_error_type, WG_ERROR_FAILURE, failure);
 }
 
 static int give_text(lua_State *L) {
@@ -232,7 +267,7 @@ static void push_copy(lua_State *L, const wgl_failure *failure) {
 }
 
 void wgl_push_error(lua_State *L, const wg_error *error) {
-    wgl_failure *failure = wg_error_value(error);
+    wgl_failure *failure = failure_of(error);
     if (failure && failure->home && failure->home == wgl_home_of(L)) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &values_key);
         lua_rawgeti(L, -1, failure->ref);
@@ -243,18 +278,22 @@ void wgl_push_error(lua_State *L, const wg_error *error) {
         lua_pushstring(L, wgl_end_word(WG_CANCELLED));
     else if (error == wg_error_deadline())
         lua_pushstring(L, wgl_end_word(WG_DEADLINE_EXCEEDED));
-    else if (error)
+    else if (error == wg_error_no_memory())
         lua_pushliteral(L, "not enough memory");
+    else if (error) /* of another language */
+        lua_pushstring(L, wg_error_text(error));
     else
         lua_pushnil(L);
 }
 
 void wgl_push_traceback(lua_State *L, const wg_error *error) {
-    wgl_failure *failure = wg_error_value(error);
+    wgl_failure *failure = failure_of(error);
     if (failure && failure->traceback)
         lua_pushlstring(L, failure->traceback, failure->traceback_length);
-    else
+    else if (failure || !wg_error_traceback(error))
         lua_pushnil(L);
+    else
+        lua_pushstring(L, wg_error_traceback(error));
 }
 
 void wgl_open_failures(lua_State *L) {

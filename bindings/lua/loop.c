@@ -417,7 +417,7 @@ static wgl_reason drive(lua_State *L, wgl_home *home, const wgl_wish *wish) {
 static wg_status block_until(const wgl_wish *wish, const wg_until *until) {
     wgl_object *subject = wish->subject->object;
     switch (subject->kind) {
-    case WGL_WAITGROUP: return wg_wait(&((wgl_waitgroup *)subject)->wg, until);
+    case WGL_WAITGROUP: return wg_wait(((wgl_waitgroup *)subject)->wg, until);
     case WGL_ERRGROUP: return wg_errgroup_wait(((wgl_errgroup *)subject)->group, until, NULL);
     case WGL_CONTEXT: return wg_context_wait(((wgl_context *)subject)->ctx, until);
     case WGL_TASK: return wg_wait(&((wgl_task *)subject)->done, until);

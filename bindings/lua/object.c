@@ -1,4 +1,4 @@
-/* object.c - objects counted across states, the handles that Lua code holds, and ids to find an object again. */
+/* object.c - objects counted across states, and the handles that Lua code holds. */
 #include "loop.h"
 
 #include <stdarg.h>
@@ -15,82 +15,11 @@ const char *wgl_type_name(wgl_kind kind) { return type_names[kind]; }
 
 /* --- objects --- */
 
-/* Objects whose id was asked for. An id owns nothing: releasing the last reference takes the object out. */
-#define ID_BUCKETS 64
-static struct {
-    pthread_mutex_t lock;
-    lua_Integer next; /* 0: not chosen yet */
-    struct id_entry {
-        wgl_object *object;
-        struct id_entry *next;
-    } * buckets[ID_BUCKETS];
-} ids = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void ids_lock(void) { pthread_mutex_lock(&ids.lock); }
-static void ids_unlock(void) { pthread_mutex_unlock(&ids.lock); }
-
-/* The table stays usable in the child of a fork. */
-static void ids_at_fork(void) { pthread_atfork(ids_lock, ids_unlock, ids_unlock); }
-
-/* A small integer must not be a valid id by accident, nor an id of the last run one of this. */
-static lua_Integer first_id(void) {
-    uint64_t x = (uint64_t)wg_now() ^ (uint64_t)(uintptr_t)&x;
-    x = (x ^ x >> 31) * UINT64_C(0x9e3779b97f4a7c15);
-    return (lua_Integer)(x >> 16) + 4294967296;
-}
-
-static struct id_entry **id_bucket(lua_Integer id) { return &ids.buckets[(lua_Unsigned)id % ID_BUCKETS]; }
-
-static void id_remove(wgl_object *object) {
-    struct id_entry **at = id_bucket(object->id);
-    while (*at && (*at)->object != object)
-        at = &(*at)->next;
-    if (*at) {
-        struct id_entry *entry = *at;
-        *at = entry->next;
-        free(entry);
-    }
-}
-
-/* The id of `object`, made at the first call; 0 without memory. */
-static lua_Integer id_of(wgl_object *object) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, ids_at_fork);
-    ids_lock();
-    struct id_entry *entry;
-    if (object->id == 0 && (entry = malloc(sizeof *entry))) {
-        if (ids.next == 0)
-            ids.next = first_id();
-        object->id = ids.next++;
-        entry->object = object;
-        entry->next = *id_bucket(object->id);
-        *id_bucket(object->id) = entry;
-    }
-    lua_Integer id = object->id;
-    ids_unlock();
-    return id;
-}
-
-/* The object with `id`, with a reference, or NULL. One that is being destroyed has none left, and stays dead. */
-static wgl_object *id_find(lua_Integer id) {
-    wgl_object *found = NULL;
-    ids_lock();
-    for (struct id_entry *entry = *id_bucket(id); entry && !found; entry = entry->next)
-        if (entry->object->id == id) {
-            int refs = atomic_load(&entry->object->refs);
-            while (refs > 0 && !atomic_compare_exchange_weak(&entry->object->refs, &refs, refs + 1)) {}
-            if (refs > 0)
-                found = entry->object;
-        }
-    ids_unlock();
-    return found;
-}
-
 void wgl_object_init(wgl_object *object, wgl_kind kind, void (*destroy)(wgl_object *)) {
     atomic_init(&object->refs, 1);
     atomic_init(&object->shared, false);
     object->kind = kind;
-    object->id = 0;
+    object->listed = false;
     object->destroy = destroy;
 }
 
@@ -102,12 +31,8 @@ wgl_object *wgl_retain(wgl_object *object) {
 void wgl_release(wgl_object *object) {
     if (!object || atomic_fetch_sub(&object->refs, 1) != 1)
         return;
-    if (atomic_load(&object->shared)) {
-        ids_lock();
-        if (object->id != 0)
-            id_remove(object);
-        ids_unlock();
-    }
+    if (atomic_load(&object->shared))
+        wgl_identity_end(object);
     object->destroy(object);
 }
 
@@ -238,6 +163,20 @@ void wgl_fill(lua_State *L, wgl_handle *handle, wgl_object *object) {
     lua_pop(L, 1);
 }
 
+void wgl_adopt(lua_State *L, wgl_handle *handle, wgl_object *object) {
+    handle->object = NULL;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
+    bool known = lua_rawgetp(L, -1, object) == LUA_TUSERDATA;
+    lua_remove(L, -2);
+    if (known) {
+        lua_replace(L, -2);
+        wgl_release(object);
+        return;
+    }
+    lua_pop(L, 1);
+    wgl_fill(L, handle, object);
+}
+
 void wgl_push(lua_State *L, wgl_object *object) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
     bool known = lua_rawgetp(L, -1, object) == LUA_TUSERDATA;
@@ -311,7 +250,7 @@ static int handle_gc(lua_State *L) {
             wg_errgroup_leave(
                 group->group,
                 wgl_failure_text("the group of this coroutine task was collected, or its Lua state closed"));
-        if (atomic_fetch_sub(&group->handles, 1) == 1)
+        if (atomic_fetch_sub(&group->handles, 1) == 1 && !group->foreign)
             wgl_orphan_adopt(L, group);
     }
     if (needed && has_home(L)) {
@@ -340,31 +279,35 @@ static int handle_id(lua_State *L) {
     wgl_handle *handle = check_any(L, 1, "a waitgroup object", 1);
     if (handle->closed)
         return closed_error(L, 1, 1, handle->object);
-    wgl_share(handle->object);
-    lua_Integer id = id_of(handle->object);
+    lua_Integer id = wgl_id_of(handle->object);
     if (id == 0)
         return luaL_error(L, "not enough memory");
     lua_pushinteger(L, id);
     return 1;
 }
 
-/* attach(id): the handle and the name of its type, or nothing if there is no such object. */
+static int push_no_object(lua_State *L, wg_status status) {
+    lua_pushnil(L);
+    if (status == WG_FORKED) {
+        lua_pushliteral(L, "the object with this id is of the process from which this one was forked");
+        lua_pushliteral(L, "ask the object for its id here");
+    } else {
+        lua_pushstring(L, wg_strstatus(status));
+        lua_pushstring(L, wg_status_remedy(status));
+    }
+    return 3;
+}
+
+/* attach(id): the handle and the name of its type; or nil, a status in words and what to do about it. */
 int wgl_attach(lua_State *L) {
     lua_Integer id = luaL_checkinteger(L, 1);
     wgl_handle *handle = wgl_push_empty(L, WGL_ERRGROUP); /* with the user values of any kind */
-    wgl_object *object = id_find(id);
-    if (!object)
-        return 0;
-    handle->object = object;
+    wgl_object *object = NULL;
+    wg_status status = wgl_find(wgl_home_of(L), id, &object);
+    if (status != WG_OK)
+        return push_no_object(L, status);
     luaL_setmetatable(L, type_names[object->kind]);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_cache);
-    if (lua_rawgetp(L, -1, object) == LUA_TUSERDATA) {
-        handle->object = NULL;
-        wgl_release(object);
-    } else {
-        lua_settop(L, 2);
-        wgl_fill(L, handle, object);
-    }
+    wgl_adopt(L, handle, object);
     lua_pushstring(L, type_names[object->kind]);
     return 2;
 }

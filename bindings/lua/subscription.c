@@ -27,7 +27,7 @@ static void fire(void *arg) {
 static wg_event event_of(const wgl_subscription *s) {
     wgl_object *subject = s->subject;
     switch ((wgl_event)s->event) {
-    case WGL_AT_ZERO: return wg_zero(&((wgl_waitgroup *)subject)->wg);
+    case WGL_AT_ZERO: return wg_zero(((wgl_waitgroup *)subject)->wg);
     case WGL_AT_OUTCOME: return wg_outcome(((wgl_errgroup *)subject)->group);
     case WGL_AT_END:
         return wg_ended(subject->kind == WGL_ERRGROUP ? ((wgl_errgroup *)subject)->context->ctx

@@ -58,7 +58,8 @@ typedef enum slot { TRY, BLOCK, TAKEN } slot;
 static wg_status give_in(wgl_task *task, slot slot) {
     wg_errgroup *group = task->group->group;
     const wg_task work = {
-        .fn = wgl_worker_run, .arg = task, .settled = settled, .ended = ended, .name = wgl_task_name(task)};
+        .fn = wgl_worker_run, .arg = task, .settled = settled, .ended = ended, .pool = wgl_pool(),
+        .name = wgl_task_name(task)};
     if (slot == TAKEN)
         return wg_errgroup_start_slot(group, &work);
     /* The context of the task that this thread runs ends it. */

@@ -9,7 +9,7 @@ static wgl_waitgroup *check(lua_State *L) { return (wgl_waitgroup *)wgl_check(L,
 
 int wgl_waitgroup_refuse(lua_State *L, wgl_waitgroup *object, lua_Integer n, const char *call, wg_status status,
                          int level) {
-    int count = wg_count(&object->wg);
+    int count = wg_count(object->wg);
     if (status == WG_OVERFLOW)
         return wgl_error(L, level, "'%s' of a wait group with the count %d: %I more would pass %d, so it is unchanged",
                          call, count, (LUAI_UACINT)n, WG_COUNT_MAX);
@@ -20,7 +20,7 @@ int wgl_waitgroup_refuse(lua_State *L, wgl_waitgroup *object, lua_Integer n, con
 }
 
 static int step(lua_State *L, wgl_waitgroup *object, lua_Integer n, const char *call) {
-    wg_status status = wg_add(&object->wg, n);
+    wg_status status = wg_add(object->wg, n);
     return status == WG_OK ? 0 : wgl_waitgroup_refuse(L, object, n, call, status, 1);
 }
 
@@ -32,7 +32,7 @@ static int add(lua_State *L) {
 static int done(lua_State *L) { return step(L, check(L), -1, "done"); }
 
 static int count(lua_State *L) {
-    lua_pushinteger(L, wg_count(&check(L)->wg));
+    lua_pushinteger(L, wg_count(check(L)->wg));
     return 1;
 }
 
@@ -58,7 +58,7 @@ int wgl_push_watch_fd(lua_State *L, wgl_handle *handle, wg_waitgroup *wg, const 
 static int pollfd(lua_State *L) {
     wgl_handle *handle = wgl_check_handle(L, 1, WGL_WAITGROUP, 1);
     wgl_foreign_serve(L, wgl_home_of(L));
-    return wgl_push_watch_fd(L, handle, &((wgl_waitgroup *)handle->object)->wg, "a wait group");
+    return wgl_push_watch_fd(L, handle, ((wgl_waitgroup *)handle->object)->wg, "a wait group");
 }
 
 static int tostring(lua_State *L) {
@@ -69,11 +69,27 @@ static int tostring(lua_State *L) {
     else if (object->what)
         lua_pushstring(L, object->what);
     else
-        lua_pushfstring(L, "waitgroup.WaitGroup (count %d)", (int)wg_count(&object->wg));
+        lua_pushfstring(L, "waitgroup.WaitGroup (count %d)", (int)wg_count(object->wg));
     return 1;
 }
 
-static void destroy(wgl_object *object) { free(object); }
+static void destroy(wgl_object *object) {
+    wg_shared_release(((wgl_waitgroup *)object)->shared);
+    free(object);
+}
+
+wgl_object *wgl_waitgroup_wrap(wg_shared *shared) {
+    wgl_waitgroup *object = malloc(sizeof *object);
+    if (!object) {
+        wg_shared_release(shared);
+        return NULL;
+    }
+    object->shared = shared;
+    object->wg = wg_shared_waitgroup(shared);
+    object->what = NULL;
+    wgl_object_init(&object->object, WGL_WAITGROUP, destroy);
+    return &object->object;
+}
 
 /* new(n): errors are those of the Lua function that calls. */
 static int new (lua_State *L) {
@@ -85,14 +101,12 @@ static int new (lua_State *L) {
                                 lua_pushfstring(L, "a count is 0 to %d, got %I", WG_COUNT_MAX, (LUAI_UACINT)n));
     }
     wgl_handle *handle = wgl_push_empty(L, WGL_WAITGROUP);
-    wgl_waitgroup *object = malloc(sizeof *object);
+    wg_shared *shared;
+    wgl_object *object = wg_shared_new(&shared) == WG_OK ? wgl_waitgroup_wrap(shared) : NULL;
     if (!object)
         return luaL_error(L, "not enough memory");
-    object->wg = (wg_waitgroup)WG_INIT;
-    object->what = NULL;
-    wgl_object_init(&object->object, WGL_WAITGROUP, destroy);
-    wg_add(&object->wg, n);
-    wgl_fill(L, handle, &object->object);
+    wg_add(((wgl_waitgroup *)object)->wg, n);
+    wgl_fill(L, handle, object);
     return 1;
 }
 
@@ -111,12 +125,12 @@ static int push_outcome(lua_State *L, wg_status status) {
         return luaL_error(L,
                           "'wait' of a wait group with the count %d, which was left behind in the parent process by a "
                           "fork: make a new one",
-                          (int)wg_count(&((wgl_waitgroup *)wgl_test(L, 1))->wg));
+                          (int)wg_count(((wgl_waitgroup *)wgl_test(L, 1))->wg));
     return wgl_push_ended(L, context_of_wait(L));
 }
 
 static wg_status look(lua_State *L, wg_context *context) {
-    return wg_wait(&((wgl_waitgroup *)wgl_test(L, 1))->wg, &(wg_until){.deadline = WG_POLL, .context = context});
+    return wg_wait(((wgl_waitgroup *)wgl_test(L, 1))->wg, &(wg_until){.deadline = WG_POLL, .context = context});
 }
 
 static int finish_wait(lua_State *L, int status, lua_KContext how) {

@@ -32,15 +32,17 @@ typedef enum wgl_kind { WGL_WAITGROUP, WGL_ERRGROUP, WGL_CONTEXT, WGL_TASK, WGL_
 typedef struct wgl_object {
     atomic_int refs;
     wgl_kind kind;
-    atomic_bool shared; /* another state may know it: its id was asked for, or a handle to it was sent */
-    lua_Integer id;     /* 0: never asked for; under the lock of the table of ids */
+    atomic_bool shared; /* another state or language may know it: its id was asked for, or a handle to it was sent */
+    bool listed;        /* see identity.c, whose lock guards this and the next */
+    struct wgl_object *next_known;
     void (*destroy)(struct wgl_object *object);
 } wgl_object;
 
 typedef struct wgl_waitgroup {
     wgl_object object;
-    wg_waitgroup wg;
-    const char *what; /* of one that stands for something else, which is waited for; or NULL */
+    wg_waitgroup *wg;
+    wg_shared *shared; /* in which that is, with a reference; or NULL */
+    const char *what;  /* of one that stands for something else, which is waited for; or NULL */
 } wgl_waitgroup;
 
 typedef struct wgl_context {
@@ -55,7 +57,8 @@ typedef struct wgl_errgroup {
     char apart[64];     /* of what changes with every task, and what its thread reads */
     wg_errgroup *group;
     wgl_context *context; /* its context as an object, with a reference */
-    wgl_home *home;       /* of the state that made it, with a reference */
+    wgl_home *home;       /* of the state that made it, or attached to it first, with a reference */
+    bool foreign;         /* another language made it */
     int64_t grace;        /* nanoseconds, 0 for none */
     int interrupt;        /* thread tasks look for cancellation every so many instructions; 0: never */
     char name[];
@@ -91,6 +94,9 @@ void wgl_push(lua_State *L, wgl_object *object);
 /* Reserve a handle first, so that no memory error can come between an object and the handle that frees it. */
 wgl_handle *wgl_push_empty(lua_State *L, wgl_kind kind);
 void wgl_fill(lua_State *L, wgl_handle *handle, wgl_object *object);
+/* The same with an object that this state may know: then its handle takes the place of the empty one on top, and the
+ * reference is given up. */
+void wgl_adopt(lua_State *L, wgl_handle *handle, wgl_object *object);
 
 /* The object at `index`, or NULL if it is none of ours. Never raises. */
 wgl_object *wgl_test(lua_State *L, int index);
@@ -116,6 +122,24 @@ void wgl_new_type(lua_State *L, wgl_kind kind, const luaL_Reg *methods, lua_CFun
 const char *wgl_type_name(wgl_kind kind);
 void wgl_push_weak_table(lua_State *L, const char *mode);
 int wgl_attach(lua_State *L);
+
+/* --- the same object in all states and languages: identity.c --- */
+
+/* The id of an object in this process; 0 without memory. */
+lua_Integer wgl_id_of(wgl_object *object);
+/* The object with that id, with a reference. `home`: of this state. Or why not. */
+wg_status wgl_find(wgl_home *home, lua_Integer id, wgl_object **object);
+/* The object for a context of the core, with a reference; NULL without memory. */
+wgl_object *wgl_context_for(wg_context *ctx);
+/* Its last reference has gone: it is not found any more. */
+void wgl_identity_end(wgl_object *object);
+/* New objects around what came by an id, whose reference passes to them; NULL without memory: then it is given up. */
+wgl_object *wgl_waitgroup_wrap(wg_shared *shared);
+wgl_object *wgl_errgroup_wrap(wgl_home *home, wg_errgroup *group);
+/* The id of a channel, 0 for none; and the same, made if need be. */
+lua_Integer wgl_channel_id(const wgl_object *channel);
+lua_Integer wgl_channel_make_id(wgl_object *channel, bool (*try_retain)(void *object));
+
 void wgl_let_go_of_kept(lua_State *L); /* the objects of handles that were finalized while tasks might need them */
 int wgl_set_closed(lua_State *L);
 int wgl_is_closed(lua_State *L);

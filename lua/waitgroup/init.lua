@@ -144,10 +144,9 @@ function waitgroup.attach(id, kind)
   elseif kind ~= nil and not kinds[kind] then
     error(("bad argument #2 to 'attach' ('waitgroup', 'errgroup', 'context' or 'channel' expected, got %s)"):format(shown(kind)), 2)
   end
-  local object, name = core.attach(number)
+  local object, name, remedy = core.attach(number)
   if not object then
-    error(("bad argument #1 to 'attach' (no object has the id %d: it never existed, or nobody holds it any more, as "
-      .. "an id does not)"):format(number), 2)
+    error(("bad argument #1 to 'attach' (the id %d: %s: %s)"):format(number, name, remedy), 2)
   elseif core.is_closed(object) then
     error(("bad argument #1 to 'attach' (the %s with the id %d was closed in this state)"):format(name, number), 2)
   elseif kind and name ~= kinds[kind] then

@@ -343,6 +343,7 @@ static void forking(void) {
            "busy, context = w.errgroup(), w.context()\n"
            "task = busy:thread(function(go_on) go_on:wait() return 5 end, go_on)\n"
            "fd, ctx_fd = wg:pollfd(), context:pollfd()\n"
+           "ch = w.channel(1) wg_id, ch_id = wg:id(), ch:id()\n"
            "w.sleep(0.01)\n");
     fflush(NULL);
     pid_t child = fork();
@@ -359,6 +360,10 @@ static void forking(void) {
                "assert(not ok and err:find 'error group .* left behind in the parent process', err)\n"
                "ok, err = pcall(context.pollfd, context)\n"
                "assert(not ok and err:find 'belongs to the parent process: make a context below it', err)\n"
+               "ok, err = pcall(w.attach, wg_id)\n"
+               "assert(not ok and err:find 'of the process from which this one was forked: ask the object', err)\n"
+               "assert(not pcall(w.attach, ch_id))\n"
+               "assert(w.attach(wg:id()) == wg and w.attach(ch:id()) == ch and ch:id() ~= ch_id)\n"
                "assert(w.context({ parent = context }):pollfd() ~= ctx_fd)\n"
                "local own = wg:pollfd()\n"
                "assert(own == wg:pollfd() and core.readable(own) and core.readable(idle:pollfd()))\n"
@@ -380,6 +385,7 @@ static void forking(void) {
     waitpid(child, &status, 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     run(L, "assert(fd == wg:pollfd() and core.readable(fd) and not core.readable(ctx_fd))\n"
+           "assert(w.attach(wg_id) == wg and w.attach(ch_id) == ch)\n"
            "go_on:done() assert(busy:wait(20)) assert(select(2, task:result()) == 5)");
     close_state(L, &h);
 }

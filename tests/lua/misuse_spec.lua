@@ -108,8 +108,8 @@ describe("misuse names the argument:", function()
       .. "got waitgroup.ErrGroup (0 running, 0 waiting, 0 ended))" },
     { "w.context{ limit = 1 }", "bad argument #1 to 'context' (unknown option 'limit': there are parent, timeout)" },
     { "w.attach('x')", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got 'x')" },
-    { "w.attach(1)", "bad argument #1 to 'attach' (no object has the id 1: it never existed, or nobody holds it any more, as an "
-      .. "id does not)" },
+    { "w.attach(1)", "bad argument #1 to 'attach' (the id 1: no object has this id: pass on what id gave, and let both sides use "
+      .. "the same shared libwaitgroup)" },
     { "g:go(f):result(-1)", "bad argument #1 to 'result' (seconds must not be negative or NaN, got -1.0)" },
     { "g:go(f).result(5)", "bad argument #1 to 'result' (waitgroup.Task expected, got number)" },
   }

@@ -68,7 +68,7 @@ describe("an id", function()
     collectgarbage()
     local ok, message = pcall(waitgroup.attach, id)
     assert.is_false(ok)
-    assert.matches(("no object has the id %d: it never existed, or nobody holds it any more"):format(id), message)
+    assert.matches(("the id %d: the object with this id is gone: keep a reference"):format(id), message)
   end)
 
   it("finds each of many, while others come and go", function()
