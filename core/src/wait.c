@@ -99,12 +99,14 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     /* Read before the count: a zero that came before an end is not missed for it. */
     bool ended = wg_context_check(context) != WG_OK, group_ended = wg_context_check(group) != WG_OK;
     wg_status status = wg_wait_look(wg);
-    if (status != WG_TIMEOUT)
+    if (status == WG_OK)
         return status;
-    if (ended)
+    if (ended) /* also if an observer of its end has just forked, and this is the child */
         return WG_CONTEXT_ENDED;
     if (group_ended)
         return WG_CANCELLED;
+    if (status != WG_TIMEOUT)
+        return status;
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;
     if (wg_runs_task_of(wg) && wg_until_unbounded(until))
