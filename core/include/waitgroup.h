@@ -16,5 +16,6 @@
 #include "waitgroup/watch.h"
 #include "waitgroup/shared.h"
 #include "waitgroup/registry.h"
+#include "waitgroup/inspect.h"
 
 #endif

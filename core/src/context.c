@@ -30,6 +30,7 @@
 #include "deadline.h"
 #include "fork.h"
 #include "frame.h"
+#include "inspect.h"
 #include "registry.h"
 #include "timer.h"
 #include "wait.h"
@@ -355,7 +356,7 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
     wg_context_retain(ctx); /* giving up the last reference meanwhile does no harm */
     wg_status status;
     do {
-        struct wg_waiter w = {.epoch = wg_fork_epoch()};
+        struct wg_waiter w = {.record = {.what = WG_WAITS_FOR_CONTEXT, .subject = ctx}, .epoch = wg_fork_epoch()};
         status = WG_OK;
         if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
             status = wg_waiter_sleep(&w, until);
@@ -432,7 +433,7 @@ void wg_contexts_reset(void) {
     left_behind = NULL;
     wg_buckets_ends(leave_behind);
     bool unkept = wg_timer_reset();
-    wg_store_relaxed32(&wg_contexts_behind, left_behind || unkept);
+    wg_store_relaxed32(&wg_contexts_behind, left_behind || unkept || wg_dump_is_asked_for());
 }
 
 static void adopt(wg_context *ctx) {
@@ -448,7 +449,7 @@ void wg_contexts_go_on(void) {
         return;
     wg_context *first = left_behind;
     left_behind = NULL;
-    if (!wg_timer_resume())
+    if (!wg_timer_resume() || !wg_dump_resume())
         wg_store_relaxed32(&wg_contexts_behind, 1); /* next time, perhaps */
     for (wg_context *ctx = first; ctx; ctx = ctx->ending)
         adopt(ctx);

@@ -31,6 +31,7 @@
 #include "errgroup.h"
 #include "fork.h"
 #include "frame.h"
+#include "inspect.h"
 #include "pool.h"
 #include "registry.h"
 #include "slots.h"
@@ -85,6 +86,8 @@ struct listed {
     struct wg_link link;
     int64_t since;
     const char *name;
+    const struct wg_frame *frame;
+    struct wg_thread_id thread;
     uint32_t epoch; /* the process in which it was listed */
 };
 
@@ -113,6 +116,9 @@ struct wg_errgroup {
     bool end_watched;       /* `on_end` is observing the context */
     wg_observer on_end;
     wg_a64 id; /* see registry.h */
+    struct wg_link link; /* in the list of its bucket: from its making until its last reference goes */
+    int64_t made;
+    const char *language, *where; /* the latter behind the name */
     char name[];
 };
 
@@ -123,25 +129,43 @@ static unsigned slots_held(const wg_errgroup *g) { return wg_tasks_run_of(&g->sl
 
 /* Making and unmaking. */
 
+/* From now on wg_errgroup_look may be called. */
+static void enrol(wg_errgroup *g) {
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
+    wg_list_append(&bucket->groups, &g->link);
+    wg_mutex_unlock(&bucket->lock);
+}
+
+static void strike_off(wg_errgroup *g) {
+    struct wg_bucket *bucket = bucket_of(g);
+    wg_mutex_lock(&bucket->lock);
+    wg_list_remove(&g->link);
+    wg_mutex_unlock(&bucket->lock);
+}
+
 wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options) {
     static const wg_errgroup_options nothing_special = {0};
     if (!options)
         options = &nothing_special;
     if (!out || options->limit < 0 || options->backlog < 0 || options->grace < 0)
         return WG_INVALID;
-    const char *name = options->name ? options->name : "";
-    wg_errgroup *g = malloc(sizeof *g + strlen(name) + 1);
+    const char *name = options->name ? options->name : "", *where = options->where ? options->where : "";
+    wg_errgroup *g = malloc(sizeof *g + strlen(name) + strlen(where) + 2);
     if (!g)
         return WG_NO_MEMORY;
     *g = (wg_errgroup){
         .refs = 1,
         .grace = options->grace,
         .continues = options->continue_on_error,
-        .lists = options->track || options->grace > 0,
+        .lists = options->track || options->grace > 0 || wg_dump_is_asked_for(),
+        .made = wg_now(),
+        .language = options->language ? options->language : "C",
         .pool = wg_pool_retain(wg_pool_or_default(options->pool)),
     };
     g->last_failed = &g->failed;
-    strcpy(g->name, name);
+    g->where = strcpy(g->name, name) + strlen(name) + 1;
+    strcpy(g->name + strlen(name) + 1, where);
     wg_status status = wg_context_new(&g->context, options->parent, options->deadline);
     if (status != WG_OK) {
         wg_pool_release(g->pool);
@@ -149,6 +173,7 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
         return status;
     }
     wg_slots_init(&g->slots, options->limit ? options->limit : WG_NO_LIMIT, options->backlog, g->pool, g->context);
+    enrol(g);
     *out = g;
     return WG_OK;
 }
@@ -163,6 +188,7 @@ void wg_errgroup_release(wg_errgroup *g) {
     if (!g || wg_sub_acq_rel32(&g->refs, 1) != 1)
         return;
     wg_registry_end(&g->id);
+    strike_off(g);
     if (g->end_watched)
         wg_context_unobserve_sync(g->context, &g->on_end);
     if (g->zero_watched)
@@ -378,6 +404,8 @@ static void list(struct life *life) {
     struct listed *entry = &life->listed;
     entry->name = ((struct named_task *)life->task)->name;
     entry->since = wg_now();
+    entry->frame = &life->frame;
+    entry->thread = wg_thread_id();
     entry->epoch = wg_fork_epoch();
     wg_mutex_lock(&bucket->lock);
     wg_list_append(open_list(g), &entry->link);
@@ -939,6 +967,45 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
     counts.running = (unsigned long)running;
     counts.pending = unfinished > running ? (unsigned long)(unfinished - running) : 0;
     return counts;
+}
+
+static void copy_name(char copy[WG_SEEN_TEXT], const char *name) { snprintf(copy, WG_SEEN_TEXT, "%s", name ? name : ""); }
+
+static void look_at_task(const wg_errgroup *g, const struct listed *entry, struct wg_snapshot *snapshot) {
+    if (snapshot->task_count++ >= snapshot->task_room)
+        return;
+    struct wg_seen_task *task = &snapshot->tasks[snapshot->task_count - 1];
+    *task = (struct wg_seen_task){
+        .group = &g->slots.tasks, .since = entry->since, .frame = entry->frame, .thread = entry->thread};
+    copy_name(task->name, entry->name);
+}
+
+static void look_at_group(wg_errgroup *g, struct wg_seen_group *seen) {
+    *seen = (struct wg_seen_group){
+        .tasks = &g->slots.tasks,
+        .language = g->language,
+        .made = g->made,
+        .deadline = wg_context_deadline(g->context),
+        .status = wg_context_status(g->context),
+        .limit = wg_errgroup_limit(g),
+        .backlog = g->slots.ahead,
+        .counts = wg_errgroup_get_counts(g),
+        .failures = g->failures,
+        .finished = wg_load_relaxed32(&g->slots.closed),
+        .lists = g->lists,
+        .asleep_since = INT64_MAX,
+    };
+    copy_name(seen->name, g->name);
+    copy_name(seen->where, g->where);
+}
+
+void wg_errgroup_look(struct wg_link *group, struct wg_snapshot *snapshot) {
+    wg_errgroup *g = WG_MEMBER(group, wg_errgroup, link);
+    struct wg_link *head = open_list(g);
+    if (snapshot->group_count++ < snapshot->group_room)
+        look_at_group(g, &snapshot->groups[snapshot->group_count - 1]);
+    for (struct wg_link *link = wg_list_first(head); link; link = wg_list_after(head, link))
+        look_at_task(g, WG_MEMBER(link, struct listed, link), snapshot);
 }
 
 /* A copy of an entry in the list of running tasks: enough of its name for people. */

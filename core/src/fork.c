@@ -16,6 +16,7 @@
 
 #include "context.h"
 #include "count.h"
+#include "inspect.h"
 #include "pool.h"
 #include "registry.h"
 #include "waitqueue.h"
@@ -26,6 +27,7 @@ wg_a32 wg_epoch;
 uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
 
 void wg_before_fork(void) {
+    wg_dump_lock();
     wg_handlers_lock();
     wg_registry_lock();
     wg_timer_lock();
@@ -39,6 +41,7 @@ void wg_after_fork_in_parent(void) {
     wg_timer_unlock();
     wg_registry_unlock();
     wg_handlers_unlock();
+    wg_dump_unlock();
 }
 
 void wg_after_fork_in_child(void) {

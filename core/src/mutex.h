@@ -4,7 +4,7 @@
  * that has slept keeps it at 2, since others may sleep still. Whoever takes 2 away wakes one.
  *
  * Lock order: the core never takes a second lock while it holds one, except a queue's while it holds its pool's, and calls
- * nobody else's code while it holds any. Fork.c takes all of them, in the order: handlers, registry, timer, pools,
+ * nobody else's code while it holds any. Fork.c takes all of them, in the order: dumps, handlers, registry, timer, pools,
  * buckets. */
 #ifndef WG_MUTEX_H
 #define WG_MUTEX_H

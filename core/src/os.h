@@ -18,6 +18,14 @@ struct wg_self {
 };
 struct wg_self *wg_self(void);
 
+/* By what the system knows this thread: its number, which tools such as top show (0: there is none), and its handle, by
+ * which debuggers and interpreters know it. */
+struct wg_thread_id {
+    int32_t number;
+    uint64_t handle;
+};
+struct wg_thread_id wg_thread_id(void);
+
 /* Does `p` lie on the stack of this thread? Where the system does not tell, nothing does. */
 bool wg_on_stack(const void *p);
 
@@ -75,6 +83,15 @@ void wg_cancel_point(void);
  * must not end. They nest. */
 int wg_cancel_forbid(void);
 void wg_cancel_allow(int before);
+
+/* Signals: can this one be caught; replace its handler, for the process; its number by its name, with or without SIG, or by
+ * its digits, 0 if there is none. */
+bool wg_signal_can_be_caught(int signum);
+bool wg_catch_signal(int signum, void (*handler)(int signum));
+int wg_signal_number(const char *name);
+
+/* What the environment says; NULL too in a program that runs with more rights than whoever started it. */
+const char *wg_environment(const char *name);
 
 /* A descriptor that can be made readable. On an eventfd both are the same number. */
 struct wg_signal {

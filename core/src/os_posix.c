@@ -12,6 +12,7 @@
 #include <unwind.h>
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 #include "atomics.h"
@@ -67,6 +68,24 @@ unsigned wg_back_off(unsigned last) {
 struct wg_self *wg_self(void) {
     static _Thread_local struct wg_self self;
     return &self;
+}
+
+static int32_t thread_number(void) {
+#ifdef __linux__
+    return (int32_t)syscall(SYS_gettid);
+#else
+    return 0;
+#endif
+}
+
+/* Asked for once: in the child of a fork the thread has another number. */
+struct wg_thread_id wg_thread_id(void) {
+    static _Thread_local struct wg_thread_id id;
+    static _Thread_local uint32_t epoch;
+    if (!id.handle || epoch != wg_fork_epoch())
+        id = (struct wg_thread_id){thread_number(), (uint64_t)(uintptr_t)pthread_self()};
+    epoch = wg_fork_epoch();
+    return id;
 }
 
 __attribute__((constructor)) static void hear_of_forks(void) {
@@ -239,3 +258,38 @@ int wg_cancel_forbid(void) {
 void wg_cancel_allow(int before) { pthread_setcancelstate(before, &before); }
 
 void wg_cancel_point(void) { pthread_testcancel(); }
+
+/* Signals. */
+
+bool wg_signal_can_be_caught(int signum) {
+    struct sigaction now;
+    return signum != SIGKILL && signum != SIGSTOP && sigaction(signum, NULL, &now) == 0;
+}
+
+bool wg_catch_signal(int signum, void (*handler)(int signum)) {
+    struct sigaction action = {.sa_flags = SA_RESTART};
+    action.sa_handler = handler;
+    sigemptyset(&action.sa_mask);
+    return sigaction(signum, &action, NULL) == 0;
+}
+
+int wg_signal_number(const char *name) {
+    static const struct {
+        const char *name;
+        int signum;
+    } known[] = {{"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"QUIT", SIGQUIT}, {"HUP", SIGHUP}, {"ALRM", SIGALRM}};
+    if (strncmp(name, "SIG", 3) == 0)
+        name += 3;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i].name) == 0)
+            return known[i].signum;
+    return atoi(name);
+}
+
+const char *wg_environment(const char *name) {
+#ifdef __GLIBC__
+    return secure_getenv(name);
+#else
+    return getenv(name);
+#endif
+}

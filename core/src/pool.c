@@ -742,6 +742,20 @@ unsigned wg_pool_queued(wg_pool *pool) {
     return (unsigned)n;
 }
 
+void wg_pools_look(void (*look)(void *arg, const struct wg_pool_load *load), void *arg) {
+    for (wg_pool *pool = &process_pool; pool; pool = next_pool(pool)) {
+        struct wg_pool_load load = {.queued = 0};
+        wg_mutex_lock(&pool->lock);
+        memcpy(load.name, pool->name, sizeof load.name);
+        load.workers = pool->present;
+        load.computing = pool->computing;
+        load.queued = wg_ring_count(&pool->ring);
+        load.starved = pool->starved;
+        wg_mutex_unlock(&pool->lock);
+        look(arg, &load);
+    }
+}
+
 struct wg_lane *wg_pool_loose(wg_pool *pool) {
     return &pool->loose;
 }

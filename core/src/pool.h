@@ -31,6 +31,16 @@ void wg_pool_unblock(void);
  * under an interpreter lock. */
 bool wg_worth_spinning(const wg_pool *pool);
 
+/* How busy a pool is, for people. */
+struct wg_pool_load {
+    char name[16];
+    unsigned workers, computing;
+    unsigned long queued;
+    bool starved;
+};
+/* `look(arg, load)` for each pool, with no lock held. */
+void wg_pools_look(void (*look)(void *arg, const struct wg_pool_load *load), void *arg);
+
 /* For fork.c. */
 void wg_pools_lock(void);
 void wg_pools_unlock(void);

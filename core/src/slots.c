@@ -272,7 +272,9 @@ static void leave_as_thread(struct wg_slots *slots, struct slot_sleeper *me) {
 
 /* Sleep until a slot is handed over, or `context` ends. WG_LIMIT: try again. */
 static wg_status sleep_in_queue(struct wg_slots *slots, const wg_until *until, wg_context *context, bool ahead) {
-    struct slot_sleeper me = {.waiter = {.epoch = wg_fork_epoch()}, .ahead = ahead};
+    struct slot_sleeper me = {
+        .waiter = {.record = {.what = WG_WAITS_FOR_SLOT, .subject = &slots->tasks}, .epoch = wg_fork_epoch()},
+        .ahead = ahead};
     me.place.held_ = held_for(slots, until);
     wg_status status = join_as_thread(slots, &me);
     if (status != WG_OK)

@@ -56,6 +56,7 @@ static bool happened(struct wg_waiter *w) {
 wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
     wg_status status = WG_OK;
     int64_t deadline = first_deadline(w, until->deadline);
+    wg_wait_publish(&w->record, deadline);
     wg_pool_block();
     while (status == WG_OK && !happened(w)) {
         bool starving = wg_pools_starve();
@@ -73,6 +74,7 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
         }
     }
     wg_pool_unblock();
+    wg_wait_withdraw(&w->record);
     return wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status;
 }
 
@@ -115,7 +117,9 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     if (status != WG_TIMEOUT)
         return status;
 
-    struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT}, .epoch = wg_fork_epoch()};
+    struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT},
+                          .record = {.what = WG_WAITS_FOR_ZERO, .subject = wg},
+                          .epoch = wg_fork_epoch()};
     if (!wg_wait_link(wg, &w.subject))
         return WG_OK;
     if (!wg_waiter_context(&w, context, WG_ON_CONTEXT) || !wg_waiter_context(&w, group, WG_ON_GROUP))

@@ -6,6 +6,7 @@
 #include "waitgroup/waitgroup.h"
 
 #include "waitqueue.h"
+#include "waits.h"
 
 /* The bits of a waiter's park word: what has happened. Each is set at most once, by whoever made it happen. There is
  * also WG_KICKED, see waitqueue.h. */
@@ -25,6 +26,7 @@ struct wg_waiter {
         struct wg_wait_entry entry;
     } ends[2];
     int contexts;
+    struct wg_wait_record record; /* `what` and `subject` are set by its owner */
     uint32_t epoch; /* the process in which it began: wg_fork_epoch() */
 };
 

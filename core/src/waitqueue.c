@@ -24,6 +24,11 @@ struct wg_bucket *wg_bucket_of(const void *object) {
     return &buckets[h >> (64 - BUCKET_BITS)];
 }
 
+struct wg_bucket *wg_bucket_after(struct wg_bucket *bucket) {
+    bucket = bucket ? bucket + 1 : buckets;
+    return bucket < buckets + BUCKETS ? bucket : NULL;
+}
+
 /* Wait entries. */
 
 static struct wg_wait_entry *entry_of(struct wg_link *link) { return WG_MEMBER(link, struct wg_wait_entry, link); }
@@ -223,6 +228,8 @@ void wg_buckets_unlock(void) {
 static void forget_entries(struct wg_bucket *bucket) {
     while (wg_list_first(&bucket->entries))
         wg_list_remove(wg_list_first(&bucket->entries));
+    while (wg_list_first(&bucket->waits))
+        wg_list_remove(wg_list_first(&bucket->waits));
 }
 
 static void forget_observers_on_other_stacks(struct wg_bucket *bucket) {

@@ -14,6 +14,8 @@
  *   calls      observers being called now, so that wg_unobserve_sync can wait for them.
  *   on_stacks  observers, of whatever list, that lie on a thread's stack: in the child of a fork, other threads' are taken
  *              out of their lists while their memory still is what it was.
+ *   waits      what waits.h tells.
+ *   groups     the error groups that exist.
  *   ends       contexts whose end is under way (see context.c): what another thread has begun at a fork, the child
  *              brings to its end. */
 #ifndef WG_WAITQUEUE_H
@@ -35,7 +37,7 @@ struct wg_wait_entry {
 struct wg_bucket {
     _Alignas(64) wg_mutex lock;
     wg_a32 calls_ended; /* counts; a thread sleeps on it that waits for a call to end */
-    struct wg_link entries, observers, calls, on_stacks, ends;
+    struct wg_link entries, observers, calls, on_stacks, ends, waits, groups;
 };
 
 /* The words of threads to wake when the lock is let go. More than fit are woken at once. */
@@ -45,6 +47,9 @@ struct wg_wake_q {
 };
 
 struct wg_bucket *wg_bucket_of(const void *object);
+
+/* All of them, one after the other: NULL comes before the first and after the last. */
+struct wg_bucket *wg_bucket_after(struct wg_bucket *bucket);
 
 /* Wake every waiter spuriously, so that it checks its condition again. Must not be called with a lock held. WG_KICKED is set
  * in each park word, so that a waiter about to park does not sleep through it; the waiter clears the bit. */

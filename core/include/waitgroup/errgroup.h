@@ -43,6 +43,8 @@ typedef struct wg_errgroup_options {
                             blocks takes a slot or nothing. 0: none */
     wg_pool *pool; /* where tasks run; NULL: the pool of the process */
     const char *name; /* for people; copied; NULL: none */
+    const char *language; /* for people: in which the group was made; static; NULL: "C" */
+    const char *where;    /* for people: where it was made, such as "fetch.py:12"; copied; NULL: not known */
     bool track;       /* true: wg_errgroup_running knows the tasks; so it does of a group with a grace period. It costs
                                a task a lock and a look at the clock */
     bool continue_on_error; /* true: a failed task does not cancel the others. The outcome is the first error all the

@@ -70,6 +70,10 @@ struct wg_self *wg_self(void) {
     return &engine->current->self;
 }
 
+struct wg_thread_id wg_thread_id(void) {
+    return (struct wg_thread_id){(int32_t)(engine->current - engine->threads) + 1, (uint64_t)(uintptr_t)engine->current};
+}
+
 bool wg_on_stack(const void *p) {
     const char *lowest = engine->current->stack;
     return (const char *)p >= lowest && (const char *)p < lowest + STACK_SIZE;
@@ -112,6 +116,15 @@ void sim_exit_thread(void) {
     if (engine->current->unfinished)
         _longjmp(engine->current->unfinished->at, 1);
     thread_end();
+}
+
+/* Nobody sends signals here. */
+bool wg_signal_can_be_caught(int signum) { return signum > 0; }
+bool wg_catch_signal(int signum, void (*handler)(int signum)) { return signum > 0 && handler; }
+int wg_signal_number(const char *name) { return name[0] == '1'; }
+const char *wg_environment(const char *name) {
+    (void)name;
+    return NULL;
 }
 
 /* Only sim_exit_thread ends a thread. */

@@ -1,0 +1,49 @@
+/* inspect.h - looking into a program that hangs, and at what a test leaves behind.
+ *
+ *     WAITGROUP_DUMP=USR1 ./program & kill -USR1 $!
+ *
+ * With WAITGROUP_DUMP in the environment, the name of a signal without SIG or its number, the library writes to the standard
+ * error of the process what wg_dump tells whenever that signal comes. */
+#ifndef WAITGROUP_INSPECT_H
+#define WAITGROUP_INSPECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Write to the descriptor `fd`, for people, what the library knows of the process: each error group with its tasks, for how
+ * long they have run, in which thread, and what they wait for; what other threads wait for in the library; the pools. What
+ * is stuck comes first. The names of running tasks are known of groups with `track` or a grace period, and of all groups
+ * that are made after wg_dump_on_signal, or with WAITGROUP_DUMP.
+ * Any thread, also inside a task; not in a signal handler: see wg_dump_on_signal. No interpreter's lock is needed, and no lock
+ * of the library is held while it writes. WG_OK; WG_INVALID: fd is negative, or cannot be written to; WG_NO_MEMORY: what is
+ * there has been written as far as there was memory for it. */
+WG_API wg_status wg_dump(int fd);
+
+/* The same by calls of `write(arg, line, length)`, one for each line with its newline, in this thread. WG_OK; WG_INVALID:
+ * write is NULL; WG_NO_MEMORY. */
+WG_API wg_status wg_dump_lines(void (*write)(void *arg, const char *line, size_t length), void *arg);
+
+/* From now on, whenever the signal `signum` comes, a thread of the library calls wg_dump(fd). The handler of the signal is
+ * replaced, for the whole process. It works whatever the program's own threads do. In the child of a fork the thread is
+ * started by the first call of the library that looks, waits or observes. A call for another signal adds that one; `fd` is
+ * that of the last call. WG_OK; WG_INVALID: there is no such signal, it cannot be caught, or fd is negative; WG_NO_THREADS,
+ * WG_NO_FD. */
+WG_API wg_status wg_dump_on_signal(int signum, int fd);
+
+/* For the end of a test. Write to `fd` what is still there of groups made at `since` (see wg_now; WG_FOREVER, which is 0: all)
+ * or later, each with a line: tasks that have not ended, with where and by whom the group was made, groups with tasks that
+ * were never waited for, failed ones whose errors nobody has waited for; and threads that have slept in the library since
+ * then. Returns how many lines that were: 0 says that nothing leaks. A negative `fd` writes nothing. Tasks may end at any
+ * time: whoever tests for leaks looks again for a while before it believes them. */
+WG_API unsigned wg_leaks(int fd, int64_t since);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

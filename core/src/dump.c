@@ -1,0 +1,297 @@
+/* dump.c - what a person reads who looks into a program that hangs. */
+#include "waitgroup/inspect.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "deadline.h"
+#include "inspect.h"
+#include "pool.h"
+
+/* Where the lines go. */
+struct sink {
+    void (*write)(void *arg, const char *line, size_t length);
+    void *arg;
+    const struct wg_snapshot *seen;
+};
+
+/* A line, which grows until it is sent. What does not fit is left out. */
+struct line {
+    char text[600];
+    size_t length;
+};
+
+static void WG_PRINTF(2, 3) append(struct line *line, const char *format, ...) {
+    size_t space = sizeof line->text - 1 - line->length; /* one is for the newline */
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(line->text + line->length, space, format, arguments);
+    va_end(arguments);
+    if (n > 0)
+        line->length += (size_t)n < space ? (size_t)n : space - 1;
+}
+
+static void send(const struct sink *to, struct line *line) {
+    line->text[line->length++] = '\n';
+    to->write(to->arg, line->text, line->length);
+    line->length = 0;
+}
+
+static double seconds(int64_t duration) { return (double)duration / (double)WG_SECOND; }
+
+static void append_group(struct line *line, const struct wg_seen_group *g) {
+    append(line, "error group");
+    if (g->name[0])
+        append(line, " '%s'", g->name);
+    else
+        append(line, " at %p", (const void *)g->tasks);
+}
+
+static void append_thread(struct line *line, struct wg_thread_id thread) {
+    append(line, "thread");
+    if (thread.number)
+        append(line, " %" PRId32, thread.number);
+    append(line, " (0x%" PRIx64 ")", thread.handle);
+}
+
+static void append_subject(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
+    const struct wg_seen_group *g = wg_seen_group_of(to->seen, wait->subject);
+    if (wait->what == WG_WAITS_FOR_CONTEXT)
+        append(line, "the end of the context at %p", wait->subject);
+    else if (!g)
+        append(line, "zero of the wait group at %p", wait->subject);
+    else {
+        append(line, "%s ", wait->what == WG_WAITS_FOR_SLOT ? "a slot of" : "the tasks of");
+        append_group(line, g);
+    }
+}
+
+static void append_wait(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
+    append(line, "waits for ");
+    append_subject(line, to, wait);
+    append(line, ", for %.1f s", seconds(to->seen->now - wait->since));
+    if (wg_point(wait->deadline) != INT64_MAX)
+        append(line, ", at most %.1f s more", seconds(wait->deadline - to->seen->now));
+}
+
+static void dump_task(const struct sink *to, const struct wg_seen_task *task) {
+    struct line line = {.length = 0};
+    const struct wg_seen_wait *wait = wg_seen_wait_in(to->seen, task->frame);
+    append(&line, "    task '%s' ", task->name);
+    if (wait) {
+        append_wait(&line, to, wait);
+        append(&line, "; it began %.1f s ago in ", seconds(to->seen->now - task->since));
+    } else
+        append(&line, "runs, for %.1f s, in ", seconds(to->seen->now - task->since));
+    append_thread(&line, task->thread);
+    send(to, &line);
+}
+
+static void append_end(struct line *line, const struct sink *to, const struct wg_seen_group *g) {
+    if (g->finished)
+        append(line, ", waited for");
+    else if (g->status != WG_OK)
+        append(line, ", %s", wg_strstatus(g->status));
+    if (!g->finished && g->status == WG_OK && wg_point(g->deadline) != INT64_MAX)
+        append(line, ", deadline in %.1f s", seconds(g->deadline - to->seen->now));
+}
+
+static void dump_head(const struct sink *to, const struct wg_seen_group *g) {
+    struct line line = {.length = 0};
+    append_group(&line, g);
+    append(&line, " (%s", g->language);
+    if (g->where[0])
+        append(&line, ", made at %s", g->where);
+    append(&line, ", %.1f s ago): %lu running, %lu pending, %lu completed", seconds(to->seen->now - g->made),
+           g->counts.running, g->counts.pending, g->counts.completed);
+    if (g->limit)
+        append(&line, ", limit %d", g->limit);
+    if (g->backlog)
+        append(&line, ", backlog %d", g->backlog);
+    if (g->failures)
+        append(&line, ", %zu failed", g->failures);
+    append_end(&line, to, g);
+    send(to, &line);
+}
+
+static void dump_tasks(const struct sink *to, const struct wg_seen_group *g) {
+    struct line line = {.length = 0};
+    unsigned long named = 0;
+    for (int asleep = 1; asleep >= 0; asleep--)
+        for (size_t i = 0; i < to->seen->task_count; i++) {
+            const struct wg_seen_task *task = &to->seen->tasks[i];
+            if (task->group != g->tasks || (wg_seen_wait_in(to->seen, task->frame) != NULL) != asleep)
+                continue;
+            dump_task(to, task);
+            named++;
+        }
+    if (g->counts.running > named)
+        append(&line, "    %lu running tasks %s", g->counts.running - named,
+               g->lists ? "that no thread of the library runs, such as coroutines" : "of which only the number is known");
+    if (line.length)
+        send(to, &line);
+    if (g->counts.pending)
+        append(&line, "    %lu tasks have not started", g->counts.pending);
+    if (line.length)
+        send(to, &line);
+}
+
+static bool is_idle(const struct wg_seen_group *g) {
+    return g->counts.running + g->counts.pending == 0 && g->asleep_since == INT64_MAX;
+}
+
+static bool task_is_listed(const struct wg_snapshot *seen, const struct wg_frame *frame) {
+    for (size_t i = 0; frame && i < seen->task_count; i++)
+        if (seen->tasks[i].frame == frame)
+            return true;
+    return false;
+}
+
+/* Threads that sleep outside of the tasks which were shown. */
+static void dump_sleepers(const struct sink *to) {
+    struct line line = {.length = 0};
+    for (size_t i = 0; i < to->seen->wait_count; i++) {
+        const struct wg_seen_wait *wait = &to->seen->waits[i];
+        if (task_is_listed(to->seen, wait->frame))
+            continue;
+        append_thread(&line, wait->thread);
+        append(&line, " ");
+        append_wait(&line, to, wait);
+        const struct wg_seen_group *g = wg_seen_group_of(to->seen, wait->group);
+        if (g) {
+            append(&line, ", in a task of ");
+            append_group(&line, g);
+        } else if (wait->group)
+            append(&line, ", in a task of the wait group at %p", wait->group);
+        send(to, &line);
+    }
+}
+
+static void dump_pool(void *raw, const struct wg_pool_load *pool) {
+    const struct sink *to = raw;
+    struct line line = {.length = 0};
+    if (pool->workers == 0 && pool->queued == 0)
+        return;
+    append(&line, "pool '%s': %u threads, %u in tasks and not in a wait, %lu tasks queued%s", pool->name, pool->workers,
+           pool->computing, pool->queued, pool->starved ? "; it could not start the thread it needs" : "");
+    send(to, &line);
+}
+
+static void dump_summary(const struct sink *to, size_t idle) {
+    struct line line = {.length = 0};
+    append(&line, "waitgroup: process %ld: %zu error groups with tasks or waits, %zu without; %zu threads wait",
+           (long)getpid(), to->seen->group_count - idle, idle, to->seen->wait_count);
+    send(to, &line);
+}
+
+static void dump(const struct sink *to) {
+    const struct wg_snapshot *seen = to->seen;
+    size_t idle = 0;
+    for (size_t i = 0; i < seen->group_count; i++)
+        idle += is_idle(&seen->groups[i]);
+    dump_summary(to, idle);
+    for (size_t i = 0; i < seen->group_count; i++)
+        if (!is_idle(&seen->groups[i])) {
+            dump_head(to, &seen->groups[i]);
+            dump_tasks(to, &seen->groups[i]);
+        }
+    dump_sleepers(to);
+    wg_pools_look(dump_pool, (void *)to);
+    for (size_t i = 0; i < seen->group_count; i++)
+        if (is_idle(&seen->groups[i]))
+            dump_head(to, &seen->groups[i]);
+}
+
+wg_status wg_dump_lines(void (*write)(void *arg, const char *line, size_t length), void *arg) {
+    struct wg_snapshot seen;
+    if (!write)
+        return WG_INVALID;
+    bool all = wg_snapshot_take(&seen);
+    dump(&(struct sink){write, arg, &seen});
+    wg_snapshot_free(&seen);
+    return all ? WG_OK : WG_NO_MEMORY;
+}
+
+struct file {
+    int fd;
+    bool failed;
+};
+
+static void write_to_file(void *raw, const char *line, size_t length) {
+    struct file *file = raw;
+    while (length > 0 && !file->failed) {
+        ssize_t n = write(file->fd, line, length);
+        if (n > 0) {
+            line += n;
+            length -= (size_t)n;
+        } else
+            file->failed = n == 0 || errno != EINTR;
+    }
+}
+
+wg_status wg_dump(int fd) {
+    struct file file = {.fd = fd, .failed = fd < 0};
+    wg_status status = file.failed ? WG_INVALID : wg_dump_lines(write_to_file, &file);
+    return file.failed ? WG_INVALID : status;
+}
+
+/* Leaks. */
+
+static bool leaks(const struct wg_seen_group *g, int64_t since) {
+    bool used = g->counts.running + g->counts.pending + g->counts.completed > 0;
+    return g->made >= since && used && (!g->finished || g->counts.running + g->counts.pending > 0);
+}
+
+static void report_group(const struct sink *to, const struct wg_seen_group *g) {
+    struct line line = {.length = 0};
+    append(&line, "leak: ");
+    append_group(&line, g);
+    append(&line, " (%s", g->language);
+    if (g->where[0])
+        append(&line, ", made at %s", g->where);
+    append(&line, ")");
+    if (g->counts.running + g->counts.pending)
+        append(&line, ": %lu tasks have not ended", g->counts.running + g->counts.pending);
+    if (!g->finished)
+        append(&line, "%s it was never waited for", g->counts.running + g->counts.pending ? ", and" : ":");
+    if (!g->finished && g->failures)
+        append(&line, ", so nobody has seen the errors of %zu tasks", g->failures);
+    send(to, &line);
+    dump_tasks(to, g);
+}
+
+static unsigned report_sleepers(const struct sink *to, int64_t since) {
+    unsigned n = 0;
+    for (size_t i = 0; i < to->seen->wait_count; i++) {
+        const struct wg_seen_wait *wait = &to->seen->waits[i];
+        if (wait->since < since || wg_seen_group_of(to->seen, wait->group))
+            continue; /* that of a task is told with its group */
+        struct line line = {.length = 0};
+        append(&line, "leak: ");
+        append_thread(&line, wait->thread);
+        append(&line, " ");
+        append_wait(&line, to, wait);
+        send(to, &line);
+        n++;
+    }
+    return n;
+}
+
+unsigned wg_leaks(int fd, int64_t since) {
+    struct file file = {.fd = fd, .failed = fd < 0};
+    struct wg_snapshot seen;
+    wg_snapshot_take(&seen);
+    struct sink to = {write_to_file, &file, &seen};
+    unsigned n = 0;
+    for (size_t i = 0; i < seen.group_count; i++)
+        if (leaks(&seen.groups[i], since)) {
+            report_group(&to, &seen.groups[i]);
+            n++;
+        }
+    n += report_sleepers(&to, since);
+    wg_snapshot_free(&seen);
+    return n;
+}

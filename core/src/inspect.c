@@ -1,0 +1,120 @@
+/* inspect.c - see inspect.h. */
+#include "inspect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "waitqueue.h"
+
+static void look_at_wait(const struct wg_wait_record *record, struct wg_snapshot *s) {
+    if (s->wait_count++ >= s->wait_room)
+        return;
+    s->waits[s->wait_count - 1] = (struct wg_seen_wait){
+        .what = record->what,
+        .subject = record->subject,
+        .group = record->frame ? record->frame->tasks : NULL,
+        .since = record->since,
+        .deadline = record->deadline,
+        .frame = record->frame,
+        .thread = record->thread,
+    };
+}
+
+static void look_at_bucket(struct wg_bucket *bucket, struct wg_snapshot *s) {
+    struct wg_link *link;
+    wg_mutex_lock(&bucket->lock);
+    for (link = wg_list_first(&bucket->groups); link; link = wg_list_after(&bucket->groups, link))
+        wg_errgroup_look(link, s);
+    for (link = wg_list_first(&bucket->waits); link; link = wg_list_after(&bucket->waits, link))
+        look_at_wait(WG_MEMBER(link, struct wg_wait_record, link), s);
+    wg_mutex_unlock(&bucket->lock);
+}
+
+static void look(struct wg_snapshot *s) {
+    s->group_count = s->task_count = s->wait_count = 0;
+    for (struct wg_bucket *bucket = wg_bucket_after(NULL); bucket; bucket = wg_bucket_after(bucket))
+        look_at_bucket(bucket, s);
+}
+
+/* More room than was needed; there may be more by then. */
+static bool grow(void **array, size_t *room, size_t needed, size_t size) {
+    if (needed <= *room)
+        return true;
+    void *more = realloc(*array, 2 * needed * size);
+    if (!more)
+        return false;
+    *array = more;
+    *room = 2 * needed;
+    return true;
+}
+
+static bool all_fit(struct wg_snapshot *s) {
+    return s->group_count <= s->group_room && s->task_count <= s->task_room && s->wait_count <= s->wait_room;
+}
+
+static bool grow_all(struct wg_snapshot *s) {
+    return grow((void **)&s->groups, &s->group_room, s->group_count, sizeof *s->groups) &&
+           grow((void **)&s->tasks, &s->task_room, s->task_count, sizeof *s->tasks) &&
+           grow((void **)&s->waits, &s->wait_room, s->wait_count, sizeof *s->waits);
+}
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+static void note_asleep(struct wg_snapshot *s, const void *group, int64_t since) {
+    for (size_t i = 0; i < s->group_count; i++)
+        if (s->groups[i].tasks == group && since < s->groups[i].asleep_since)
+            s->groups[i].asleep_since = since;
+}
+
+static int unfinished(const struct wg_seen_group *g) { return g->counts.running + g->counts.pending > 0; }
+
+/* For qsort: the longest asleep first, then those with unfinished tasks, then the oldest. */
+static int compare(const void *raw_a, const void *raw_b) {
+    const struct wg_seen_group *a = raw_a, *b = raw_b;
+    if (a->asleep_since != b->asleep_since)
+        return a->asleep_since < b->asleep_since ? -1 : 1;
+    if (unfinished(a) != unfinished(b))
+        return unfinished(b) - unfinished(a);
+    return a->made < b->made ? -1 : a->made > b->made;
+}
+
+bool wg_snapshot_take(struct wg_snapshot *s) {
+    *s = (struct wg_snapshot){.now = 0};
+    look(s);
+    bool fits = all_fit(s);
+    while (!fits && grow_all(s)) {
+        look(s);
+        fits = all_fit(s);
+    }
+    s->now = wg_now();
+    s->group_count = least(s->group_count, s->group_room);
+    s->task_count = least(s->task_count, s->task_room);
+    s->wait_count = least(s->wait_count, s->wait_room);
+    for (size_t i = 0; i < s->wait_count; i++) {
+        note_asleep(s, s->waits[i].group, s->waits[i].since);
+        note_asleep(s, s->waits[i].subject, s->waits[i].since);
+    }
+    if (s->group_count > 0)
+        qsort(s->groups, s->group_count, sizeof *s->groups, compare);
+    return fits;
+}
+
+void wg_snapshot_free(struct wg_snapshot *s) {
+    free(s->groups);
+    free(s->tasks);
+    free(s->waits);
+}
+
+const struct wg_seen_group *wg_seen_group_of(const struct wg_snapshot *s, const void *tasks) {
+    for (size_t i = 0; i < s->group_count; i++)
+        if (s->groups[i].tasks == tasks)
+            return &s->groups[i];
+    return NULL;
+}
+
+const struct wg_seen_wait *wg_seen_wait_in(const struct wg_snapshot *s, const struct wg_frame *frame) {
+    for (size_t i = 0; frame && i < s->wait_count; i++)
+        if (s->waits[i].frame == frame)
+            return &s->waits[i];
+    return NULL;
+}

@@ -1,0 +1,233 @@
+/* A program that hangs can be looked into: what it says, from where, and what a test has left behind. */
+#include "tasks.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char text[1 << 18];
+
+static void collect(void *unused, const char *line, size_t length) {
+    (void)unused;
+    size_t n = strlen(text);
+    REQUIRE(length < 700 && n + length < sizeof text);
+    memcpy(text + n, line, length);
+    text[n + length] = '\0';
+}
+
+static const char *dumped(void) {
+    text[0] = '\0';
+    assert_status(wg_dump_lines(collect, NULL), WG_OK);
+    return text;
+}
+
+#define assert_says(what) assert_non_null(strstr(text, what))
+#define assert_says_not(what) assert_null(strstr(text, what))
+
+static wg_error *wait_for_other(void *other, wg_context *ctx) {
+    (void)ctx;
+    wg_until until = {.context = wg_context_root()};
+    REQUIRE(wg_errgroup_wait(other, &until, NULL) == WG_OK);
+    return NULL;
+}
+
+static void tasks_and_waits_are_told(void **state) {
+    (void)state;
+    struct gate gate = {0};
+    wg_errgroup *inner = new_group((wg_errgroup_options){.track = true, .name = "inner", .limit = 2});
+    wg_errgroup *outer = new_group((wg_errgroup_options){
+        .track = true, .name = "outer", .language = "Klingon", .where = "ship.c:12", .parent = wg_context_root()});
+    wg_task hold = {.fn = pass_gate, .arg = &gate, .name = "holder"};
+    wg_task wait = {.fn = wait_for_other, .arg = inner, .name = "waiter"};
+    assert_status(wg_errgroup_start(inner, &hold, NULL), WG_OK);
+    EVENTUALLY(atomic_load(&gate.inside) == 1);
+    assert_status(wg_errgroup_start(outer, &wait, NULL), WG_OK);
+    EVENTUALLY(strstr(dumped(), "task 'waiter' waits for the tasks of error group 'inner', for "));
+    assert_says("error group 'outer' (Klingon, made at ship.c:12, ");
+    assert_says("error group 'inner' (C, ");
+    assert_says("1 running, 0 pending, 0 completed, limit 2");
+    assert_says("task 'holder' runs, for ");
+    assert_says("pool 'waitgroup': 2 threads, 1 in tasks");
+    gate_open(&gate);
+    assert_status(wg_errgroup_wait(outer, NULL, NULL), WG_OK);
+    wg_errgroup_release(outer);
+    wg_errgroup_release(inner);
+    dumped();
+    assert_says_not("error group '");
+    assert_says("0 error groups with tasks or waits, 0 without; 0 threads wait");
+}
+
+static void *wait_in_thread(void *g) {
+    wg_until until = {.deadline = wg_after(WG_SECOND * 3600)};
+    REQUIRE(wg_errgroup_wait(g, &until, NULL) == WG_OK);
+    return NULL;
+}
+
+static void what_is_stuck_comes_first(void **state) {
+    (void)state;
+    struct gate gate = {0};
+    pthread_t thread;
+    wg_errgroup *idle = new_group((wg_errgroup_options){.name = "idle"});
+    wg_errgroup *busy = new_group((wg_errgroup_options){.name = "busy"});
+    wg_errgroup *stuck = new_group((wg_errgroup_options){.name = "stuck"});
+    go(busy, pass_gate, &gate);
+    go(stuck, pass_gate, &gate);
+    EVENTUALLY(atomic_load(&gate.inside) == 2);
+    pthread_create(&thread, NULL, wait_in_thread, stuck);
+    EVENTUALLY(strstr(dumped(), "waits for the tasks of error group 'stuck'"));
+    assert_true(strstr(text, "error group 'stuck' (") < strstr(text, "error group 'busy' ("));
+    assert_true(strstr(text, "error group 'busy' (") < strstr(text, "error group 'idle' ("));
+    assert_says("at most 3"); /* ... seconds more */
+    assert_says("1 running tasks of which only the number is known");
+    gate_open(&gate);
+    pthread_join(thread, NULL);
+    assert_status(wg_errgroup_wait(busy, NULL, NULL), WG_OK);
+    wg_errgroup_release(idle);
+    wg_errgroup_release(busy);
+    wg_errgroup_release(stuck);
+}
+
+static void *go_at_limit(void *g) {
+    go(g, succeed, NULL);
+    return NULL;
+}
+
+static void a_wait_for_a_slot_is_told(void **state) {
+    (void)state;
+    struct gate gate = {0};
+    pthread_t thread;
+    wg_errgroup *g = new_group((wg_errgroup_options){.name = "full", .limit = 1});
+    go(g, pass_gate, &gate);
+    pthread_create(&thread, NULL, go_at_limit, g);
+    EVENTUALLY(strstr(dumped(), "waits for a slot of error group 'full', for "));
+    gate_open(&gate);
+    pthread_join(thread, NULL);
+    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    wg_errgroup_release(g);
+}
+
+static void many_groups_and_long_names_are_told(void **state) {
+    (void)state;
+    enum { GROUPS = 300 };
+    wg_errgroup *groups[GROUPS];
+    char name[500] = "";
+    memset(name, 'x', sizeof name - 1);
+    for (int i = 0; i < GROUPS; i++)
+        groups[i] = new_group((wg_errgroup_options){.name = name, .where = name});
+    dumped();
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, "error group 'xxx")); at++)
+        n++;
+    assert_int_equal(n, GROUPS);
+    for (int i = 0; i < GROUPS; i++)
+        wg_errgroup_release(groups[i]);
+}
+
+static void bad_calls_are_refused(void **state) {
+    (void)state;
+    int fd = open("/dev/null", O_RDONLY);
+    assert_status(wg_dump(-1), WG_INVALID);
+    assert_status(wg_dump(fd), WG_INVALID);
+    assert_status(wg_dump_lines(NULL, NULL), WG_INVALID);
+    assert_status(wg_dump_on_signal(SIGKILL, 2), WG_INVALID);
+    assert_status(wg_dump_on_signal(-1, 2), WG_INVALID);
+    assert_status(wg_dump_on_signal(SIGUSR1, -1), WG_INVALID);
+    close(fd);
+}
+
+/* Read from `fd` until it says `what`. */
+static void read_until(int fd, const char *what) {
+    size_t n = 0;
+    do {
+        ssize_t got = read(fd, text + n, sizeof text - 1 - n);
+        REQUIRE(got > 0);
+        n += (size_t)got;
+        text[n] = '\0';
+    } while (!strstr(text, what));
+}
+
+static void a_signal_asks_for_a_dump(void **state) {
+    (void)state;
+    int ends[2];
+    struct gate gate = {0};
+    assert_int_equal(pipe(ends), 0);
+    assert_status(wg_dump_on_signal(SIGUSR1, ends[1]), WG_OK);
+    wg_errgroup *g = new_group((wg_errgroup_options){.name = "asked"});
+    wg_task task = {.fn = pass_gate, .arg = &gate, .name = "listed"};
+    assert_status(wg_errgroup_start(g, &task, NULL), WG_OK);
+    EVENTUALLY(atomic_load(&gate.inside) == 1);
+    raise(SIGUSR1);
+    read_until(ends[0], "pool 'waitgroup'");
+    assert_says("error group 'asked'");
+    assert_says("task 'listed' runs");
+    gate_open(&gate);
+    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    wg_errgroup_release(g);
+}
+
+static void a_child_answers_for_itself(void **state) {
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_status(wg_dump_on_signal(SIGUSR1, ends[1]), WG_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        raise(SIGUSR1); /* before the child has a thread for it */
+        wg_errgroup *g = new_group((wg_errgroup_options){.name = "child's"});
+        wg_until never = {0};
+        go(g, succeed, NULL);
+        REQUIRE(wg_errgroup_wait(g, &never, NULL) == WG_OK);
+        wg_until shortly = {.deadline = wg_after(WG_SECOND * 3600)};
+        (void)wg_context_wait(wg_context_root(), &shortly); /* until it is killed */
+        _exit(0);
+    }
+    char head[64];
+    snprintf(head, sizeof head, "waitgroup: process %ld:", (long)child);
+    read_until(ends[0], "error group");
+    assert_says(head);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void leaks_are_counted_and_named(void **state) {
+    (void)state;
+    struct gate gate = {0};
+    int64_t before = wg_now();
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    wg_errgroup *unused = new_group((wg_errgroup_options){.name = "unused"});
+    wg_errgroup *g = new_group((wg_errgroup_options){.name = "left", .where = "here.c:3", .track = true});
+    assert_int_equal(wg_leaks(ends[1], before), 0);
+    wg_task task = {.fn = pass_gate, .arg = &gate, .name = "straggler"};
+    assert_status(wg_errgroup_start(g, &task, NULL), WG_OK);
+    EVENTUALLY(atomic_load(&gate.inside) == 1);
+    assert_int_equal(wg_leaks(-1, wg_now()), 0);
+    assert_int_equal(wg_leaks(ends[1], before), 1);
+    read_until(ends[0], "straggler");
+    assert_says("leak: error group 'left' (C, made at here.c:3): 1 tasks have not ended, and it was never waited for");
+    gate_open(&gate);
+    EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
+    assert_int_equal(wg_leaks(ends[1], before), 1);
+    read_until(ends[0], "it was never waited for");
+    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    assert_int_equal(wg_leaks(ends[1], before), 0);
+    wg_errgroup_release(g);
+    wg_errgroup_release(unused);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+int main(void) {
+    struct CMUnitTest tests[] = {
+        cmocka_unit_test(tasks_and_waits_are_told),
+        cmocka_unit_test(what_is_stuck_comes_first),
+        cmocka_unit_test(a_wait_for_a_slot_is_told),
+        cmocka_unit_test(many_groups_and_long_names_are_told),
+        cmocka_unit_test(bad_calls_are_refused),
+        cmocka_unit_test(a_signal_asks_for_a_dump),
+        cmocka_unit_test(a_child_answers_for_itself),
+        cmocka_unit_test(leaks_are_counted_and_named),
+    };
+    return RUN("dump", tests);
+}
