@@ -1,7 +1,7 @@
 /* context.c - contexts: a tree along which an end travels.
  *
- * Of a context, by who may change it and when:
- *   refs                     anybody, atomically
+ * Which thread may change which field of a context, and when:
+ *   refs                     any thread, atomically
  *   status, inherited, cause once, under the bucket's lock of this context; status last, with release: whoever reads
  *                            status != 0 may read the other two without a lock
  *   children, observers, signal   under the bucket's lock of this context; children only while status == 0
@@ -11,8 +11,8 @@
  *   timer                    see timer.h
  *   ending                   by the thread that has set status
  *
- * An end takes two rounds. First all contexts below get their status, and who sleeps on them is woken; only then are
- * observers called, in no lock. So no observer, however slow, can keep a descendant from hearing of it.
+ * An end takes two rounds. First all contexts below get their status, and the threads that sleep on them are woken; only
+ * then are observers called, in no lock. So no observer, however slow, can keep a descendant from ending.
  *
  * The clock decides: a context whose deadline has passed is over, and each call except wg_context_status sees to it that
  * its status says so (wg_context_check), whether or not the timer's thread has come to it.
@@ -131,7 +131,7 @@ static wg_context *next_child(wg_context *ctx, wg_context *before) {
     return child;
 }
 
-/* Give `ctx` its status, and wake who sleeps on it. False if it has one already. */
+/* Give `ctx` its status, and wake the threads that sleep on it. False if it has one already. */
 static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
     struct wg_bucket *bucket = wg_bucket_of(ctx);
     struct wg_wake_q wakes = {.count = 0};

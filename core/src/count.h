@@ -50,7 +50,8 @@ bool wg_count_admit(wg_waitgroup *wg, int32_t limit);
 bool wg_count_leave(wg_waitgroup *wg, bool *last);
 
 /* One down under the bucket's lock, gate or no gate; returns what is left. Opens the gate if that is room under `limit`:
- * whoever is told of room must find it. At zero it wakes who waits, and calls the observers with the lock let go. */
+ * whoever is told of room must find it. At zero it wakes the threads that wait, and calls the observers with the lock
+ * released. */
 int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_bucket *bucket, int32_t limit, struct wg_wake_q *wakes);
 
 /* Gate it; false if there is room under `limit`. Under the bucket's lock, as is the next. */

@@ -1,4 +1,4 @@
-/* dump.c - what a person reads who looks into a program that hangs. */
+/* dump.c - the state of a program that hangs, as text for people. */
 #include "waitgroup/inspect.h"
 
 #include <errno.h>

@@ -6,11 +6,11 @@
  * References: the caller's, and one for all unfinished tasks together, taken by the step from zero to one and given up
  * by the step back. A group thus outlives its stragglers.
  *
- * By who may change it and when:
+ * Which thread may change which field, and when:
  *   slots             see slots.h
  *   failed, failures, outcome   under the lock of the slots
  *   slots.closed      set last, under the same lock, with release: whoever reads it may read outcome
- *   started, ended, never_started   anybody, atomically; they are for people to look at
+ *   started, ended, never_started   any thread, atomically; they are only shown to users
  *   lane              see pool.h
  *   others            grows only, under the same lock; its entries do not change
  *   context, pool, grace, continues, name   never after its making
@@ -957,8 +957,8 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
     wg_errgroup_counts counts = {0, 0, 0};
     if (!g)
         return counts;
-    /* First those that started: so those that end meanwhile make `running` too small, never too large. Who sees a start sees
-     * the end, before it, of the task whose slot was taken for it. */
+    /* `started` is read first, so tasks that end meanwhile make `running` too small, never too large. A thread that sees
+     * the start of a task also sees the earlier end of the task that gave its slot to it. */
     uint64_t started = wg_load_acquire64(&g->started);
     uint64_t ended = wg_load_relaxed64(&g->ended);
     uint64_t unfinished = (uint64_t)wg_count(&g->slots.tasks);

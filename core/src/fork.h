@@ -6,7 +6,7 @@
 
 #include "atomics.h"
 
-/* What wg_fork_epoch() says, for those who are in a hurry. */
+/* The same as wg_fork_epoch(), without a call: for paths that every task takes. */
 extern wg_a32 wg_epoch;
 static inline uint32_t wg_epoch_now(void) { return wg_load_relaxed32(&wg_epoch); }
 

@@ -1,7 +1,7 @@
 /* frame.h - which tasks a thread runs.
  *
- * A frame is on the stack of the thread that runs the task; the innermost is wg_self()->frame. A task of the caller's
- * making, see wg_errgroup_enter, has none. Frames belong to their thread: no other thread reads them. */
+ * A frame is on the stack of the thread that runs the task; the innermost is wg_self()->frame. A task of the caller's own
+ * making (wg_errgroup_enter) has no frame. Frames belong to their thread: no other thread reads them. */
 #ifndef WG_FRAME_H
 #define WG_FRAME_H
 

@@ -40,10 +40,10 @@ unsigned wg_cores(void);
 /* One step of a busy loop. */
 void wg_pause(void);
 
-/* Before trying again a compare-and-swap that another thread's came before: 64 pauses, and each time twice as many, up to
- * 256. The cache line stays with that thread meanwhile, for many steps, where it would go to and fro for each. Measured with
- * two threads in a loop, a pair of steps: 100 ns without, 61 with 16 pauses, 33 with 64, 27 with 128; two atomic adds: 58.
- * `last`: what the last call returned, 0 at first. */
+/* Pause before a compare-and-swap that failed is tried again: 64 pauses, then twice as many each time, up to 256.
+ * Meanwhile the cache line stays with the other thread for many steps; without the pause the line would move for each
+ * step. Measured with two threads in a loop, a pair of steps: 100 ns without, 61 with 16 pauses, 33 with 64, 27 with 128;
+ * two atomic adds: 58. `last`: what the last call returned, 0 at first. */
 unsigned wg_back_off(unsigned last);
 
 /* The stack of a thread of ours. The system's own choice differs too much: 8 MiB, or what `ulimit -s` says, or 128 KiB on
@@ -67,11 +67,11 @@ void wg_keep_loaded(void (*code)(void));
 /* The same for the code of the core itself; costs a load after the first time. Before the start of any thread of ours. */
 void wg_keep_self_loaded(void);
 
-/* Bring to its end what may call code that ends the thread (pthread_exit, pthread_cancel). Calls `go_on(state)`. If the
- * thread ends inside of it, calls it again, in the same thread, with what it has called gone from the stack, and its
- * caller's frames still there; then the thread goes on to end. So `go_on` notes in `state` what it has done, before each
- * call that may not return, and goes on from there. A C++ exception cannot leave it: that ends the program, by
- * std::terminate.
+/* Finish work that calls code which may end the thread (pthread_exit, pthread_cancel). Calls `go_on(state)`. If the
+ * thread ends inside `go_on`, calls it again, in the same thread: the frames of what it had called are gone from the
+ * stack, those of its caller are still there. Then the thread goes on to end. So `go_on` must count each step in `state`
+ * before it makes the step, and begin with the first that is not counted. A C++ exception cannot leave it: that ends the
+ * program, by std::terminate.
  *
  * Only code that is not ours ends a thread: no call of ours is a point at which one is cancelled. */
 void wg_finish(void (*go_on)(void *state), void *state);

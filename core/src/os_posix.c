@@ -210,8 +210,8 @@ void wg_keep_self_loaded(void) {
 
 /* The end of a thread inside a call. */
 
-/* What the unwinder asks about a frame that an exception would leave: it goes no further, and who threw it hears that there
- * is no handler, which is std::terminate. A thread that ends passes. */
+/* What the unwinder asks about a frame that an exception would leave: the search for a handler ends here without one, and
+ * so `throw` calls std::terminate. A thread that ends passes. */
 #ifdef CAN_BAR_EXCEPTIONS
 __attribute__((visibility("hidden"), used)) _Unwind_Reason_Code wg_bar_exceptions(int version, _Unwind_Action actions,
                                                                                   _Unwind_Exception_Class class,

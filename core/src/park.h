@@ -13,8 +13,8 @@ typedef enum wg_parked { WG_PARK_WOKEN, WG_PARK_TIMEOUT, WG_PARK_INTERRUPTED } w
  * its word and parks again. */
 wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interruptible);
 
-/* Wake one or all who sleep on the word at this address. The word itself is not touched: it may be gone already, and
- * whoever sleeps on what is there now takes it for a wake without reason. */
+/* Wake one thread, or all, that sleep on the word at this address. The word itself is not touched: it may be gone
+ * already. A thread that sleeps on another word at the same address is woken spuriously. */
 void wg_unpark_one(const wg_a32 *word);
 void wg_unpark_all(const wg_a32 *word);
 

@@ -44,7 +44,7 @@
 #include "waitqueue.h"
 
 #define IDLE_TIME (5 * WG_SECOND)
-/* What a tick is longer by for each worker whose clock has to be read. */
+/* A tick is longer by this for each worker, since the clock of each has to be read. */
 #define CLOCK_COST (WG_MILLISECOND / 500)
 /* How often a worker out of work looks at the queue before it sleeps. */
 #define SPINS 400
@@ -105,7 +105,7 @@ struct action {
 static wg_pool process_pool = {.refs = 1, .needs_worker = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
 
 static wg_mutex pools_lock;
-static wg_pool *pools;       /* all but the process's */
+static wg_pool *pools;       /* all except that of the process */
 static wg_a32 starved_pools; /* how many there are */
 
 static unsigned cores_of(const wg_pool *pool) {
@@ -550,7 +550,7 @@ static void run_taken(wg_pool *pool, struct wg_worker *me, struct wg_work *work)
     perform(pool, action);
     if (epoch == wg_fork_epoch()) /* else the host has forked: like all that was queued it stays in the parent */
         work->run(work, false);
-    wg_cancel_point(); /* whoever was cancelled in a task that did not hear of it must not end in the next */
+    wg_cancel_point(); /* a thread that was cancelled during this task must not end in the next one */
     wg_mutex_lock(&pool->lock);
     set_computing(me, false);
 }
@@ -611,8 +611,8 @@ void wg_pool_block(void) {
     wg_mutex_lock(&pool->lock);
     set_computing(me, false);
     struct action action = ensure_searcher(pool);
-    /* There is a searcher already. If more is queued than it will take, replace this worker too: so that tasks which all
-     * wait for each other are started as fast as threads are, not one at a time. */
+    /* There is a searcher already, and it takes one task. If more are queued, replace this worker as well: so tasks that
+     * all wait for each other start as fast as threads do, and not one after the other. */
     if (action.what == NONE && pool->ring.queued > 1 && pool->computing < cores_of(pool) && !pool->stopped)
         action = one_more(pool);
     wg_mutex_unlock(&pool->lock);

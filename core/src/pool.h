@@ -23,11 +23,12 @@ void wg_pools_retry(void);
 /* If the pool lets callers help, take the first work of `lane` and run it here. False if there was none. */
 bool wg_pool_help(wg_pool *pool, struct wg_lane *lane);
 
-/* This thread is about to sleep in a wait of ours, and has woken: if it is a worker, its core is free meanwhile. */
+/* Call the first before this thread sleeps in a wait of the library, and the second when it has woken: the core of a
+ * worker is free meanwhile. */
 void wg_pool_block(void);
 void wg_pool_unblock(void);
 
-/* Is it any use to look again and again for what another thread does, of this pool if it is not NULL? Not on one core, nor
+/* Is it worth spinning until another thread (of this pool, if it is not NULL) has done something? Not on one core, nor
  * under an interpreter lock. */
 bool wg_worth_spinning(const wg_pool *pool);
 

@@ -19,12 +19,12 @@
 #include "mutex.h"
 #include "slab.h"
 
-#define WG_TICKETS ((UINT64_C(1) << 48) - 1) /* so many numbers there are */
+#define WG_TICKETS ((UINT64_C(1) << 48) - 1) /* the low 48 bits of a count */
 
 /* Something to run once. `skip`: do not start it, only end it. `run` frees it, by wg_work_free. */
 struct wg_work {
     struct wg_work *next;
-    uint64_t ticket : 48; /* its number in its queue, the low bits of it */
+    uint64_t ticket : 48; /* the low bits of its number in its queue */
     uint64_t place : 16;  /* in its slab */
     void (*run)(struct wg_work *work, bool skip);
 };
@@ -51,8 +51,8 @@ struct wg_ring {
     struct wg_lane *next; /* to be served; NULL: the ring is empty */
 };
 
-/* What came of enqueuing. The work itself may be gone by then, and other work have come to live at its address: `ticket` tells
- * them apart. */
+/* The result of wg_enqueue. The work may have run before the caller looks, and other work may lie at its address by then:
+ * `ticket` tells them apart. */
 struct wg_entry {
     struct wg_work *work; /* NULL: there was no memory */
     uint64_t ticket;

@@ -4,9 +4,9 @@
  *   next      the id that is given next; ids from `first` on to it were given. 0: none yet
  *   buckets   entries by their id: a power of two of them, or none yet
  *
- * The id of an object is written under the lock, and read without it by who holds the last reference. An entry owns nothing:
- * whoever finds one takes a reference by `try_retain`, which fails once the last one has gone; and the object takes its
- * entry out, under the lock, before its memory goes.
+ * The id of an object is written under the lock, and read without the lock by the thread that gives up the last
+ * reference. An entry owns nothing: whoever finds one takes a reference by `try_retain`, which fails once the last one
+ * has gone; and the object takes its entry out, under the lock, before its memory goes.
  *
  * After a fork the entries of the parent stay, and show by their epoch whose they are. Asked for its id there, an object
  * gets a new one. */

@@ -4,9 +4,9 @@
  * allocation for several things; it goes when the last of them has ended. A source makes slabs of one thing, two, four
  * and so on, so that few things take no more memory than they need.
  *
- * Invariant: `live` of a slab is how many of its things have not ended, those not made yet among them. So making one
- * changes nothing that other threads read, and who takes `live` to zero is the last to touch the slab: a thing's end,
- * or the source's, which counts off what it has not made. */
+ * Invariant: `live` counts the things of the slab that have not ended, including those that have not been made yet. So
+ * making one writes nothing that other threads read. The step of `live` to zero frees the slab: it is made by the end of
+ * the last thing, or by the end of the source, which subtracts the things that it never made. */
 #ifndef WG_SLAB_H
 #define WG_SLAB_H
 

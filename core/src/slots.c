@@ -9,7 +9,8 @@
 #include "wait.h"
 
 /* How often to look for a slot before a sleep, at most. That takes about as long as to sleep and be woken on another
- * core, so it costs at most as much again; a sleep would also let the workers fall asleep, who then have to be woken. */
+ * core, so it costs at most as much again; if this thread slept, the workers would fall asleep too, and would have to be
+ * woken. */
 #define MOST_SPINS 2000
 
 /* status_ of an observer in the queue that wants no slot taken for it; of all others it is WG_LIMIT. */
@@ -74,7 +75,8 @@ static void answer(struct wg_slots *slots, wg_observer *waiter, wg_status status
     }
 }
 
-/* Those that only want to hear of room, and are the first, hear of it if fewer than `limit` tasks are in. */
+/* Call those observers at the head of the queue that want no slot, only to know of a free one, if fewer than `limit`
+ * tasks are in. */
 static void tell_room(struct wg_slots *slots, int32_t limit, struct wg_wake_q *wakes) {
     wg_observer *first;
     while ((first = first_waiter(slots)) && first->status_ == A_HINT && wg_count(&slots->tasks) < limit)
@@ -104,7 +106,7 @@ static void start_stored(struct wg_slots *slots, int32_t spare, struct wg_link *
     }
 }
 
-/* If all slots in use are held by tasks that wait here, the last of them hears of it. */
+/* If all slots in use are held by tasks that wait here, the last of them gets WG_DEADLOCK. */
 static void break_deadlock(struct wg_slots *slots, struct wg_wake_q *wakes) {
     if (slots->blocked == 0 || slots->blocked != (unsigned)in_use(slots))
         return;
@@ -126,7 +128,8 @@ static void open_gate_if_unwanted(struct wg_slots *slots) {
         wg_count_ungate(&slots->tasks);
 }
 
-/* The end of each section that changes the queue: the lock is let go, and whoever has an answer is told. */
+/* Ends each section that changes the queue: releases the lock, then wakes the threads and calls the observers that have
+ * an answer. */
 static void unlock_and_tell(struct wg_slots *slots, struct wg_wake_q *wakes) {
     struct wg_bucket *bucket = bucket_of(slots);
     open_gate_if_unwanted(slots);

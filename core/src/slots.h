@@ -14,7 +14,7 @@
  *   - The first in the queue waits only while there is no room for what it wants: a slot for an observer, a slot or a
  *     place ahead of the slots for a thread.
  *   - `blocked` is the number of slots held by tasks that stand in the queue themselves. When these are all slots in use,
- *     no slot will ever be given back: the last that came hears WG_DEADLOCK.
+ *     no slot will ever be given back: the last that came gets WG_DEADLOCK.
  * `limit` is also read without the lock: the count is compared with it again under the lock before anybody waits. */
 #ifndef WG_SLOTS_H
 #define WG_SLOTS_H
@@ -32,7 +32,7 @@ struct wg_slots {
     int32_t ahead;         /* how many tasks may be stored */
     const wg_pool *pool;   /* of most tasks, borrowed: is it any use to look again and again? */
     wg_context *context;   /* borrowed; its end ends every wait for a slot */
-    struct wg_link queue;  /* who waits: observers. Without a function: a thread's, inside a struct slot_sleeper */
+    struct wg_link queue;  /* what waits: observers. Without a function: a thread's, inside a struct slot_sleeper */
     struct wg_link handed; /* observers that have their answer and are about to be called */
     struct wg_link stored;
     int32_t stored_count;

@@ -119,7 +119,7 @@ static void keep_deadlines(struct keeper *keeper) {
         end_due(keeper);
         uint32_t seen = wg_load_relaxed32(&changes);
         bool idle = first == NULL;
-        /* Not beyond the idle time: who removes the first deadline does not wake the thread. */
+        /* Not beyond the idle time: the removal of the first deadline does not wake this thread. */
         int64_t until = wg_earlier(idle ? WG_FOREVER : first->deadline, wg_after(IDLE_TIME));
         wg_mutex_unlock(&lock);
         wg_parked parked = wg_park(&changes, seen, until, false);

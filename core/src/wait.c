@@ -12,7 +12,8 @@
 /* How often to look before a sleep, which costs two switches: some microseconds' worth. */
 #define SPINS 100
 
-/* After what time to try again for a thread that a pool could not start, and that what is waited for may need. */
+/* How long a wait sleeps before it tries again to start a thread for a pool that could not: the wait may be for a task of
+ * that pool. */
 #define RETRY_TIME (20 * WG_MILLISECOND)
 
 static const wg_until for_ever = {0};

@@ -73,7 +73,7 @@ struct wg_wait_entry *wg_wait_entry_first(struct wg_bucket *bucket, const void *
 struct wg_wait_entry *wg_wait_entry_after(struct wg_bucket *bucket, struct wg_wait_entry *entry, const void *subject);
 /* Unlink it, set `bit` in its word, and add that to the wakes. */
 void wg_wait_entry_wake(struct wg_wait_entry *entry, uint32_t bit, struct wg_wake_q *wakes);
-/* The same for all who sleep on `subject`, each with its own bit. */
+/* The same for all threads that sleep on `subject`, each with its own bit. */
 void wg_wait_entries_wake(struct wg_bucket *bucket, const void *subject, struct wg_wake_q *wakes);
 
 /* Put an observer, whose fields are set, at the end of a list; take it out. */
@@ -85,7 +85,7 @@ void wg_observer_unlink(wg_observer *observer);
  * are made, and the lock is let go: what the caller has to do after this must be in a wg_finish of its own. */
 void wg_observers_call(struct wg_bucket *bucket, struct wg_link *list, const void *subject, struct wg_wake_q *wakes);
 
-/* The end of an observe call: give the lock, with `observer` added to `list`; or, if the moment has come already, call it
+/* The end of an observe call: give the lock, with `observer` added to `list`; or, if the event has come already, call it
  * as wg_observers_call does. */
 void wg_observer_settle(struct wg_bucket *bucket, struct wg_link *list, bool come, const void *subject,
                         wg_observer *observer, void (*fn)(void *arg), void *arg);

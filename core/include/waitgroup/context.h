@@ -41,9 +41,9 @@ WG_API wg_context *wg_context_current(void);
 WG_API wg_context *wg_context_retain(wg_context *ctx);
 WG_API void wg_context_release(wg_context *ctx);
 
-/* End the context and its children, wake all who wait, then call the observers; the first call wins. `cause`: shared,
- * may be NULL. WG_OK: this call did it. WG_CANCELLED, WG_DEADLINE_EXCEEDED: it had ended before, and nothing
- * changed; a deadline that has passed came first. WG_INVALID: ctx is NULL or the root. */
+/* End the context and its children, wake all threads that wait for it, then call the observers; the first call wins.
+ * `cause`: shared, may be NULL. WG_OK: this call did it. WG_CANCELLED, WG_DEADLINE_EXCEEDED: it had ended before, and
+ * nothing changed; a deadline that has passed came first. WG_INVALID: ctx is NULL or the root. */
 WG_API wg_status wg_context_cancel(wg_context *ctx, wg_error *cause);
 
 /* WG_OK while it lives, else WG_CANCELLED or WG_DEADLINE_EXCEEDED; WG_OK of NULL. One load: cheap enough for an inner
@@ -67,7 +67,7 @@ WG_API bool wg_context_inherited(wg_context *ctx);
 WG_API int64_t wg_context_deadline(const wg_context *ctx);
 
 /* The nanoseconds until that deadline, whether or not the context has ended before; INT64_MAX if there is none. 0: it has
- * passed, and the context has ended. Who sleeps for so long finds that wg_context_check agrees. */
+ * passed, and the context has ended. After a sleep of that length wg_context_check says so. */
 WG_API int64_t wg_context_remaining(wg_context *ctx);
 
 /* What a task returns that stops because `ctx` has ended: an immortal error of kind WG_ERROR_STOP, or NULL while it

@@ -119,9 +119,9 @@ WG_API size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capac
  * cancelled is not an error. Any other error is one. */
 WG_API bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error);
 
-/* How many tasks have been taken and not started, run, and have ended, in whatever way. A task that never starts is never
- * running, and `running` never exceeds the limit, unless that was lowered. The three numbers are read one after the
- * other: while tasks start and end, their sum may be off. */
+/* The numbers of tasks that are queued, that run, and that have ended in whatever way. A task that never starts is never
+ * counted as running, and `running` never exceeds the limit, unless that was lowered. The three numbers are read one
+ * after the other, not atomically: while tasks start and end, their sum may be wrong. */
 typedef struct wg_errgroup_counts {
     unsigned long pending, running, completed;
 } wg_errgroup_counts;

@@ -1,9 +1,9 @@
-/* observer.h - a call to be made once, when an object's moment comes: a count reaching zero, a context ending, a
- * group's limit having room.
+/* observer.h - a function to be called once, when an event comes: a count reaches zero, a context ends, a group has a
+ * slot or its outcome.
  *
  * The memory is the caller's. It belongs to the library from the observe call until the observer was called or was
  * removed in time. Just before the library calls `fn` it lets go of the observer, so `fn` may free it or use it again.
- * `fn` runs once, in no lock, in the thread that brought the moment about; it must not block for long.
+ * `fn` runs once, in no lock, in the thread that brought the event about; it must not block for long.
  *
  * In the child of a fork, observers are called as in the parent, except those whose memory was gone at once: they lay on
  * the stack of another thread, and were made observers by that thread. They are forgotten there. So is a call that another
@@ -11,7 +11,7 @@
  *
  * Three calls each object offers, here in the words of a wait group:
  *
- *   wg_observe(wg, observer, fn, arg)   when the moment has come already, `fn` is called before this returns
+ *   wg_observe(wg, observer, fn, arg)   when the event has come already, `fn` is called before this returns
  *   wg_unobserve(wg, observer)          true: the call was prevented, and the memory is the caller's again
  *                                       false: `fn` has run, runs, or is about to: the memory is not free yet,
  *                                       unless the caller knows by other means that `fn` has returned

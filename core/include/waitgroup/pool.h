@@ -2,8 +2,8 @@
  *
  * Most programs never name a pool: NULL stands for the one of the process, which starts its own threads. A language
  * binding makes a pool of its own to host the threads itself: it says how to start one, and each one it starts runs
- * wg_pool_work. Any number of tasks may block on each other; the pool sees that cores idle while work is queued and
- * adds threads.
+ * wg_pool_work. Any number of tasks may block on each other; the pool notices that cores are idle while tasks are queued,
+ * and adds threads.
  *
  * Threads that end. A task may end its thread: by pthread_exit, or because it is cancelled (pthread_cancel). It has then
  * failed, with wg_error_thread_ended() as its error; `settled`, `ended` and `destroy` are called, and it counts as done.

@@ -5,8 +5,8 @@
 #ifndef WAITGROUP_STATUS_H
 #define WAITGROUP_STATUS_H
 
-/* What each public call is declared with. Who builds the core into a module of its own may define it empty, so that the
- * names stay inside. */
+/* Each public call is declared with it. A build that puts the core into another module may define it empty, so that the
+ * names are not exported. */
 #ifndef WG_API
 #if defined(__GNUC__)
 #define WG_API __attribute__((visibility("default")))

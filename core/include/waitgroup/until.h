@@ -19,7 +19,7 @@ typedef struct wg_context wg_context;
 #define WG_SECOND ((int64_t)1000000000)
 #define WG_MILLISECOND ((int64_t)1000000)
 
-/* No deadline. So that a zeroed struct means "no deadline", INT64_MAX is understood too. */
+/* No deadline. It is 0, so that a zeroed struct has none. INT64_MAX means the same. */
 #define WG_FOREVER ((int64_t)0)
 
 /* A deadline long past, as is any negative one: the call looks once and never blocks. */

@@ -1,8 +1,8 @@
 /* pthread.c - sleeping by pthread mutex and condition, for systems without a futex: a table of buckets, each a mutex
  * and a list of the threads that sleep on some word of that bucket.
  *
- * A sleeper is a node on its own stack. Who wakes it unlinks it and signals it before letting go of the bucket's mutex,
- * so the node is not touched after its owner could have gone. */
+ * A sleeper is a node on its own stack. The thread that wakes it unlinks and signals the node before it releases the
+ * mutex of the bucket, so the node is not touched after its owner could have gone. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <stddef.h>
