@@ -196,7 +196,7 @@ static void enter_scope(wgl_coroutine *task, wgl_coroutine *scope) {
 static void launch(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     home->alive++;
     wgl_enqueue(home, &task->waiter);
-    if (home->foreign_in_use && !home->agent)
+    if (home->foreign_in_use && !home->runner)
         wgl_foreign_serve(L, home);
 }
 
@@ -465,6 +465,19 @@ static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, 
         fail_broken(L, home, task, self, false);
 }
 
+bool wgl_coroutine_never_starts(const wgl_waiter *waiter) {
+    const wgl_coroutine *task = (const wgl_coroutine *)(const void *)waiter;
+    return waiter->kind == WGL_TASK_WAITER && !task->co && task->state == WGL_WAITING && task->of == WGL_OF_GROUP &&
+           wgl_has_ended(task->owner);
+}
+
+void wgl_coroutine_skip(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
+    wgl_coroutine *task = (wgl_coroutine *)(void *)waiter;
+    wgl_coroutine_push(L, task); /* so that it stays */
+    never_start(L, home, task);
+    lua_pop(L, 1);
+}
+
 void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
     wgl_coroutine *task = (wgl_coroutine *)(void *)waiter;
     wgl_coroutine_push(L, task);
@@ -476,7 +489,7 @@ void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
         return;
     }
     if (!task->co) {
-        if (task->of == WGL_OF_GROUP && wgl_has_ended(task->owner)) {
+        if (wgl_coroutine_never_starts(waiter)) {
             never_start(L, home, task);
             return;
         }

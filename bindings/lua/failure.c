@@ -36,23 +36,23 @@ static void let_go(void *value) {
         free_failure(failure);
         return;
     }
-    pthread_mutex_lock(&home->lock);
+    wgl_lock(WGL_LOCK_HOMES);
     bool closed = home->closed;
     if (!closed) {
         failure->next = home->dead;
         home->dead = failure;
     }
-    pthread_mutex_unlock(&home->lock);
+    wgl_unlock(WGL_LOCK_HOMES);
     if (closed)
         free_failure(failure);
     wgl_home_release(home);
 }
 
 static wgl_failure *take_dead(wgl_home *home, bool close) {
-    pthread_mutex_lock(&home->lock);
+    wgl_lock(WGL_LOCK_HOMES);
     wgl_failure *dead = atomic_exchange(&home->dead, NULL);
     home->closed = close;
-    pthread_mutex_unlock(&home->lock);
+    wgl_unlock(WGL_LOCK_HOMES);
     return dead;
 }
 

@@ -3,8 +3,8 @@
  * The Lua half of the module gives up to four functions of the loop in use:
  *   here()                whether the running coroutine is one of the loop
  *   wait(fd)              yields to the loop until `fd` is readable
- *   serve()               starts a coroutine of the loop, the *agent*, in which our tasks run as long as there are any; true
- *                         if it could
+ *   serve()               sees that there is a coroutine of the loop, its *agent*, in which our tasks run as long as there are
+ *                         any
  *   forward(resume, ...)  yields the values `...` to the loop in a new coroutine of it, and calls `resume` with what the
  *                         loop resumes that with
  * A coroutine of the loop that waits for something of ours sleeps in `wait` on the descriptor of the state, as the agent does;
@@ -48,9 +48,9 @@ bool wgl_in_foreign_loop(lua_State *L, const wgl_home *home) {
 }
 
 void wgl_foreign_rearm(wgl_home *home) {
-    if (home->foreign_waiters == 0 && !home->agent)
+    if (home->foreign_waiters == 0 && home->agents == 0)
         return;
-    bool now = home->ready || home->due || home->foreign_woken > 0 || (home->agent && home->alive == 0);
+    bool now = home->ready || home->due || home->foreign_woken > 0 || (home->agents > 0 && home->alive == 0);
     wgl_home_listen(home, wgl_next_deadline(home), now);
 }
 
@@ -126,26 +126,25 @@ int wgl_wait_in_foreign_loop(lua_State *L, wgl_home *home, const wgl_wish *wish,
 /* --- the agent --- */
 
 void wgl_foreign_serve(lua_State *L, wgl_home *home) {
-    if (home->agent || home->alive == 0)
+    if (home->alive == 0)
         return;
     push_function(L, SERVE);
-    home->agent = true; /* it may begin at once */
-    if (lua_pcall(L, 0, 1, 0) != LUA_OK || !lua_toboolean(L, -1))
-        home->agent = false;
-    lua_pop(L, 1);
+    if (lua_pcall(L, 0, 0, 0) != LUA_OK)
+        lua_pop(L, 1);
 }
 
 /* agent() -> a value that the agent closes when it ends, or that goes with it */
 static int new_agent(lua_State *L) {
     lua_newuserdatauv(L, 1, 0);
     luaL_setmetatable(L, agent_type);
+    wgl_home_of(L)->agents++;
     return 1;
 }
 
 static int agent_ends(lua_State *L) {
     wgl_home *home = wgl_home_or_null(L);
     if (home && lua_touserdata(L, 1) && lua_getmetatable(L, 1)) {
-        home->agent = false;
+        home->agents--;
         lua_pushnil(L); /* once */
         lua_setmetatable(L, 1);
     }
@@ -253,7 +252,7 @@ static void raise_in_task(lua_State *L, lua_Debug *ar) {
         lua_rawset(L, -4);
         lua_error(L);
     }
-    luaL_error(L, NOBODY);
+    wgl_error(L, 0, NOBODY);
 }
 
 /* The error on top is to be raised in the task; nil: that nobody runs it. Pops it. */

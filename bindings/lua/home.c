@@ -35,7 +35,6 @@ void wgl_home_release(wgl_home *home) {
     if (atomic_fetch_sub(&home->refs, 1) != 1)
         return;
     close_fds(home);
-    pthread_mutex_destroy(&home->lock);
     free(home);
 }
 
@@ -208,7 +207,6 @@ void wgl_open_home(lua_State *L) {
         luaL_error(L, "not enough memory");
     *box = home;
     atomic_init(&home->refs, 1);
-    pthread_mutex_init(&home->lock, NULL);
     home->event_fd = home->timer_fd = home->epoll_fd = -1;
     home->last_ready = &home->ready;
     home->last_due = &home->due;

@@ -47,7 +47,7 @@ static void free_orphans(wgl_orphan *list) {
 /* False: the state is gone. */
 static bool list_orphan(wgl_home *home, wgl_orphan *orphan) {
     wgl_orphan *ended = NULL;
-    pthread_mutex_lock(&home->lock);
+    wgl_lock(WGL_LOCK_HOMES);
     bool closed = home->closed;
     if (!closed) {
         if (home->orphans_count > 2 * home->orphans_kept + 8)
@@ -56,7 +56,7 @@ static bool list_orphan(wgl_home *home, wgl_orphan *orphan) {
         home->orphans = orphan;
         home->orphans_count++;
     }
-    pthread_mutex_unlock(&home->lock);
+    wgl_unlock(WGL_LOCK_HOMES);
     free_orphans(ended);
     return !closed;
 }

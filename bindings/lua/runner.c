@@ -103,10 +103,18 @@ static void run_out_of_memory(wgl_runner *self) {
         wgl_coroutine_give_up(self->L, home, take_ready(home));
 }
 
+/* Tasks that will never start end here, which needs no memory. */
+static void skip_ended(wgl_runner *self) {
+    wgl_home *home = self->home;
+    while (home->ready && home->batch > 0 && wgl_coroutine_never_starts(home->ready))
+        wgl_coroutine_skip(self->L, home, take_ready(home));
+}
+
 static void run(void *arg) {
     wgl_runner *self = arg;
     for (;;) {
         lua_settop(self->L, 0);
+        skip_ended(self);
         lua_pushcfunction(self->L, run_batch);
         lua_pushlightuserdata(self->L, self);
         if (lua_pcall(self->L, 1, 0, 0) != LUA_OK) {

@@ -48,6 +48,9 @@ wgl_reason wgl_coroutine_woken(lua_State *L);
 void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_waiter *waiter);
 /* The last one could not be started: it ends with the error on top. */
 void wgl_coroutine_not_started(lua_State *L, wgl_home *home);
+/* Whether what can run is a task that will not start, since its group has ended; and end it so. */
+bool wgl_coroutine_never_starts(const wgl_waiter *waiter);
+void wgl_coroutine_skip(lua_State *L, wgl_home *home, wgl_waiter *waiter);
 /* The task of `waiter` cannot be run: it ends with the error on top. */
 void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_waiter *waiter);
 /* End the tasks that sleep, since nothing can wake them. */

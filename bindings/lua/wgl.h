@@ -25,6 +25,12 @@
 
 typedef struct wgl_home wgl_home;
 
+/* --- locks that a fork does not leave behind: lock.c --- */
+
+typedef enum wgl_lock_name { WGL_LOCK_HOST, WGL_LOCK_HOMES, WGL_LOCKS } wgl_lock_name;
+void wgl_lock(wgl_lock_name name);
+void wgl_unlock(wgl_lock_name name);
+
 /* --- objects and handles: object.c --- */
 
 typedef enum wgl_kind { WGL_WAITGROUP, WGL_ERRGROUP, WGL_CONTEXT, WGL_TASK, WGL_CHANNEL, WGL_KINDS } wgl_kind;
@@ -196,7 +202,7 @@ struct wgl_home {
     unsigned foreign_waiters, foreign_woken; /* coroutines of them that wait; how many are awake again */
     unsigned foreign_tasks;                  /* tasks that have yielded to them */
     bool foreign_in_use, in_loop;            /* there is one; it lets our tasks run just now */
-    bool agent;                              /* it lets them run also if nobody waits */
+    unsigned agents;                         /* coroutines of it that let them run also if nobody waits */
     /* Of a worker's state; see sandbox.c, kept.c and task.c. */
     struct wgl_item *receiving; /* what is just being copied from channels; see channel.c */
     unsigned left;              /* of a worker: what its task may have left behind, of wgl_trace; see sandbox.c */
@@ -213,10 +219,10 @@ struct wgl_home {
     atomic_bool listening;                    /* the state sleeps on the descriptors below: write to wake it */
     int event_fd, timer_fd, epoll_fd;         /* -1 until needed */
     unsigned fds_epoch;                       /* the process that opened them */
-    pthread_mutex_t lock;                     /* guards the rest */
-    bool closed;                              /* the state is gone */
-    _Atomic(wgl_failure *) dead;              /* failures whose values in the state can be let go */
-    wgl_orphan *orphans;                      /* groups without handles whose tasks end with the state at the latest */
+    /* Under the lock of homes: */
+    bool closed;                 /* the state is gone */
+    _Atomic(wgl_failure *) dead; /* failures whose values in the state can be let go */
+    wgl_orphan *orphans;         /* groups without handles whose tasks end with the state at the latest */
     size_t orphans_count,
         orphans_kept; /* how many are listed; how many were left at the last look for those that ended */
 };

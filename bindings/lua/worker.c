@@ -26,11 +26,9 @@ typedef struct level {
 
 static _Thread_local level *current; /* the innermost level that runs a task, or NULL */
 static _Thread_local level *outermost;
+static _Thread_local lua_CFunction protect, protect_with; /* pcall and xpcall */
 
-static struct {
-    pthread_mutex_t lock;
-    wg_lua_host host;
-} hosting = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static wg_lua_host hosting; /* under the lock of the host */
 
 const char wgl_self_loader;
 static const char traceback_key; /* registry key of the traceback of the last error */
@@ -52,14 +50,19 @@ static wg_error *text_error(lua_State *L) {
 }
 
 void wg_lua_set_host(const wg_lua_host *host) {
-    pthread_mutex_lock(&hosting.lock);
-    hosting.host = host ? *host : (wg_lua_host){0};
-    pthread_mutex_unlock(&hosting.lock);
+    wgl_lock(WGL_LOCK_HOST);
+    hosting = host ? *host : (wg_lua_host){0};
+    wgl_unlock(WGL_LOCK_HOST);
 }
 
 static int open_state(lua_State *L) {
     const wg_lua_host *host = lua_touserdata(L, 1);
     luaL_openlibs(L);
+    lua_getglobal(L, "xpcall");
+    lua_getglobal(L, "pcall");
+    protect = lua_tocfunction(L, -1);
+    protect_with = lua_tocfunction(L, -2);
+    lua_pop(L, 2);
     if (host->prepare)
         host->prepare(L, host->data);
     wgl_sandbox_open(L);
@@ -68,9 +71,9 @@ static int open_state(lua_State *L) {
 
 /* False, with the reason in *error, if there is one to tell. */
 static bool new_state(level *at, wg_error **error) {
-    pthread_mutex_lock(&hosting.lock);
-    wg_lua_host host = hosting.host;
-    pthread_mutex_unlock(&hosting.lock);
+    wgl_lock(WGL_LOCK_HOST);
+    wg_lua_host host = hosting;
+    wgl_unlock(WGL_LOCK_HOST);
     lua_State *L = host.new_state ? host.new_state(host.data) : luaL_newstate();
     if (!L)
         return false;
@@ -155,14 +158,43 @@ static int on_error(lua_State *L) {
     return 1;
 }
 
-/* Raises in busy code once the group is cancelled; sooner each time, so that code which catches every error ends too. */
+static int execute(lua_State *L);
+
+/* Whether the place is there in the frame of a C function, below what it calls. */
+static bool has_place(lua_State *L, const lua_Debug *frame, int place) {
+    bool there = lua_getlocal(L, frame, place) != NULL;
+    if (there)
+        lua_pop(L, 1);
+    return there;
+}
+
+/* Whether code runs on L that closes variables after an error. What pcall protects lies in its second place, and while that
+ * runs, its frame ends there; in that of xpcall it is the fourth. When they have caught an error, what they call is such
+ * code. What closes the variables of the task itself has no caller. */
+static bool cleans_up(lua_State *L) {
+    lua_Debug frame;
+    lua_CFunction function = NULL;
+    for (int i = 0; lua_getstack(L, i, &frame); i++) {
+        lua_getinfo(L, "fn", &frame);
+        function = lua_tocfunction(L, -1);
+        lua_pop(L, 1);
+        if (frame.name && strcmp(frame.namewhat, "metamethod") == 0 && strcmp(frame.name, "close") == 0)
+            return true;
+        if ((function == protect && has_place(L, &frame, 2)) || (function == protect_with && has_place(L, &frame, 4)))
+            return true;
+    }
+    return L == current->L && function != execute;
+}
+
+/* Raises in busy code once the group is cancelled, and again in code that has caught that and goes on: sooner each time, so
+ * that it hits the code that catches, too. Never in code that cleans up after it. */
 static void on_count(lua_State *L, lua_Debug *ar) {
     (void)ar;
-    const wgl_task *task = current->task;
-    wg_status status = wg_context_check(task->group->context->ctx);
-    if (status == WG_OK)
+    wg_status status = wg_context_check(current->task->group->context->ctx);
+    if (status == WG_OK || (current->interrupts > 0 && cleans_up(L)))
         return;
-    int count = task->group->interrupt >> (current->interrupts < 30 ? ++current->interrupts : 30);
+    int count = current->task->group->interrupt >> (current->interrupts < 30 ? current->interrupts : 30);
+    current->interrupts++;
     lua_sethook(L, on_count, LUA_MASKCOUNT, count > 0 ? count : 1);
     lua_pushstring(L, wgl_end_word(status));
     lua_error(L);

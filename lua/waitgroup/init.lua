@@ -7,7 +7,7 @@ end
 
 local collect = require "waitgroup.collect"
 
-local error, type, pairs, tostring = error, type, pairs, tostring
+local error, type, pairs, tostring, setmetatable = error, type, pairs, tostring, setmetatable
 local math_type, to_integer, max_integer = math.type, math.tointeger, math.maxinteger
 local require, pcall, ipairs, package = require, pcall, ipairs, package
 local concat, sort = table.concat, table.sort
@@ -185,14 +185,16 @@ waitgroup.run = core.run
 waitgroup.on_error = core.on_error
 
 local in_use -- the adapter of the event loop in use, or nil
+local agents = setmetatable({}, { __mode = "k" }) -- by loop: whether it has one
 
 -- Our tasks run in this coroutine of an event loop as long as there are any.
-local function agent(adapter)
+local function agent(adapter, loop)
   return function()
     local _ <close> = core.agent()
     repeat
       adapter.wait(core.listen())
     until not core.step()
+    agents[loop] = nil
   end
 end
 
@@ -208,14 +210,21 @@ local function loaded_adapters()
   return adapters
 end
 
--- Start the agent in the loop in use, else in one that is loaded and runs. True if it was started.
+-- See that there is an agent in the loop in use, else in one that is loaded and runs.
 local function serve()
   for _, adapter in ipairs(in_use and { in_use } or loaded_adapters()) do
-    if adapter.spawn and adapter.spawn(agent(adapter)) then
-      return true
+    local loop = adapter
+    if adapter.loop then
+      loop = adapter.loop()
+    end
+    if adapter.spawn and loop then
+      if not agents[loop] then
+        agents[loop] = true -- it may begin at once
+        agents[loop] = adapter.spawn(agent(adapter, loop)) and agents[loop] or nil
+      end
+      return
     end
   end
-  return false
 end
 
 local function use(adapter)

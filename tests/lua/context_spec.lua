@@ -187,6 +187,57 @@ describe("a context", function()
     assert.is_true(collectgarbage("count") - before < 100)
   end)
 
+  -- What nothing can reach is freed, with its callbacks, whatever could still end it.
+  do
+    local parent = waitgroup.context()
+    local made = {
+      ["with a callback that refers to it"] = function()
+        local context = waitgroup.context()
+        context:on_cancel(function() return context end)
+      end,
+      ["below a parent"] = function() waitgroup.context({ parent = parent }):on_cancel(function() end) end,
+      ["with a deadline"] = function() waitgroup.context({ timeout = 3600 }):on_cancel(function() end) end,
+      ["of a group that nobody waited for"] = function()
+        local g = waitgroup.errgroup { timeout = 3600, context = parent, grace = 5 }
+        g:context():on_cancel(function() return g end)
+        g:go(function() end)
+        waitgroup.yield()
+      end,
+      ["that has ended a wait"] = function()
+        waitgroup.new(1):wait(0.0000001, waitgroup.context { timeout = 3600 })
+      end,
+    }
+    for what, make in pairs(made) do
+      it("is freed when nothing can reach it: one " .. what, function()
+        local function bytes()
+          for _ = 1, 2000 do
+            make()
+          end
+          collectgarbage()
+          collectgarbage()
+          return collectgarbage("count") * 1024
+        end
+        bytes()
+        local before = bytes()
+        assert.is_true(bytes() - before < 100 * 1024)
+      end)
+    end
+
+    it("calls back as long as a context below it can be reached", function()
+      local called
+      local below
+      do
+        local context = waitgroup.context { parent = parent }
+        context:on_cancel(function() called = true end)
+        below = waitgroup.context { parent = context }
+      end
+      collectgarbage()
+      collectgarbage()
+      parent:cancel()
+      assert.is_true(called and below:cancelled())
+    end)
+  end
+
   it("says what it is", function()
     local context = waitgroup.context()
     assert.equal("waitgroup.Context (alive)", tostring(context))

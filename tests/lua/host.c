@@ -284,6 +284,61 @@ static void out_of_memory(void) {
     CHECK(failures > 20);
 }
 
+/* --- the allocator is at its cap: what frees needs no memory --- */
+
+static void at_the_cap(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    run(L, "w = require 'waitgroup'\n"
+           "g, ctx, ran, closed = w.errgroup(), w.context(), 0, 0\n"
+           "function fill() for i = 1, 100000 do g:go(function() ran = ran + 1 end) end end\n"
+           "cancel, close, wait, errgroup = g.cancel, g.close, g.wait, nil\n"
+           "ctx:on_cancel(function() closed = closed + 1 end)\n"
+           "collectgarbage('stop')\n");
+    h.until_failure = 50000;
+    lua_getglobal(L, "fill");
+    CHECK(lua_pcall(L, 0, 0, 0) == LUA_ERRMEM);
+    CHECK(h.until_failure == 0);
+    lua_settop(L, 0);
+    const char *const calls[] = {"ctx", "close", "g", "cancel", "g", "close"};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i += 2) {
+        lua_getglobal(L, calls[i]);
+        lua_getfield(L, -1, calls[i + 1]);
+        lua_insert(L, -2);
+        CHECK(lua_pcall(L, 1, 0, 0) == LUA_OK);
+    }
+    h.until_failure = -1;
+    run(L, "assert(ran == 0 and closed == 1 and g ~= nil)\n"
+           "collectgarbage('restart') collectgarbage()\n"
+           "local g = w.errgroup() local t = g:go(function() return 5 end)\n"
+           "assert(g:wait(20) and select(2, t:result()) == 5)\n");
+    close_state(L, &h);
+}
+
+/* A go that is refused keeps neither its function nor its arguments. */
+static void refused(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    run(L, "local w = require 'waitgroup'\n"
+           "local full, go_on = w.errgroup { limit = 1 }, w.new(1)\n"
+           "full:go(function() go_on:wait() end)\n"
+           "w.yield()\n"
+           "local over = w.errgroup()\n"
+           "over:cancel()\n"
+           "local seen = setmetatable({}, { __mode = 'k' })\n"
+           "for _, g in ipairs { full, over } do\n"
+           "  local argument = {}\n"
+           "  local fn = function() return argument end\n"
+           "  seen[argument], seen[fn] = true, true\n"
+           "  assert(not g:try_go(fn, argument))\n"
+           "end\n"
+           "collectgarbage() collectgarbage()\n"
+           "assert(next(seen) == nil)\n"
+           "go_on:done()\n"
+           "assert(full:wait(20))\n");
+    close_state(L, &h);
+}
+
 /* --- no file descriptor is left --- */
 
 static void limit_descriptors(rlim_t limit) {
@@ -344,12 +399,22 @@ static void forking(void) {
            "task = busy:thread(function(go_on) go_on:wait() return 5 end, go_on)\n"
            "fd, ctx_fd = wg:pollfd(), context:pollfd()\n"
            "ch = w.channel(1) wg_id, ch_id = wg:id(), ch:id()\n"
+           "waiting = {}\n" /* coroutines that wait for threads of the parent */
+           "for i, wait in ipairs { function() return busy:wait() end, function() return task:result() end,\n"
+           "                        function() return go_on:wait() end } do\n"
+           "  w.new():go(function() waiting[i] = { pcall(wait) } end)\n"
+           "end\n"
            "w.sleep(0.01)\n");
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
         alarm(30);
         h.owner = pthread_self();
+        run(L, "w.sleep(0.01)\n"
+               "for i = 1, 3 do\n"
+               "  assert(waiting[i] and not waiting[i][1], 'a wait goes on')\n"
+               "  assert(waiting[i][2]:find 'left behind in the parent process by a fork', waiting[i][2])\n"
+               "end\n");
         run(L, "local ok, err = pcall(busy.wait, busy)\n"
                "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
                "ok, err = pcall(task.result, task)\n"
@@ -562,7 +627,7 @@ static void faults(void) {
 static const struct {
     const char *name;
     void (*run)(void);
-} scenarios[] = {{"two_states", two_states}, {"closing", closing}, {"out_of_memory", out_of_memory}, {"no_descriptors", no_descriptors},
+} scenarios[] = {{"two_states", two_states}, {"closing", closing}, {"out_of_memory", out_of_memory}, {"at_the_cap", at_the_cap}, {"refused", refused}, {"no_descriptors", no_descriptors},
                  {"forking", forking},
 #ifdef LINKED
                  {"hosting", hosting},

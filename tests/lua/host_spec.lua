@@ -15,6 +15,8 @@ for _, name in ipairs { "linked", "loading" } do
     it("shares objects between states in two threads, each with its own allocator", function() host(name, "two_states") end)
     it("closes states while their tasks run", function() host(name, "closing") end)
     it("survives running out of memory at every place", function() host(name, "out_of_memory") end)
+    it("closes and cancels without memory", function() host(name, "at_the_cap") end)
+    it("sees that a refused go keeps nothing", function() host(name, "refused") end)
     it("is told that no file descriptor is left", function() host(name, "no_descriptors") end)
     it("forks", function() host(name, "forking") end)
   end)

@@ -61,15 +61,19 @@ loops.luv = function(...)
   assert.equal(0, left)
 end
 
-local readable = waitgroup.new()
+-- Each its own: copas tells only one of several coroutines that one descriptor is readable.
+local function readable()
+  return waitgroup.new()
+end
+local core = require "waitgroup.core"
 
 -- How a coroutine of the loop lets others run.
 local tick = {
   cqueues = function() cqueues.sleep(0.001) end,
   copas = function() -- what every version of copas has: a wait for something that is readable at once
-    local asked = 0
+    local asked, wg = 0, readable()
     local object = { close = function() end, dirty = function() return false end }
-    function object.getfd() return readable:pollfd() end
+    function object.getfd() return wg:pollfd() end
     function object.receive()
       asked = asked + 1
       if asked > 1 then
@@ -208,6 +212,92 @@ for name in pairs(versions) do
       assert.same({ nil, "cancelled", "loop" }, got)
     end)
 
+    it("tasks yield to the loop, and go on when it resumes them", function()
+      local order = {}
+      run(function()
+        local g = waitgroup.errgroup()
+        for i = 1, 5 do
+          g:go(function()
+            assert.equal(g:context(), waitgroup.current_context())
+            for _ = 1, i do
+              tick[name]()
+            end
+            assert(waitgroup.sleep(0.001))
+            tick[name]()
+            assert.equal(g:context(), waitgroup.current_context())
+            order[#order + 1] = i
+          end)
+        end
+        assert.is_true(g:wait(20))
+      end)
+      table.sort(order)
+      assert.same({ 1, 2, 3, 4, 5 }, order)
+    end)
+
+    it("a task that has yielded to the loop fails as any other", function()
+      run(function()
+        local g = waitgroup.errgroup()
+        g:go(function()
+          tick[name]()
+          error("after a tick", 0)
+        end)
+        assert.same({ nil, "after a tick" }, { table.unpack({ g:wait(20) }, 1, 2) })
+      end)
+    end)
+
+    it("tasks run though nobody waits for them, and the loop lasts as long as they do", function()
+      local ended = waitgroup.new(1)
+      run(function()
+        waitgroup.errgroup():go(function()
+          waitgroup.sleep(0.01)
+          tick[name]()
+          ended:done()
+        end)
+      end, function()
+        local deadline = os.time() + 20
+        while ended:count() > 0 and os.time() < deadline do
+          tick[name]()
+        end
+      end)
+      assert.equal(0, ended:count())
+    end)
+
+    it("a group that is polled runs", function()
+      local g, polled = waitgroup.errgroup(), false
+      run(function()
+        g:go(function()
+          waitgroup.sleep(0.001)
+          tick[name]()
+        end)
+        local fd = g:pollfd()
+        local deadline = os.time() + 20
+        while not core.readable(fd) and os.time() < deadline do
+          tick[name]()
+        end
+        polled = core.readable(fd)
+      end)
+      assert.is_true(polled)
+      assert.is_true(g:wait(0))
+    end)
+
+    it("coroutines of the loop join a group, and wait for room in it", function()
+      local g, now, highest, coroutines = waitgroup.errgroup { limit = 2 }, 0, 0, {}
+      for i = 1, 6 do
+        coroutines[i] = function()
+          assert(g:enter())
+          now = now + 1
+          highest = math.max(highest, now)
+          tick[name]()
+          now = now - 1
+          g:leave()
+        end
+      end
+      run(table.unpack(coroutines))
+      assert.equal(2, highest)
+      assert.is_true(g:wait(0))
+      assert.equal(6, g:completed())
+    end)
+
     it("outside of its coroutines waits work as ever", function()
       local g = waitgroup.errgroup()
       g:go(function() waitgroup.sleep(0.001) end)
@@ -218,7 +308,6 @@ for name in pairs(versions) do
 end
 
 describe("the pollable protocol", function()
-  local core = require "waitgroup.core"
 
   it("makes cqueues wait for our objects as they are", function()
     if not cqueues then
@@ -272,6 +361,65 @@ describe("the pollable protocol", function()
     collectgarbage()
     collectgarbage()
     assert.is_true(open() <= before + 3)
+  end)
+end)
+
+describe("a coroutine that joins a group", function()
+  it("leaves it with an error, which is the group's", function()
+    local g = waitgroup.errgroup()
+    assert.is_true(g:enter())
+    g:leave { code = 1 }
+    assert.same({ nil, { code = 1 } }, { table.unpack({ g:wait(20) }, 1, 2) })
+    assert.same({ nil, "finished" }, { g:enter() })
+  end)
+
+  it("is refused at the limit, or waits", function()
+    local g = waitgroup.errgroup { limit = 1 }
+    assert.is_true(g:try_enter())
+    assert.same({ nil, "limit" }, { g:try_enter() })
+    g:leave()
+    assert.is_true(g:enter())
+    g:leave()
+    assert.is_true(g:wait(20))
+  end)
+
+  it("cannot leave more often than it has entered", function()
+    local g = waitgroup.errgroup { name = "fetch" }
+    local ok, message = pcall(g.leave, g)
+    assert.is_false(ok)
+    assert.matches("leave%(%) without enter%(%): .*ErrGroup fetch", message)
+    g:go(function() end)
+    assert.is_false((pcall(g.leave, g)))
+    assert.is_true(g:wait(20))
+  end)
+end)
+
+describe("a task that yields where no loop runs it", function()
+  it("fails with what to do, where it has yielded", function()
+    local g, caught = waitgroup.errgroup(), nil
+    g:go(function()
+      local _, err = pcall(function()
+        local got = coroutine.yield("anything")
+        return got
+      end)
+      caught = err
+      assert(waitgroup.sleep(0.001)) -- and may go on
+    end)
+    assert.is_true(g:wait(20))
+    assert.matches("^tests/lua/loops_spec.lua:%d+: a task has yielded, but not to waitgroup, and no other event loop runs it: "
+      .. "to let others run, call waitgroup.yield", caught)
+  end)
+
+  it("fails so where the loop in use does not run", function()
+    if not cqueues then
+      return pending "cqueues is not there"
+    end
+    waitgroup.use "cqueues"
+    local g = waitgroup.errgroup()
+    g:go(function() coroutine.yield() end)
+    local _, err = g:wait(20)
+    waitgroup.use(nil)
+    assert.matches("no other event loop runs it", err)
   end)
 end)
 

@@ -278,6 +278,43 @@ describe("a task on a thread", function()
     end))
   end)
 
+  for _, how in ipairs { "the task", "pcall", "xpcall", "a block that a caught error has left", "a coroutine" } do
+    it("that is interrupted cleans up undisturbed: " .. how, function()
+      local g, started, lines = waitgroup.errgroup { interrupt = 100 }, waitgroup.new(1), waitgroup.new()
+      g:thread(function(wg, counter, place)
+        local function cleaner()
+          return setmetatable({}, { __close = function()
+            for _ = 1, 201 do
+              counter:add()
+              for i = 1, 1000 do _ = i end
+            end
+          end })
+        end
+        local function work()
+          local _ <close> = cleaner()
+          while true do end
+        end
+        wg:done()
+        if place == "the task" then
+          work()
+        elseif place == "a coroutine" then
+          coroutine.wrap(work)()
+        elseif place:find "block" then
+          local _ <close> = cleaner()
+          pcall(function() while true do end end)
+        else
+          _G[place](work, print)
+          while true do end
+        end
+      end, started, lines, how)
+      assert.is_true(started:wait(20))
+      waitgroup.sleep(0.01)
+      g:cancel()
+      assert.is_true(g:wait(20))
+      assert.equal(201, lines:count())
+    end)
+  end
+
   it("has a name", function()
     local g = waitgroup.errgroup()
     local task = g:thread(function() end)

@@ -2,7 +2,7 @@
 local core = require "waitgroup.core"
 local copas = require "copas"
 
-local coroutine = coroutine
+local coroutine, ipairs, setmetatable, table = coroutine, ipairs, setmetatable, table
 
 local adapter = {}
 
@@ -40,9 +40,43 @@ function Readable:receive()
   return nil, "timeout"
 end
 
+-- Copas tells only one of several coroutines that one descriptor is readable. So one, the pump, waits for it and wakes the
+-- others.
+local waiting, pumping = {}, false
+
+-- For versions before 2.0: a queue of copas that keeps the coroutine out of all others.
+local nowhere = { insert = function() end, push = function() end }
+
+local function pause()
+  waiting[#waiting + 1] = coroutine.running()
+  if copas.pauseforever then
+    copas.pauseforever()
+  elseif copas.wakeup then
+    copas.sleep(-1)
+  else
+    coroutine.yield(nowhere, nowhere)
+  end
+end
+
+local function pump(fd)
+  repeat
+    copas.receive(setmetatable({ fd = fd }, Readable))
+    local list = waiting
+    waiting = {}
+    for _, co in ipairs(list) do
+      (copas.wakeup or copas.addthread)(co)
+    end
+  until #waiting == 0
+  pumping = false
+end
+
 --- Yield until `fd` is readable.
 function adapter.wait(fd)
-  copas.receive(setmetatable({ fd = fd }, Readable))
+  if not pumping then
+    pumping = true
+    copas.addthread(function() pump(fd) end)
+  end
+  pause()
 end
 
 --- Start a coroutine of the loop.
@@ -53,9 +87,10 @@ end
 
 --- Yield `...` to the loop in a coroutine of its own, and call `resume` with what the loop resumes it with.
 function adapter.forward(resume, ...)
-  copas.addthread(function(...)
-    resume(coroutine.yield(...))
-  end, ...)
+  local values = table.pack(...) -- what copas gives a new thread has something of its own before it
+  copas.addthread(function()
+    resume(coroutine.yield(table.unpack(values, 1, values.n)))
+  end)
 end
 
 return adapter

@@ -16,6 +16,11 @@ function adapter.wait(fd)
   cqueues.poll { pollfd = fd, events = "r" }
 end
 
+--- The loop that runs; nil if none does.
+function adapter.loop()
+  return (cqueues.running())
+end
+
 --- Start a coroutine of the loop that runs; false if none does.
 function adapter.spawn(fn)
   local loop = cqueues.running()
