@@ -232,7 +232,7 @@ function ErrGroup:timeout() end
 local Context = {}
 
 --- End the context and its children; the first call wins. Callbacks of this state run before it returns.
----@param cause? any given to all who ask
+---@param cause? any what `err` gives from then on
 ---@return boolean first whether this call did it
 function Context:cancel(cause) end
 
@@ -327,7 +327,7 @@ local Channel = {}
 
 --- Send a copy of a value, as arguments of thread tasks are copied. Without room it waits, in the order of coming, until
 --- somebody receives, the channel is closed, or the context of the running task ends. Raises if the value cannot cross, and
---- when nobody who could receive is left.
+--- when nothing is left that could receive.
 ---@async
 ---@param value any except nil
 ---@param timeout? number seconds

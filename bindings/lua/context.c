@@ -51,7 +51,8 @@ static int err(lua_State *L) {
     return 2;
 }
 
-/* ctx:check(): raises the word, so that a task that lets it pass counts as stopped, not as failed. */
+/* ctx:check(): raises "cancelled" or "deadline exceeded", so that a task which ends with that error counts as stopped,
+ * not as failed. */
 static int check_ended(lua_State *L) {
     wg_context *ctx = check(L, 1);
     if (wg_context_check(ctx) == WG_OK)

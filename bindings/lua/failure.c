@@ -1,7 +1,8 @@
 /* failure.c - a Lua value as an error of the core: found again as it was thrown in its own state, copied to others.
  *
- * The value itself stays in a table of its state; the error carries a reference to it and a copy. Errors end in any
- * thread: then the reference waits in the home of the state, which lets go of the value when it next comes by. */
+ * The value itself stays in a table of its state; the error carries a reference to it and a copy. The last reference to
+ * an error may go in any thread: then the error is put into a list of the home, and the state lets go of the value at its
+ * next call. */
 #include "wgl.h"
 
 #include <ctype.h>

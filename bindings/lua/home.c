@@ -1,5 +1,5 @@
-/* home.c - what of a Lua state outlives it or is touched by other threads, and how the state sleeps until they have left
- * word in its mailbox. */
+/* home.c - what other threads may touch of a Lua state, which may outlive the state; and how the state sleeps until its
+ * mailbox has something. */
 #define _GNU_SOURCE /* ppoll */
 #include <math.h>
 #include <poll.h>

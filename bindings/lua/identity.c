@@ -1,8 +1,9 @@
 /* identity.c - one object for what the states of this process, and other languages, know by the same id.
  *
  * The core has the ids. Here is what it cannot know: which of our objects stands for an object of the core, so that all
- * states have the same one. Listed are those whose id was asked for or that came by an id. The list owns nothing: who
- * finds an object there takes a reference, unless the last one has gone; and an object is taken out before it is freed. */
+ * states have the same one. Listed are those whose id was asked for or that came by an id. The list owns nothing: a
+ * thread that finds an object there takes a reference, unless the last one has gone; and an object is taken out before it
+ * is freed. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,7 +6,8 @@
  * Whether a task has changed a module is told by a fingerprint: a number over all that the module leads to, by tables,
  * metatables, upvalues and user values, and over the plain values there. It stops at what the sandbox looks after itself:
  * the globals, the standard libraries, this module. It is taken when the outermost load of a module ends, and compared
- * after each task that had the module. If it differs, the whole state is given up, since who knows what else leads there.
+ * after each task that had the module. If it differs, the whole state is given up, since other things may lead to what
+ * was changed.
  *
  * Our own files are loaded from code that all workers share.
  *

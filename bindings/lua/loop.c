@@ -362,7 +362,8 @@ void wgl_let_hooks_run(lua_State *L) {
         lua_error(L);
 }
 
-/* Nothing can wake anything: a task that blocks its C stack hears of it, or the caller. True: it was a task. */
+/* Nothing can wake anything: wake a task that has blocked its C stack, with WGL_STUCK. True: there was one; else the
+ * caller is stuck. */
 static bool break_deadlock(lua_State *L, wgl_home *home, wgl_waiter *base) {
     lua_pushcfunction(L, push_report);
     lua_pushlightuserdata(L, base);
@@ -427,8 +428,8 @@ static wg_status block_until(const wgl_wish *wish, const wg_until *until) {
     return WG_INVALID;
 }
 
-/* The thread may block in the core, unless that would hang for certain. Not for a slot, which only who takes it waits for
- * there. */
+/* The thread may block in the core, unless that would hang for certain. Not for a slot: a slot that is waited for in the
+ * core goes to the task which is started by that call. */
 static bool may_block(const wgl_home *home, const wgl_wish *wish) {
     if (home->alive > 0 || home->asleep > 0 || home->callbacks > 0 || home->foreign_waiters > 0)
         return false;
@@ -472,7 +473,7 @@ static wgl_reason block_stack(lua_State *L, wgl_home *home, const wgl_wish *wish
     return wgl_waiter_take(home, &waiter);
 }
 
-/* A look that does not wait: outside of tasks others get their turn. */
+/* A wait with the timeout 0: outside of tasks it lets tasks run once. */
 static int look(lua_State *L, wgl_home *home, lua_KFunction k) {
     if (!home->runner && !wgl_running(L, home)) {
         wgl_step(L, home);

@@ -91,8 +91,8 @@ const wgl_standard *wgl_standard_of(lua_CFunction function) {
     return function == wgl_setmetatable ? list->setmetatable : find_standard(list, function);
 }
 
-/* What stands in a library's table may be another function, with which the user replaced it. One that has nothing of its
- * state in it is the same in all; a worker looks it up, to take note of what it leads to. */
+/* The user may have replaced the function in the library's table. A function that has nothing of its state in it is the
+ * same in all states; a worker looks it up by name, so that the sandbox sets its flags. */
 void wgl_push_standard(lua_State *L, const wgl_standard *s) {
     if (!s->closure && !wgl_home_of(L)->worker) {
         lua_pushcfunction(L, s->function);

@@ -230,9 +230,9 @@ void wgl_let_go_of_kept(lua_State *L) {
     lua_pop(L, 1);
 }
 
-/* The collector takes a handle out of the cache before it finalizes it, but at the end of the state: then finalizers
- * that are still to run may let tasks run which need its object. It also has tasks if a finalizer has just started them,
- * or if they were lost when memory ran out. */
+/* The collector takes a handle out of the cache before it finalizes the handle, except at the end of the state: there,
+ * finalizers that are still to run may let tasks run that need the object. It also has tasks if a finalizer has just
+ * started them, or if they were lost when memory ran out. */
 static int handle_gc(lua_State *L) {
     wgl_handle *handle = test_handle(L, 1);
     if (!handle || !handle->object || handle->collected)
@@ -312,7 +312,8 @@ int wgl_attach(lua_State *L) {
     return 2;
 }
 
-/* The answers that event loops ask for beside a descriptor: readiness to read is all, and no timeout of its own. */
+/* What event loops ask for beside a descriptor: `events` says that only readability counts, `timeout` that there is no
+ * time-out. */
 static int handle_events(lua_State *L) {
     lua_pushliteral(L, "r");
     return 1;

@@ -1,5 +1,5 @@
-/* orphan.c - error groups that nobody can wait for any more, for their last handle is gone: their tasks go on, but for no
- * longer than the state that made the group. */
+/* orphan.c - error groups that nothing can wait for any more, since their last handle is gone: their tasks go on for as
+ * long as the state that made the group, at most. */
 #include "wgl.h"
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@ struct wgl_orphan {
 
 static bool unfinished(const wgl_errgroup *group) { return wg_count(wg_errgroup_tasks(group->group)) > 0; }
 
-/* Nobody waits for it, unless its handle has come back to life in a message to another state. */
+/* Nothing waits for it, unless its handle has come back to life in a message to another state. */
 static void abandon(wgl_errgroup *group) {
     if (atomic_load(&group->handles) == 0 && wg_context_status(group->context->ctx) == WG_OK)
         wg_errgroup_cancel(group->group, NULL);

@@ -1,4 +1,4 @@
-/* runner.c - what takes from the queue that which can run, on C stacks of its own.
+/* runner.c - runners: each takes tasks that can run from the queue, and runs them on a C stack of its own.
  *
  * Each runner has a C stack and a Lua thread from which it resumes tasks. At any time the thread of the state is either on
  * the stack that it came with (the *base*: the program, a coroutine of another event loop), or on that of one runner:

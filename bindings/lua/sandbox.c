@@ -4,9 +4,10 @@
  * `require` and `load` sees it too. The libraries are empty tables in front of the real ones as well. What cannot stand
  * behind another table (package and its parts, the metatable of strings) is compared with a copy and put right.
  *
- * Most tasks change nothing, and then nothing is to be done: what a task may have left behind is noted at the moment. A
- * new field goes through __newindex; and the few functions and tables that lead to anything else are not where one finds
- * them, but hidden behind a function that gives them out and takes a note. */
+ * Most tasks change nothing, and then nothing has to be put right. So every way to change something sets a flag. A write
+ * to a global or to a library passes through __newindex. The few functions and tables that could go round that (rawset,
+ * require, debug and others) are hidden: an __index function gives them out, and sets the flag for what they
+ * can change. */
 #include "wgl.h"
 
 #include <string.h>
@@ -360,8 +361,8 @@ static void empty_fronts(lua_State *L) {
     lua_settop(L, top);
 }
 
-/* A finalizer that runs later sets globals that nobody has any more; or those of kept modules: then it runs now. False:
- * it has seen to it that it runs again. */
+/* A finalizer that runs later sets the globals of a task that has ended, which nothing reads; or those of kept modules:
+ * then it runs now. False: a finalizer has arranged to run again. */
 static bool let_finalize(lua_State *L, wgl_home *home) {
     if (!wgl_kept_any(L)) {
         new_globals(L);

@@ -150,7 +150,7 @@ static void hand_over(wgl_home *home, wgl_subscription *s) {
 
 /* Its event has come. */
 static void deliver(lua_State *L, wgl_home *home, wgl_subscription *s) {
-    s->cancelled = true; /* already, if nobody wants to hear of it; and waiters that leave do not give it up now */
+    s->cancelled = true; /* set already if nothing waits for it; from now on a waiter that leaves does not free it */
     if (s->event == WGL_AT_SLOT)
         hand_over(home, s);
     wgl_wake_list(home, &s->waiters, WGL_READY);
@@ -172,8 +172,8 @@ static bool is_forked(const wgl_subscription *s) {
     return s->event != WGL_AT_END && s->event != WGL_AT_SLOT && wg_event_wait(event_of(s), &now) == WG_FORKED;
 }
 
-/* In the child of a fork nobody brings the events that threads of the parent were to bring: what waits for them is woken,
- * looks again, and is told. */
+/* In the child of a fork no thread of the parent brings its events any more: all that waits is woken, looks again, and
+ * returns that the tasks are in the parent. */
 static void deliver_forked(lua_State *L, wgl_home *home) {
     wgl_subscription *forked = NULL;
     for (wgl_subscription *s = home->subscriptions; s; s = s->next)

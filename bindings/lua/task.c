@@ -8,9 +8,10 @@
 #include "loop.h"
 #include "task.h"
 
-/* How many tasks were given to their groups, and how many of them have come back. The first is written by who starts
- * tasks, the other by who runs them, so they are apart. A task is counted before its group gets it, which hands that on;
- * and when it has come back, all that it did is seen by who sees the count. */
+/* How many tasks were given to their groups, and how many of them have ended. Threads that start tasks write the first
+ * number, workers write the second, so each has a cache line of its own. A task is counted before its group gets it, so a
+ * worker never counts its end first. The second is written with release: a thread that reads it with acquire sees all
+ * that the ended tasks did. */
 static _Alignas(64) atomic_uint given;
 static _Alignas(64) atomic_uint returned;
 
@@ -67,7 +68,7 @@ static wg_status give_in(wgl_task *task, slot slot) {
                        : wg_errgroup_start(group, &work, &(wg_until){.interruptible = true});
 }
 
-/* Give the task to its group, which nobody knows but its handle. */
+/* Give the task, which only its handle knows, to its group. */
 static wg_status give(wgl_task *task, slot slot) {
     atomic_fetch_add_explicit(&given, 1, memory_order_relaxed);
     atomic_store_explicit(&task->object.refs, 2, memory_order_relaxed);
@@ -236,7 +237,8 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
     return task;
 }
 
-/* The handle at 1, if it has the metatable at `type`, or NULL. Cheaper than wgl_check, which finds words if it has not. */
+/* The handle at 1, if it has the metatable at `type`, or NULL. Cheaper than wgl_check, which also makes the message if it
+ * has not. */
 static wgl_handle *handle_of(lua_State *L, int type) {
     bool fits = lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1);
     if (!fits)
@@ -320,7 +322,7 @@ static wgl_task *task_of(lua_State *L) {
     return task;
 }
 
-/* No other handle refers to the task, and who observes it has a reference. */
+/* No other handle refers to the task, and an observer of the task has a reference. */
 static int finalize(lua_State *L) {
     wgl_handle *handle = handle_of(L, lua_upvalueindex(1));
     if (handle && handle->object) {
@@ -335,7 +337,7 @@ static int finalize(lua_State *L) {
 
 /* --- looking at one --- */
 
-/* Also between the end of the group's wait and the word that the task has ended. */
+/* True also from the end of the group's wait on, before `ended` is called. */
 static bool is_over(wgl_task *task) {
     return atomic_load_explicit(&task->settled, memory_order_acquire) &&
            wg_count(wg_errgroup_tasks(task->group->group)) == 0;

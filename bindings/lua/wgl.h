@@ -227,7 +227,8 @@ struct wgl_home {
         orphans_kept; /* how many are listed; how many were left at the last look for those that ended */
 };
 
-/* The home is in a box, a userdata, so that who comes after its end, in a finalizer, finds it empty: that raises. */
+/* The home is in a box, a userdata. A finalizer that runs after the end of the home finds the box empty, and wgl_home_in
+ * raises. */
 wgl_home *wgl_home_of(lua_State *L);
 wgl_home *wgl_home_in(lua_State *L, wgl_home *const *box);
 wgl_home *wgl_home_or_null(lua_State *L); /* raises nothing */

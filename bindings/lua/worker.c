@@ -19,7 +19,7 @@ typedef struct level {
     wgl_paths *paths;     /* that package has, with a reference; NULL: others */
     wgl_paths *kept_with; /* with which the modules were loaded that are kept, with a reference; or NULL */
     wgl_task *task;       /* that runs here */
-    wg_error *error;      /* its own, for who gets it from here, or NULL */
+    wg_error *error;      /* of the task that runs here, until wgl_worker_run takes it; or NULL */
     int status;           /* of its Lua code */
     int interrupts;       /* how often it has been interrupted */
 } level;

@@ -2,7 +2,7 @@
  *
  * The extension converts, holds references and lets go of the interpreter; it decides nothing that the core decides.
  *
- * Who keeps whom alive. Each object of the core that Python can name belongs to one Python object:
+ * What keeps what alive. Each object of the core that Python can name belongs to one Python object:
  *
  *     ErrGroup ---> GroupState ---> Context ---> parent Context
  *                     ^            |
@@ -10,8 +10,8 @@
  *
  * A Task refers to its Group until it has ended, so a Group outlives its tasks, while its ErrGroup, the user's handle,
  * may go earlier. Errors of the core borrow the Python object they carry; the Context in which an error came up holds
- * it. Whoever can see an error through the core can see that Context through Python, so the collector sees every
- * reference there is.
+ * it. All code that can reach an error through the core can reach that Context through Python, so the collector sees
+ * every reference.
  *
  * A thread is attached (it may use Python) or detached. Every call of the core that may block is made detached, through
  * block(); every call back out of the core into Python goes through attach() and detach(), which know what the thread
@@ -38,7 +38,7 @@ typedef struct state {
     Context *root;                     /* around `base`: that of code outside of any task */
     PyObject *thread_type, *threading; /* threading.Thread; the module */
     PyTypeObject *partial_type;        /* functools.partial */
-    PyObject *context_attribute;       /* "_context": where a Cancelled says whose it is */
+    PyObject *context_attribute;       /* "_context": the attribute of a Cancelled with the Context that has ended */
     PyObject *name_attribute, *qualname_attribute, *func_attribute, *call_attribute;
     PyInterpreterState *interpreter;
     wg_pool *pool;
@@ -76,7 +76,8 @@ thread_self *self_thread(void);
 /* Of a worker: false if it has let go, or Python has ended it, see attach(). */
 bool worker_is_attached(void);
 
-/* Returns what a call around this one has let go of, if a host has attached this thread since, for take_again(). */
+/* Detach. Returns what an outer call of ours has let go of, if a host has attached this thread since then; take_again()
+ * needs it. */
 let_gone let_go(void);
 void take_again(guest *me, let_gone outer);
 
@@ -190,7 +191,7 @@ PyObject *callback_for_slot(GroupState *group, PyObject *fn);
 /* WG_OK: the slot is the caller's now. WG_LIMIT: it has not come. WG_FINISHED: it has been taken, or there will be none
  * since the group is finished. Else why there will be none. */
 wg_status callback_take_slot(Callback *self);
-/* Of a Context that goes away: nobody is called any more. */
+/* The Context goes away: none of its callbacks is called any more. */
 void callbacks_drop(Context *context);
 int callbacks_visit(Context *context, visitproc visit, void *arg);
 
@@ -289,11 +290,11 @@ PyObject *group_raise_no_slot(GroupState *group, const char *call);
 
 /* All errors so far: a tuple. */
 PyObject *group_errors(GroupState *group);
-/* The same for the user, who then has been told of them. */
+/* The same for the user; marks them as seen, so they are not reported again. */
 PyObject *group_errors_seen(GroupState *group);
 /* Wait and raise the outcome, for `call`. -1 with an exception set, or 0. */
 int group_wait(GroupState *group, const char *call, int64_t deadline, Context *context);
-/* The same at the end of a block, which nothing but a signal ends early. */
+/* The same at the end of a block; only a signal ends this wait early. */
 int group_leave(GroupState *group);
 /* The same, where `exception` of the block wins over the outcome. */
 int group_leave_with(GroupState *group, PyObject *exception);

@@ -125,7 +125,7 @@ guest *home_guest(home *h) {
     return guest_new(h);
 }
 
-/* --- who is due --- */
+/* --- threads that are due --- */
 
 bool home_expect(home *h) {
     pthread_mutex_lock(&h->lock);
@@ -330,7 +330,7 @@ static void forget(home *h, guest *g) {
     free(g);
 }
 
-/* Forget all guests but this thread's, which is the main one now. */
+/* Forget all guests except that of this thread, which is the main one now. */
 static void reset(home *h) {
     h->main_thread = PyThread_get_thread_native_id();
     h->due = h->askers = 0;
@@ -354,7 +354,7 @@ static void after_fork_in_child(void) {
     for (guest *g = mine; g; g = g->of_thread) {
         g->handles_signals = true;
         if (g->state != current)
-            g->state = NULL; /* Python deletes all thread states but the current one */
+            g->state = NULL; /* Python deletes all thread states except the current one */
     }
     for (home *h = homes; h; h = h->next)
         reset(h);

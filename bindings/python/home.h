@@ -53,12 +53,13 @@ void home_release(home *h);
 /* The guest of this thread, made when first asked for. NULL: no memory. */
 guest *home_guest(home *h);
 
-/* One more thread is due, which is not here yet; or has gone, or will not come. False if the home is closing. */
+/* home_expect: a thread that is still to come is due from now on; false if the home is closing. home_unexpect: it has
+ * gone, or will not come. */
 bool home_expect(home *h);
 void home_unexpect(home *h);
 /* The thread that was expected is this one; it is due until it ends. */
 void home_arrive(guest *me);
-/* A thread from outside comes in, and goes. False if the home is closing. */
+/* A thread from outside comes in (false if the home is closing), and leaves. */
 bool home_enter(guest *me);
 void home_leave(guest *me);
 

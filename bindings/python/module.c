@@ -69,7 +69,7 @@ static void end_all_contexts(state *st) {
     PyErr_Clear();
 }
 
-/* The interpreter ends: cancel what still runs, start nothing any more, and wait for those who stop. */
+/* The interpreter ends: cancel what still runs, start nothing any more, and wait for the workers that stop. */
 static PyObject *at_exit(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
     guest *me = home_guest(st->home);

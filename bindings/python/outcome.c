@@ -288,7 +288,7 @@ int group_leave(GroupState *group) {
     int status = wait_to_leave(group, &wait, &ended);
     int result = conclude(group, BLOCK, status, wait.first);
     if (ended && status != WG_FAILED && is_outcome(status)) {
-        /* Not because of the group, but of its surroundings: say that. */
+        /* The context of the surrounding task has ended, and not that of the group: say so. */
         PyErr_SetRaisedException(ended);
         return -1;
     }

@@ -22,7 +22,7 @@ struct Worker {
     unsigned number;
     unsigned streak;                         /* tasks since the last look */
     int64_t attached;                        /* since when */
-    enum { EXPECTED, RUNS, GIVEN_UP } stage; /* whoever changes it first decides; under the GIL or `lock` */
+    enum { EXPECTED, RUNS, GIVEN_UP } stage; /* the first thread to change it decides; under the GIL or `lock` */
     guard lock;
 };
 
@@ -143,7 +143,7 @@ static bool start_thread(Worker *worker) {
         started = PyObject_CallMethod(worker->thread, "start", NULL);
     bool works = started || !set_stage(worker, GIVEN_UP); /* the thread may run although start() has raised */
     if (!started)
-        PyErr_Clear(); /* the caller hears that there is no thread */
+        PyErr_Clear(); /* the caller reports that there is no thread */
     Py_XDECREF(started);
     return works;
 }
@@ -187,8 +187,8 @@ static void go_on_errand(void *arg) {
         free(e);
 }
 
-/* In a thread of its own, where no signal handler runs: so what a handler raises comes out of the call that it has
- * interrupted, which is none of ours. */
+/* The thread is started by another thread, where no signal handler runs: so what a handler raises comes out of the call
+ * that the handler has interrupted, and does not get lost in ours. */
 static bool start_by_another(Worker *worker) {
     state *st = worker->st;
     guest *me = home_guest(st->home);
@@ -232,7 +232,7 @@ static bool work_barely(Worker *worker) {
     return true;
 }
 
-/* Where threading has been patched to start what are no threads. */
+/* For where threading has been patched and starts green threads. */
 static bool start_barely(Worker *worker) {
     state *st = worker->st;
     errand *e = malloc(sizeof *e);
@@ -249,7 +249,7 @@ static bool start_barely(Worker *worker) {
     return false;
 }
 
-/* gevent and eventlet put a function of theirs in the place of the interpreter's, whenever they are told to. */
+/* gevent and eventlet replace the function of the interpreter by one of theirs, at any time. */
 static bool threads_are_patched(state *st) {
     PyObject *start = PyObject_GetAttrString(st->threading, "_start_joinable_thread");
     if (!start) {

@@ -68,7 +68,7 @@ class WaitGroup:
         it would pass 2147483647; then the count is unchanged. Any thread may call it.
         """
     def done(self) -> None:
-        """Subtract one from the count; at zero, everybody who waits wakes up.
+        """Subtract one from the count; at zero, every thread that waits wakes up.
 
         What a thread did before done() is visible to whoever returns from the wait()
         that it ended.
@@ -157,7 +157,7 @@ class Context:
     def cancel(self, cause: BaseException | str | None = None) -> None:
         """End the context and its children; the first call wins, later ones do nothing.
 
-        `cause` is an exception, a str or None. It wakes who waits and calls the callbacks
+        `cause` is an exception, a str or None. It wakes all waits and calls the callbacks
         before it returns, but does not wait for anybody to stop.
 
         >>> ctx = Context()
