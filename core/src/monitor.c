@@ -1,6 +1,7 @@
 /* monitor.c - see monitor.h. */
 #include "monitor.h"
 
+/* Or a quarter of the workers there are, so that as many as are missing come in few bursts, however many. */
 #define LARGEST_BURST 64
 /* Ticks without any task taken, cores busy, after which one worker is added all the same. */
 #define STALE_TICKS 20
@@ -19,9 +20,9 @@ void wg_monitor_begin(struct wg_monitor *monitor, const struct wg_load *load) {
     remember(monitor, load);
 }
 
-static unsigned next_burst(struct wg_monitor *monitor, unsigned long queued) {
-    unsigned n = monitor->burst < queued ? monitor->burst : (unsigned)queued;
-    if (monitor->burst < LARGEST_BURST)
+static unsigned next_burst(struct wg_monitor *monitor, const struct wg_load *load) {
+    unsigned n = monitor->burst < load->queued ? monitor->burst : (unsigned)load->queued;
+    if (monitor->burst < LARGEST_BURST || monitor->burst < load->workers / 4)
         monitor->burst *= 2;
     return n;
 }
@@ -39,7 +40,7 @@ unsigned wg_monitor_missing(struct wg_monitor *monitor, const struct wg_load *lo
         monitor->stale = 0;
     if (blocked) {
         monitor->tick = WG_SHORTEST_TICK;
-        return next_burst(monitor, load->queued);
+        return next_burst(monitor, load);
     }
     monitor->burst = 1;
     monitor->tick = monitor->tick * 2 < WG_LONGEST_TICK ? monitor->tick * 2 : WG_LONGEST_TICK;

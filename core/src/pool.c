@@ -63,8 +63,8 @@ struct wg_worker {
     unsigned blocked; /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
     bool computing;   /* counted in pool->computing: in a task, and not in a wait of ours */
     int32_t clock;    /* see wg_cpu_time */
-    int64_t cpu;      /* its CPU time at the last tick */
-    struct wg_worker *next, **link; /* among all workers of the pool */
+    int64_t cpu;      /* its CPU time when a tick last read its clock */
+    struct wg_worker *next, **link; /* in pool->clocked; not in there while `link` is NULL */
 };
 
 struct wg_pool {
@@ -73,8 +73,9 @@ struct wg_pool {
     struct wg_ring ring;
     struct wg_worker *idle;       /* the one that slept last comes first: its caches are warm */
     struct wg_worker *monitoring; /* the searcher while it sleeps through a tick */
-    struct wg_worker *all;        /* threads in wg_pool_work */
-    unsigned present;             /* the same, by number */
+    unsigned present;             /* threads in wg_pool_work */
+    struct wg_worker *clocked;    /* whose clocks the next tick reads: those that have computed since the last */
+    unsigned clocks;              /* the same, by number */
     unsigned expected;            /* threads that were started, or are being started, and have not come yet */
     unsigned starting;            /* calls that start a thread and have not returned: it may fail */
     unsigned computing;           /* of those present, those in a task and not in a wait of ours */
@@ -174,7 +175,7 @@ static struct action ensure_searcher(wg_pool *pool) {
     return new_worker(pool);
 }
 
-static bool has_worker(const wg_pool *pool) { return pool->all || pool->expected > pool->starting; }
+static bool has_worker(const wg_pool *pool) { return pool->present > 0 || pool->expected > pool->starting; }
 
 /* With the lock held, after any change of what it depends on. */
 static void update_needs_worker(wg_pool *pool) {
@@ -392,13 +393,40 @@ static void add_workers(wg_pool *pool, unsigned n) {
     }
 }
 
+/* Whose clocks are read. A worker that sleeps in a wait of ours, or idles, uses no CPU time: after one more look its clock is
+ * left alone until it computes again. Of 10,000 workers that wait, a tick reads none. */
+
+static void clock_it(wg_pool *pool, struct wg_worker *worker) {
+    if (worker->link)
+        return;
+    worker->next = pool->clocked;
+    worker->link = &pool->clocked;
+    if (worker->next)
+        worker->next->link = &worker->next;
+    pool->clocked = worker;
+    pool->clocks++;
+}
+
+static void leave_clock(wg_pool *pool, struct wg_worker *worker) {
+    if (!worker->link)
+        return;
+    *worker->link = worker->next;
+    if (worker->next)
+        worker->next->link = worker->link;
+    worker->link = NULL;
+    pool->clocks--;
+}
+
 /* The CPU time that the workers have used since the last call. One that has left meanwhile is not counted. */
 static int64_t cpu_used(wg_pool *pool) {
     int64_t used = 0;
-    for (struct wg_worker *worker = pool->all; worker; worker = worker->next) {
+    for (struct wg_worker *worker = pool->clocked, *next; worker; worker = next) {
         int64_t cpu = wg_cpu_time(worker->clock);
+        next = worker->next;
         used += cpu - worker->cpu;
         worker->cpu = cpu;
+        if (!worker->computing)
+            leave_clock(pool, worker);
     }
     return used;
 }
@@ -436,7 +464,7 @@ static void monitor_tick(wg_pool *pool, struct wg_worker *me) {
     }
     pool->monitoring = me;
     wg_store_relaxed32(&me->wake, 0);
-    sleep_until(pool, me, wg_now() + pool->monitor.tick + pool->present * CLOCK_COST);
+    sleep_until(pool, me, wg_now() + pool->monitor.tick + pool->clocks * CLOCK_COST);
     if (pool->monitoring == me)
         pool->monitoring = NULL;
     if (wg_load_relaxed32(&me->wake) || !pool->ring.next || pool->stopped)
@@ -505,18 +533,11 @@ static struct wg_work *next_work(wg_pool *pool, struct wg_worker *me) {
 static void enrol(wg_pool *pool, struct wg_worker *me) {
     me->clock = wg_thread_clock();
     me->cpu = wg_cpu_time(me->clock);
-    me->next = pool->all;
-    me->link = &pool->all;
-    if (me->next)
-        me->next->link = &me->next;
-    pool->all = me;
     pool->present++;
 }
 
 static void leave(wg_pool *pool, struct wg_worker *me) {
-    *me->link = me->next;
-    if (me->next)
-        me->next->link = me->link;
+    leave_clock(pool, me);
     pool->present--;
     update_needs_worker(pool);
 }
@@ -535,6 +556,8 @@ static void arrive(wg_pool *pool, struct wg_worker *me) {
 static void set_computing(struct wg_worker *me, bool computing) {
     me->computing = computing;
     me->pool->computing += computing ? 1u : UINT32_MAX;
+    if (computing)
+        clock_it(me->pool, me);
 }
 
 /* Run what `me` has just taken from the queue. Called and returns with the lock held, let go meanwhile. */
@@ -768,7 +791,10 @@ static void keep(wg_pool *pool, struct wg_worker *me) {
     me->searching = me->overcommit = false;
     wg_store_relaxed32(&me->wake, 1);
     enrol(pool, me);
+    me->link = NULL; /* it was in the list of the parent */
     pool->computing = me->computing;
+    if (me->computing)
+        clock_it(pool, me);
 }
 
 /* No lane of a group can be left with its lock held, unless nobody will want it: outside of the pool's lock, which fork.c
@@ -778,8 +804,8 @@ static void reset(wg_pool *pool) {
         wg_ring_forget(&pool->ring);
     pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
     pool->ring.queued = 0;
-    pool->idle = pool->monitoring = pool->all = NULL;
-    pool->present = pool->expected = pool->starting = pool->computing = 0;
+    pool->idle = pool->monitoring = pool->clocked = NULL;
+    pool->present = pool->expected = pool->starting = pool->computing = pool->clocks = 0;
     pool->searching = pool->spawning = false;
     pool->starved = false;
     pool->monitor.seen_time = 0;
