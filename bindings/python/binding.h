@@ -65,7 +65,8 @@ typedef struct {
 /* What this extension remembers of a thread. */
 typedef struct {
     let_gone detached;
-    Task *task;             /* the innermost task that runs in this thread, borrowed */
+    Task *task;             /* the innermost task that runs in this thread, borrowed; */
+    Context *context;       /* or the context of what runs here for another process, borrowed */
     Worker *worker;         /* if this thread is a worker, */
     const state *worker_of; /* of which module, */
     PyThreadState *state;   /* its thread state, */
@@ -201,7 +202,7 @@ int callbacks_visit(Context *context, visitproc visit, void *arg);
 typedef enum { QUEUED, WITHDRAWN, RUNNING, RETURNED, SUCCEEDED, FAILED, STOPPED, NEVER_STARTED } task_status;
 
 /* A task goes through two phases, told apart by `status`: it is to be called, and it has an outcome. `lock` guards the
- * step from one to the other, and `callbacks`. */
+ * step from one to the other, `callbacks` and `elsewhere`. */
 struct Task {
     PyObject_VAR_HEAD
     PyObject *weakrefs;
@@ -216,8 +217,9 @@ struct Task {
             PyObject *traceback; /* of the exception, as it left the function */
         } outcome;               /* from RETURNED on */
     };
-    PyObject *callbacks;  /* a list of what add_done_callback() was given, or NULL */
-    wg_waitgroup unended; /* 1 until it has ended */
+    PyObject *callbacks;         /* a list of what add_done_callback() was given, or NULL */
+    struct elsewhere *elsewhere; /* of one that an executor runs, until it has ended; else NULL */
+    wg_waitgroup unended;        /* 1 until it has ended */
     guard lock;
     bool ended;          /* the callbacks have been taken for the last time */
     bool named;          /* the last of `arguments` is its name, a str, and not an argument */
@@ -237,6 +239,40 @@ void task_discard(Task *task);
 /* For the core: how it runs a task of a GroupState, or of a WaitGroup. */
 wg_task task_for_core(Task *task);
 PyObject *task_get_name(Task *self, void *unused);
+
+/* The steps of a task, in this order. From QUEUED to RUNNING, or, for Task.cancel(), to WITHDRAWN; the first one decides. */
+bool task_leave_queue(Task *task, task_status status);
+/* What `fn` has returned, whose reference passes to the task; or NULL, with an exception set, which it has raised. What to
+ * tell the core. */
+wg_error *task_keep_result(Task *task, GroupState *group, PyObject *fn, PyObject *result);
+/* The core's word on it; its call is forgotten. */
+void task_settle(Task *task, wg_how how);
+/* Its slot has been given back: tell whoever waits. */
+void task_end(Task *task);
+
+/* --- elsewhere.c: tasks that an executor runs --- */
+
+/* task_new for a task of a GroupState that is to be sent to an executor: it keeps the function, for its name, and no
+ * arguments. */
+Task *task_new_elsewhere(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *name);
+/* Make room for what is to be known of it. False with an exception set. */
+bool elsewhere_expect(Task *task);
+void elsewhere_free(struct elsewhere *self);
+/* It has a slot of `group`. */
+void elsewhere_begin(Task *task, GroupState *group);
+/* It could not be sent: it fails with the exception that is set, or ends as if it had never been. */
+void elsewhere_fail(Task *task);
+void elsewhere_withdraw(Task *task);
+bool task_is_elsewhere(Task *task);
+bool elsewhere_is_running(Task *task);
+/* Ask the executor to drop it. */
+void elsewhere_cancel(Task *task);
+/* Methods of Task. */
+PyObject *task_sent(Task *self, PyObject *future);
+PyObject *task_finish(Task *self, PyObject *result);
+PyObject *task_fail(Task *self, PyObject *exception);
+PyObject *task_drop(Task *self, PyObject *unused);
 
 /* --- group_state.c: what the tasks of an ErrGroup refer to --- */
 

@@ -18,7 +18,10 @@ Context *context_wrap(state *st, wg_context *core, Context *parent) {
 }
 
 Context *context_of_this_task(state *st) {
-    Task *task = self_thread()->task;
+    thread_self *self = self_thread();
+    Task *task = self->task;
+    if (self->context)
+        return self->context->st == st ? self->context : NULL;
     if (!task || state_of_type(Py_TYPE(task)) != st || Py_TYPE(task->owner) != st->group_type)
         return NULL;
     return ((GroupState *)task->owner)->context;
@@ -312,9 +315,7 @@ static PyObject *context_get_deadline(Context *self, void *Py_UNUSED(unused)) {
 
 static PyObject *context_get_cause(Context *self, void *Py_UNUSED(unused)) { return context_cause_object(self); }
 
-static PyObject *context_add_callback(Context *self, PyObject *fn) {
-    return callback_for_context(self, fn);
-}
+static PyObject *context_add_callback(Context *self, PyObject *fn) { return callback_for_context(self, fn); }
 
 static PyObject *context_fileno(Context *self, PyObject *Py_UNUSED(unused)) {
     int fd;

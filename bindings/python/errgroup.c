@@ -7,7 +7,9 @@ typedef struct {
     PyObject_HEAD
     PyObject *weakrefs;
     GroupState *group;
-    PyObject *body; /* of an `async with`, for cwaitgroup._async; or NULL */
+    PyObject *executor; /* that runs its tasks, or NULL: threads do */
+    PyObject *sender;   /* of cwaitgroup._executor, once a task was sent to an executor; or NULL */
+    PyObject *body;     /* of an `async with`, for cwaitgroup._async; or NULL */
     enum { NOT_ENTERED, BY_WITH, BY_ASYNC_WITH } entered;
 } ErrGroup;
 
@@ -95,21 +97,37 @@ static bool parent_from_object(state *st, PyObject *object, Context **parent) {
     return true;
 }
 
+/* An executor, borrowed, or NULL for None. */
+static bool executor_from_object(PyObject *object, PyObject **executor) {
+    *executor = !object || object == Py_None ? NULL : object;
+    if (!*executor)
+        return true;
+    PyObject *submit = PyType_Check(object) ? NULL : PyObject_GetAttrString(object, "submit");
+    bool callable = submit && PyCallable_Check(submit);
+    Py_XDECREF(submit);
+    PyErr_Clear();
+    if (!callable)
+        PyErr_Format(PyExc_TypeError, "executor must be a concurrent.futures.Executor or None, not %R", object);
+    return callable;
+}
+
 /* The arguments of ErrGroup(). False with an exception set. */
 static bool parse_options(state *st, PyObject *args, PyObject *kwargs, group_options *options,
-                          wg_errgroup_options *core) {
-    static char *names[] = {"limit", "timeout", "grace", "context", "errors", "name", "on_error", "backlog", NULL};
+                          wg_errgroup_options *core, PyObject **executor) {
+    static char *names[] = {"limit", "timeout",  "grace",   "context",  "errors",
+                            "name",  "on_error", "backlog", "executor", NULL};
     PyObject *limit = NULL, *timeout = NULL, *grace = NULL, *parent = NULL, *errors = NULL, *name = NULL,
-             *on_error = NULL, *backlog = NULL;
+             *on_error = NULL, *backlog = NULL, *runs = NULL;
     int64_t grace_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOOOOOO:ErrGroup", names, &limit, &timeout, &grace, &parent,
-                                     &errors, &name, &on_error, &backlog) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOOOOOOO:ErrGroup", names, &limit, &timeout, &grace, &parent,
+                                     &errors, &name, &on_error, &backlog, &runs) ||
         !limit_from_object(limit, &core->limit) ||
         !deadline_from_timeout(timeout, "ErrGroup(): timeout", &core->deadline) ||
         !nanoseconds_from_timeout(grace, "ErrGroup(): grace", &grace_ns) ||
         !errors_from_object(errors, &options->all_errors) || !name_from_object(name, &options->name) ||
         !parent_from_object(st, parent, &options->parent) ||
-        !on_error_from_object(on_error, &core->continue_on_error) || !backlog_from_object(backlog, &core->backlog))
+        !on_error_from_object(on_error, &core->continue_on_error) || !backlog_from_object(backlog, &core->backlog) ||
+        !executor_from_object(runs, executor))
         return false;
     options->grace = grace_ns == INT64_MAX ? 0 : grace_ns > 0 ? grace_ns : 1;
     return true;
@@ -119,20 +137,25 @@ static PyObject *errgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     state *st = state_of_type(type);
     group_options options;
     wg_errgroup_options core = {.pool = st->pool};
-    if (!parse_options(st, args, kwargs, &options, &core))
+    PyObject *executor;
+    if (!parse_options(st, args, kwargs, &options, &core, &executor))
         return NULL;
     GroupState *group = group_new(st, &options, &core);
     ErrGroup *self = group ? (ErrGroup *)type->tp_alloc(type, 0) : NULL;
-    if (self)
-        self->group = group;
-    else
+    if (!self) {
         Py_XDECREF((PyObject *)group);
+        return NULL;
+    }
+    self->group = group;
+    self->executor = Py_XNewRef(executor);
     return (PyObject *)self;
 }
 
 static int errgroup_traverse(ErrGroup *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->group);
+    Py_VISIT(self->executor);
+    Py_VISIT(self->sender);
     Py_VISIT(self->body);
     return 0;
 }
@@ -166,6 +189,8 @@ static void errgroup_dealloc(ErrGroup *self) {
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF((PyObject *)self->group);
+    Py_XDECREF(self->executor);
+    Py_XDECREF(self->sender);
     Py_XDECREF(self->body);
     type->tp_free(self);
     Py_DECREF(type);
@@ -209,9 +234,10 @@ static PyObject *errgroup_repr(ErrGroup *self) {
 struct start {
     const char *call;
     enum { SLOT_NOW, SLOT_OR_BACKLOG_NOW, SLOT_TAKEN, MAY_BLOCK } wait;
-    Context *context; /* that ends the wait for a slot, or NULL */
-    PyObject *name;   /* of the task, or NULL */
-    Callback *slot;   /* of SLOT_TAKEN: it has been taken for this one */
+    Context *context;   /* that ends the wait for a slot, or NULL */
+    PyObject *name;     /* of the task, or NULL */
+    Callback *slot;     /* of SLOT_TAKEN: it has been taken for this one */
+    PyObject *executor; /* NULL: that of the group */
 };
 
 struct core_start {
@@ -268,15 +294,9 @@ static int submit(ErrGroup *self, Task *task, const struct start *how) {
     return block(self->group->st, call_start, &start, WG_FOREVER, context);
 }
 
-static PyObject *start_task(ErrGroup *self, const struct start *how, PyObject *const *args, Py_ssize_t nargs,
-                            PyObject *kwnames) {
+/* The core has not taken the task. */
+static PyObject *refuse(ErrGroup *self, Task *task, const struct start *how, int status) {
     GroupState *group = self->group;
-    Task *task = task_new(group->st, how->call, (PyObject *)group, args, nargs, kwnames, how->name);
-    if (!task)
-        return NULL;
-    int status = submit(self, task, how);
-    if (status == WG_OK)
-        return (PyObject *)task;
     task_discard(task);
     switch (status) {
     case RAISED: return NULL;
@@ -286,6 +306,94 @@ static PyObject *start_task(ErrGroup *self, const struct start *how, PyObject *c
     case WG_DEADLOCK: return group_raise_no_slot(group, how->call);
     default: return group_raise_status(group, status, how->call);
     }
+}
+
+static wg_status call_wait_for_slot(void *group, const wg_until *until) { return wg_event_wait(wg_slot(group), until); }
+
+/* Take a slot for a task that an executor runs, and enter it. The status of the core, or RAISED. */
+static int enter_elsewhere(ErrGroup *self, const struct start *how) {
+    wg_errgroup *core = self->group->core;
+    int status;
+    if (how->wait == SLOT_TAKEN) {
+        status = (int)callback_take_slot(how->slot);
+        return status == WG_OK ? (int)wg_errgroup_enter_slot(core) : status;
+    }
+    status = (int)wg_errgroup_enter(core);
+    if (status != WG_LIMIT || how->wait != MAY_BLOCK)
+        return status;
+    if (check_wait_for_slot(self, how->call) == RAISED)
+        return RAISED;
+    wg_context *context = how->context ? how->context->core : NULL;
+    status = block(self->group->st, call_wait_for_slot, core, WG_FOREVER, context);
+    return status == WG_OK ? (int)wg_errgroup_enter_slot(core) : status;
+}
+
+/* The Sender of the group, a new reference; NULL with an exception set. */
+static PyObject *get_sender(ErrGroup *self) {
+    PyObject *context = (PyObject *)self->group->context, *sender;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    sender = Py_XNewRef(self->sender);
+    Py_END_CRITICAL_SECTION();
+    if (sender || !(sender = call_python("cwaitgroup._executor", "Sender", &context, 1)))
+        return sender;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (!self->sender) /* of two that were made at once, both do their work */
+        self->sender = Py_NewRef(sender);
+    Py_END_CRITICAL_SECTION();
+    return sender;
+}
+
+/* Have the Sender submit the call, whose arguments are those of a vectorcall. -1 with an exception set, or 0. */
+static int send(ErrGroup *self, Task *task, PyObject *executor, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames) {
+    PyObject *tuple = PyTuple_New(nargs - 1), *dict = PyDict_New(), *sent = NULL;
+    for (Py_ssize_t i = 1; tuple && i < nargs; i++)
+        PyTuple_SET_ITEM(tuple, i - 1, Py_NewRef(args[i]));
+    bool whole = tuple && dict;
+    for (Py_ssize_t i = 0; whole && kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
+        whole = PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) == 0;
+    PyObject *sender = whole ? get_sender(self) : NULL;
+    if (sender)
+        sent = PyObject_CallMethod(sender, "send", "OOOOO", task, executor, args[0], tuple, dict);
+    Py_XDECREF(sender);
+    Py_XDECREF(tuple);
+    Py_XDECREF(dict);
+    Py_XDECREF(sent);
+    return sent ? 0 : -1;
+}
+
+/* What the executor refuses has failed, as what fails there. But an interrupt is the caller's. */
+static PyObject *start_elsewhere(ErrGroup *self, const struct start *how, PyObject *executor, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *kwnames) {
+    GroupState *group = self->group;
+    Task *task = task_new_elsewhere(group->st, how->call, (PyObject *)group, args, nargs, how->name);
+    int status = task ? enter_elsewhere(self, how) : RAISED;
+    if (status != WG_OK)
+        return task ? refuse(self, task, how, status) : NULL;
+    elsewhere_begin(task, group);
+    if (send(self, task, executor, args, nargs, kwnames) == 0)
+        return (PyObject *)task;
+    if (PyErr_ExceptionMatches(PyExc_Exception)) {
+        elsewhere_fail(task);
+        return (PyObject *)task;
+    }
+    PyObject *interrupt = PyErr_GetRaisedException();
+    elsewhere_withdraw(task);
+    Py_DECREF(task);
+    PyErr_SetRaisedException(interrupt);
+    return NULL;
+}
+
+static PyObject *start_task(ErrGroup *self, const struct start *how, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames) {
+    PyObject *executor = how->executor ? how->executor : self->executor;
+    if (executor)
+        return start_elsewhere(self, how, executor, args, nargs, kwnames);
+    Task *task = task_new(self->group->st, how->call, (PyObject *)self->group, args, nargs, kwnames, how->name);
+    if (!task)
+        return NULL;
+    int status = submit(self, task, how);
+    return status == WG_OK ? (PyObject *)task : refuse(self, task, how, status);
 }
 
 static PyObject *errgroup_go(ErrGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -363,13 +471,14 @@ static PyObject *start_with(ErrGroup *self, const struct start *how, PyObject *f
 }
 
 static PyObject *errgroup_start(ErrGroup *self, PyObject *arguments, PyObject *keywords) {
-    static char *keys[] = {"fn", "args", "kwargs", "name", "block", "context", NULL};
-    PyObject *fn, *args = NULL, *kwargs = Py_None, *name = NULL, *context = Py_None;
+    static char *keys[] = {"fn", "args", "kwargs", "name", "block", "context", "executor", NULL};
+    PyObject *fn, *args = NULL, *kwargs = Py_None, *name = NULL, *context = Py_None, *executor = NULL;
     int may_block = true;
     struct start how = {.call = "ErrGroup.start()"};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|OO$OpO:start", keys, &fn, &args, &kwargs, &name,
-                                     &may_block, &context) ||
-        !name_from_object(name, &how.name) || !check_context(self->group->st, context, &how.context))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|OO$OpOO:start", keys, &fn, &args, &kwargs, &name,
+                                     &may_block, &context, &executor) ||
+        !executor_from_object(executor, &how.executor) || !name_from_object(name, &how.name) ||
+        !check_context(self->group->st, context, &how.context))
         return NULL;
     if (kwargs != Py_None && !PyDict_Check(kwargs))
         return PyErr_Format(PyExc_TypeError, "ErrGroup.start(): kwargs must be a dict or None, not %.200s",
@@ -582,6 +691,10 @@ static PyObject *errgroup_get_backlog(ErrGroup *self, void *Py_UNUSED(unused)) {
     return PyLong_FromLong(wg_errgroup_backlog(self->group->core));
 }
 
+static PyObject *errgroup_get_executor(ErrGroup *self, void *Py_UNUSED(unused)) {
+    return Py_NewRef(self->executor ? self->executor : Py_None);
+}
+
 static PyObject *errgroup_get_on_error(ErrGroup *self, void *Py_UNUSED(unused)) {
     return PyUnicode_FromString(self->group->goes_on ? "continue" : "cancel");
 }
@@ -653,6 +766,7 @@ static PyGetSetDef errgroup_getset[] = {
     {"name", (getter)errgroup_get_name, NULL, "The name given, or None.", NULL},
     {"backlog", (getter)errgroup_get_backlog, NULL, "How many tasks may be queued beyond the limit.", NULL},
     {"on_error", (getter)errgroup_get_on_error, NULL, "'cancel' or 'continue'.", NULL},
+    {"executor", (getter)errgroup_get_executor, NULL, "The executor that runs its tasks, or None: threads do.", NULL},
     {"pending", (getter)errgroup_get_pending, NULL, "How many tasks wait for a thread, just now.", NULL},
     {"running", (getter)errgroup_get_running, NULL, "How many tasks run, just now.", NULL},
     {"completed", (getter)errgroup_get_completed, NULL, "How many tasks have ended, in whatever way.", NULL},

@@ -96,10 +96,37 @@ static PyObject *current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(u
     return Py_NewRef(task ? (PyObject *)task : Py_None);
 }
 
+struct call_in {
+    PyObject *fn, *args, *result;
+};
+
+static void make_call(void *raw) {
+    struct call_in *call = raw;
+    call->result = PyObject_Call(call->fn, call->args, NULL);
+}
+
+/* For what an executor runs for a group whose context is not in this process, or not of this thread. */
+static PyObject *run_in_context(PyObject *module, PyObject *args) {
+    state *st = state_of_module(module);
+    Context *context;
+    struct call_in call = {.result = NULL};
+    if (!PyArg_ParseTuple(args, "O!OO!:_run_in_context", st->context_type, &context, &call.fn, &PyTuple_Type,
+                          &call.args))
+        return NULL;
+    thread_self *self = self_thread();
+    Context *outer = self->context;
+    self->context = context;
+    wg_context_run(context->core, make_call, &call);
+    self->context = outer;
+    return call.result;
+}
+
 static PyMethodDef functions[] = {
     {"current_context", current_context, METH_NOARGS, current_context_doc},
     {"_current_task", current_task, METH_NOARGS,
      "_current_task($module, /)\n--\n\nThe Task that runs in this thread, or None."},
+    {"_run_in_context", run_in_context, METH_VARARGS,
+     "_run_in_context($module, context, fn, args, /)\n--\n\nfn(*args) in this thread, as if in a task of `context`."},
     {"_pool_counts", pool_counts, METH_NOARGS,
      "_pool_counts($module, /)\n--\n\nHow many worker threads there are, and how many tasks no worker has taken yet."},
     {"_at_exit", at_exit, METH_NOARGS, "_at_exit($module, /)\n--\n\nRuns when the interpreter exits."},

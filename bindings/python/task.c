@@ -29,6 +29,7 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
         return NULL;
     task->weakrefs = NULL;
     task->callbacks = NULL;
+    task->elsewhere = NULL;
     task->unended = (wg_waitgroup)WG_INIT;
     task->lock = (guard){0};
     task->ended = false;
@@ -51,6 +52,16 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
         return NULL;
     }
     PyObject_GC_UnTrack(task->call.variables); /* until let go of: nobody else sees it, and queues may be long */
+    return task;
+}
+
+Task *task_new_elsewhere(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *name) {
+    Task *task = task_new(st, call, owner, args, nargs < 1 ? nargs : 1, NULL, name);
+    if (task && !elsewhere_expect(task)) {
+        task_discard(task);
+        return NULL;
+    }
     return task;
 }
 
@@ -116,7 +127,7 @@ static void call_back(PyObject *callback, Task *task) {
     Py_XDECREF(result);
 }
 
-static void end(Task *task) {
+void task_end(Task *task) {
     PyObject *owner, *callbacks = take_callbacks(task, &owner);
     wg_done(&task->unended);
     for (Py_ssize_t i = 0; callbacks && i < PyList_GET_SIZE(callbacks); i++)
@@ -126,6 +137,8 @@ static void end(Task *task) {
 }
 
 void task_discard(Task *task) {
+    elsewhere_free(task->elsewhere);
+    task->elsewhere = NULL;
     keep_no_outcome(task);
     set_status(task, NEVER_STARTED);
     forget_call(task);
@@ -136,8 +149,7 @@ void task_discard(Task *task) {
 
 /* --- What the core calls --- */
 
-/* The step from QUEUED to RUNNING, or, for Task.cancel(), to WITHDRAWN; the first one decides. */
-static bool leave_queue(Task *task, task_status status) {
+bool task_leave_queue(Task *task, task_status status) {
     guard_take(&task->lock);
     bool first = get_status(task) == QUEUED;
     if (first)
@@ -164,6 +176,7 @@ static PyObject *call_in(PyObject *variables, Task *task, PyObject *fn, PyObject
 static PyObject *run_function(Task *task, GroupState *group, PyObject **fn) {
     thread_self *self = self_thread();
     Task *outer = self->task;
+    Context *outer_context = self->context;
     PyObject *kwnames = task->call.kwnames, *variables = task->call.variables;
     *fn = task->call.fn;
     if (self->worker) {
@@ -172,12 +185,14 @@ static PyObject *run_function(Task *task, GroupState *group, PyObject **fn) {
     }
     running_task running = {.task = task};
     self->task = task;
+    self->context = NULL;
     if (group)
         group_task_starts(group, &running);
     PyObject *result = call_in(variables, task, *fn, kwnames);
     if (group)
         group_task_stops(group, &running);
     self->task = outer;
+    self->context = outer_context;
     Py_XDECREF(kwnames);
     let_go_of_variables(variables);
     return result;
@@ -225,6 +240,20 @@ static wg_error *error_of_task(Task *task, GroupState *group, PyObject *exceptio
     return wg_error_new(stop ? WG_ERROR_STOP : WG_ERROR_FAILURE, task, NULL);
 }
 
+wg_error *task_keep_result(Task *task, GroupState *group, PyObject *fn, PyObject *result) {
+    if (result) {
+        keep_outcome(task, fn, result, NULL);
+        forget_call(task);
+        return NULL;
+    }
+    PyObject *exception = PyErr_GetRaisedException();
+    note_name(task, group, exception);
+    keep_outcome(task, fn, exception, PyException_GetTraceback(exception));
+    wg_error *error = error_of_task(task, group, exception);
+    forget_call(task);
+    return error;
+}
+
 static wg_error *run_in_group(void *arg, wg_context *Py_UNUSED(ctx)) {
     Task *task = arg;
     GroupState *group = (GroupState *)task->owner;
@@ -232,17 +261,10 @@ static wg_error *run_in_group(void *arg, wg_context *Py_UNUSED(ctx)) {
     attachment a;
     if (!attach(group->st, &a))
         return wg_error_cancelled();
-    if (leave_queue(task, RUNNING)) {
+    if (task_leave_queue(task, RUNNING)) {
         PyObject *fn, *result = run_function(task, group, &fn);
-        if (result) {
-            keep_outcome(task, fn, result, NULL);
-        } else {
-            PyObject *exception = PyErr_GetRaisedException();
-            note_name(task, group, exception);
-            keep_outcome(task, fn, exception, PyException_GetTraceback(exception));
-            error = error_of_task(task, group, exception);
-        }
-        forget_call(task); /* here, where the core knows that a wait for the group would be for this task as well */
+        /* Here, where the core knows that a wait for the group would be for this task as well, it forgets its call. */
+        error = task_keep_result(task, group, fn, result);
     }
     detach(group->st, &a);
     return error;
@@ -275,7 +297,7 @@ static wg_error *run_loose(void *arg, wg_context *Py_UNUSED(ctx)) {
     attachment a;
     if (!attach(st, &a))
         return NULL;
-    if (leave_queue(task, RUNNING)) {
+    if (task_leave_queue(task, RUNNING)) {
         PyObject *fn, *result = run_function(task, NULL, &fn);
         PyObject *exception = result ? NULL : PyErr_GetRaisedException();
         keep_outcome(task, fn, NULL, NULL); /* nobody asks for it */
@@ -304,7 +326,7 @@ static void adopt_cancelled(Task *task, GroupState *group) {
         PyErr_Clear();
 }
 
-static void settle(Task *task, wg_how how) {
+void task_settle(Task *task, wg_how how) {
     task_status status = status_of(task, how);
     GroupState *group = is_in_group(task) ? (GroupState *)task->owner : NULL;
     if (get_status(task) != RETURNED)
@@ -328,7 +350,7 @@ static void settled(void *arg, wg_how how) {
     if (!attach(st, &a))
         return; /* the interpreter is going away, and all its objects with it */
     PyObject *raised = PyErr_GetRaisedException();
-    settle(task, how);
+    task_settle(task, how);
     if (raised)
         PyErr_SetRaisedException(raised);
     detach(st, &a);
@@ -341,7 +363,7 @@ static void ended(void *arg) {
     if (!attach(st, &a))
         return;
     PyObject *raised = PyErr_GetRaisedException();
-    end(task);
+    task_end(task);
     Py_DECREF(task);
     if (raised)
         PyErr_SetRaisedException(raised);
@@ -385,6 +407,7 @@ static void task_dealloc(Task *self) {
         if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF(self->owner);
     Py_XDECREF(self->outcome.name);
+    elsewhere_free(self->elsewhere);
     Py_XDECREF(self->callbacks);
     Py_XDECREF(self->outcome.value);
     Py_XDECREF(self->outcome.traceback);
@@ -450,7 +473,8 @@ static int wait_for_end(Task *self, int64_t deadline, Context *context, const ch
     case RAISED: return -1;
     case WG_TIMEOUT:
         raise_of_wait(self, st->timeout_error, call,
-                      get_status(self) < RUNNING ? "has not started in time" : "has not ended in time");
+                      get_status(self) < RUNNING && !task_is_elsewhere(self) ? "has not started in time"
+                                                                             : "has not ended in time");
         return -1;
     case WG_CONTEXT_ENDED: raise_wait_ended(st, call, context); return -1;
     default: raise_status(st, status, call); return -1;
@@ -516,12 +540,15 @@ static PyObject *task_cancelled(Task *self, PyObject *Py_UNUSED(unused)) {
 }
 
 static PyObject *task_running(Task *self, PyObject *Py_UNUSED(unused)) {
-    return PyBool_FromLong(get_status(self) >= RUNNING && !has_ended(self));
+    return PyBool_FromLong((get_status(self) >= RUNNING || elsewhere_is_running(self)) && !has_ended(self));
 }
 
 static PyObject *task_cancel(Task *self, PyObject *Py_UNUSED(unused)) {
-    return PyBool_FromLong(leave_queue(self, WITHDRAWN) || get_status(self) == WITHDRAWN ||
-                           get_status(self) == NEVER_STARTED);
+    if (task_is_elsewhere(self))
+        elsewhere_cancel(self);
+    else
+        task_leave_queue(self, WITHDRAWN);
+    return PyBool_FromLong(get_status(self) == WITHDRAWN || get_status(self) == NEVER_STARTED);
 }
 
 /* Have `fn` called at the end; false if that is over, or without memory with an exception set. */
@@ -689,6 +716,13 @@ static PyMethodDef task_methods[] = {
     {"_remove_done_callback", (PyCFunction)task_remove_done_callback, METH_O,
      "_remove_done_callback($self, fn, /)\n--\n\nTake back one add_done_callback(fn), of this very object; True if it "
      "was there."},
+    {"_sent", (PyCFunction)task_sent, METH_O,
+     "_sent($self, future, /)\n--\n\nOf a task for an executor: `future` is what it has returned."},
+    {"_finish", (PyCFunction)task_finish, METH_O, "_finish($self, result, /)\n--\n\nThe executor has run it."},
+    {"_fail", (PyCFunction)task_fail, METH_O,
+     "_fail($self, exception, /)\n--\n\nIt has raised an exception in the executor, or the executor has failed."},
+    {"_drop", (PyCFunction)task_drop, METH_NOARGS,
+     "_drop($self, /)\n--\n\nThe executor has dropped it; False, and nothing else, if nobody had asked for that."},
     {"done", (PyCFunction)task_done, METH_NOARGS,
      "done($self, /)\n--\n\n"
      "True once the task has ended, in whatever way.\n\n"

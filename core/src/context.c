@@ -63,6 +63,32 @@ wg_context *wg_context_current(void) {
     return frame ? frame->ctx : NULL;
 }
 
+/* A call as if in a task. See wg_finish: it may end the thread. */
+struct call {
+    bool called;
+    void (*fn)(void *arg);
+    void *arg;
+    struct wg_frame frame;
+};
+
+static void call_and_return(void *raw) {
+    struct call *call = raw;
+    if (!call->called) {
+        call->called = true;
+        call->fn(call->arg);
+    }
+    wg_frame_pop(&call->frame);
+}
+
+wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg) {
+    if (!ctx || !fn)
+        return WG_INVALID;
+    struct call call = {.fn = fn, .arg = arg};
+    wg_frame_push(&call.frame, NULL, ctx);
+    wg_finish(call_and_return, &call);
+    return WG_OK;
+}
+
 wg_context *wg_context_retain(wg_context *ctx) {
     if (ctx && ctx != &root)
         wg_add_relaxed32(&ctx->refs, 1);
@@ -73,9 +99,7 @@ bool wg_context_try_retain(wg_context *ctx) { return wg_try_add32(&ctx->refs); }
 
 static bool try_retain(void *ctx) { return ctx == &root || wg_context_try_retain(ctx); }
 
-int64_t wg_context_id(wg_context *ctx) {
-    return ctx ? wg_registry_id(&ctx->id, WG_KIND_CONTEXT, ctx, try_retain) : 0;
-}
+int64_t wg_context_id(wg_context *ctx) { return ctx ? wg_registry_id(&ctx->id, WG_KIND_CONTEXT, ctx, try_retain) : 0; }
 
 wg_status wg_context_status(const wg_context *ctx) { return ctx ? (wg_status)wg_load_acquire32(&ctx->status) : WG_OK; }
 

@@ -21,6 +21,7 @@ ShutDown.
 # All modules of the package are imported here: an import under way in another thread stays half done in the child of a
 # fork.
 from cwaitgroup import _async as _async
+from cwaitgroup import _executor as _executor
 from cwaitgroup import _map as _map
 from cwaitgroup._completed import as_completed
 from cwaitgroup._core import (

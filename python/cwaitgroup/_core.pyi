@@ -1,4 +1,5 @@
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor, Future
 from types import GenericAlias, TracebackType
 from typing import Any, Final, Generic, Literal, ParamSpec, Self, TypeVar, final, overload
 
@@ -350,6 +351,10 @@ class Task(Generic[_T_co]):
         """
     def __await__(self) -> Generator[Any, Any, _T_co]: ...
     def _remove_done_callback(self, fn: Callable[[Task[_T_co]], object], /) -> bool: ...
+    def _sent(self, future: Future[Any], /) -> None: ...
+    def _finish(self, result: Any, /) -> None: ...
+    def _fail(self, exception: BaseException, /) -> None: ...
+    def _drop(self) -> bool: ...
     def _succeeded(self, timeout: float | None = None, *, context: Context | None = None) -> bool: ...
     @property
     def name(self) -> str:
@@ -385,6 +390,9 @@ class ErrGroup:
     on_error  'cancel', or 'continue' to let the other tasks run when one fails; the
               outcome is the same
     backlog   how many more tasks may be queued, beyond the limit, before go() blocks
+    executor  a concurrent.futures.Executor that runs the tasks, in other processes or on other
+              machines, in the place of threads; it is not shut down, and `backlog` is not
+              for its tasks. See docs/cluster.md
 
     `async with` and `await g` do the same in asyncio and trio without blocking the
     loop; the first error and the deadline interrupt the block, and cancelling the
@@ -407,6 +415,7 @@ class ErrGroup:
         name: str | None = None,
         on_error: Literal["cancel", "continue"] = "cancel",
         backlog: int = 0,
+        executor: Executor | None = None,
     ) -> Self: ...
     def go(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Task[_T]:
         """Run fn(*args, **kwargs) in a worker thread; returns its Task.
@@ -440,6 +449,7 @@ class ErrGroup:
         name: str | None = None,
         block: Literal[True] = True,
         context: Context | None = None,
+        executor: Executor | None = None,
     ) -> Task[_T]:
         """Run fn(*args, **kwargs) in a worker thread, as go() does, with options.
 
@@ -448,6 +458,8 @@ class ErrGroup:
         block    False: return None if there is no room now, as try_go() does
         context  a Context whose end ends the wait for room; by default that of the task
                  that calls
+        executor a concurrent.futures.Executor that runs the task; None: that of the group, or
+                 else a worker thread
 
         >>> with ErrGroup() as g:
         ...     task = g.start(int, ['42'], name='the answer')
@@ -467,6 +479,7 @@ class ErrGroup:
         name: str | None = None,
         block: bool,
         context: Context | None = None,
+        executor: Executor | None = None,
     ) -> Task[_T] | None: ...
     async def go_async(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Task[_T]:
         """go() for asyncio and trio: `await` it, and it returns the Task once there is room.
@@ -613,6 +626,9 @@ class ErrGroup:
     def backlog(self) -> int:
         """How many tasks may be queued beyond the limit."""
     @property
+    def executor(self) -> Executor | None:
+        """The executor that runs its tasks, or None: threads do."""
+    @property
     def on_error(self) -> Literal["cancel", "continue"]:
         """'cancel' or 'continue'."""
     @property
@@ -658,5 +674,6 @@ def current_context() -> Context:
     True
     """
 
+def _run_in_context(context: Context, fn: Callable[..., _T], args: tuple[Any, ...], /) -> _T: ...
 def _current_task() -> Task[Any] | None: ...
 def _pool_counts() -> tuple[int, int]: ...

@@ -145,6 +145,49 @@ static void the_root_context_means_none_in_a_task_too(void **state) {
     end_all();
 }
 
+static void call_as_if_in_a_task(void *raw) {
+    struct inside *inside = raw;
+    assert_ptr_equal(wg_context_current(), alive);
+    atomic_store(&inside->status, (int)inside->call(NULL));
+}
+
+static void a_call_as_if_in_a_task_ends_with_the_context_given(void **state) {
+    (void)state;
+    make_all();
+    wg_context *enclosing = alive;
+    for (int i = 0; i < CALLS; i++) {
+        if (calls[i] == wait_context) /* which would find what it waits for */
+            continue;
+        struct inside inside = {.call = calls[i], .status = -1};
+        assert_status(wg_context_new(&alive, NULL, wg_after(SOON)), WG_OK);
+        assert_status(wg_context_run(alive, call_as_if_in_a_task, &inside), WG_OK);
+        assert_status(atomic_load(&inside.status), WG_CONTEXT_ENDED);
+        assert_null(wg_context_current());
+        wg_context_release(alive);
+    }
+    alive = enclosing;
+    assert_status(wg_context_run(NULL, call_as_if_in_a_task, NULL), WG_INVALID);
+    assert_status(wg_context_run(alive, NULL, NULL), WG_INVALID);
+    end_all();
+}
+
+static void *run_and_end(void *ctx) {
+    wg_context_run(ctx, pthread_exit, NULL);
+    return ctx;
+}
+
+static void a_call_as_if_in_a_task_may_end_the_thread(void **state) {
+    (void)state;
+    pthread_t thread;
+    void *result;
+    wg_context *ctx;
+    assert_status(wg_context_new(&ctx, NULL, WG_FOREVER), WG_OK);
+    assert_int_equal(pthread_create(&thread, NULL, run_and_end, ctx), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_null(result);
+    wg_context_release(ctx);
+}
+
 /* A group made in a task is left as a block is: it ends with the task's context, and its tasks are waited for. */
 static wg_error *use_callers_stack(void *raw, wg_context *ctx) {
     REQUIRE(wg_context_wait(ctx, NULL) == WG_OK);
@@ -186,6 +229,8 @@ int main(void) {
         cmocka_unit_test(what_the_call_is_about_comes_first),
         cmocka_unit_test(every_call_in_a_task_ends_with_the_context_of_the_task),
         cmocka_unit_test(the_root_context_means_none_in_a_task_too),
+        cmocka_unit_test(a_call_as_if_in_a_task_ends_with_the_context_given),
+        cmocka_unit_test(a_call_as_if_in_a_task_may_end_the_thread),
         cmocka_unit_test(a_group_made_in_a_task_is_waited_for_when_the_task_is_cancelled),
     };
     return RUN("until_context", tests);

@@ -36,6 +36,11 @@ WG_API wg_context *wg_context_root(void);
 /* The context of the task that runs in this thread, borrowed; NULL outside of any task. */
 WG_API wg_context *wg_context_current(void);
 
+/* Call `fn(arg)` in this thread as if in a task of `ctx`: there wg_context_current() is `ctx`, and every blocking call
+ * without a context ends with it. For code that does a part of a task's work in a thread of its own. The end of the context
+ * does not keep `fn` from being called. WG_OK; WG_INVALID: a NULL argument. */
+WG_API wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg);
+
 /* One reference more or less; NULL is allowed. A context that nobody refers to any more unlinks itself from its
  * parent; giving it up does not cancel it, nor its children, which keep it alive. */
 WG_API wg_context *wg_context_retain(wg_context *ctx);

@@ -1,0 +1,158 @@
+/* elsewhere.c - tasks that a borrowed executor runs: in other processes, interpreters or threads.
+ *
+ * To the core such a task is one of the caller's own making: it has a slot from before it is sent until its future has
+ * ended. cwaitgroup._executor sends it, and calls _finish(), _fail() or _drop() from the callback of the future, in any
+ * thread. The first of those calls takes `task->elsewhere`, under the task's lock, and so is the only one that counts. */
+#include "binding.h"
+
+struct elsewhere {
+    running_task running;
+    PyObject *future; /* NULL until it has been sent */
+    bool asked;       /* Task.cancel() has asked the executor to drop it */
+};
+
+bool elsewhere_expect(Task *task) {
+    task->elsewhere = PyMem_Calloc(1, sizeof *task->elsewhere);
+    if (task->elsewhere)
+        task->elsewhere->running.task = task;
+    else
+        PyErr_NoMemory();
+    return task->elsewhere != NULL;
+}
+
+void elsewhere_begin(Task *task, GroupState *group) { group_task_starts(group, &task->elsewhere->running); }
+
+void elsewhere_free(struct elsewhere *self) {
+    if (!self)
+        return;
+    Py_XDECREF(self->future);
+    PyMem_Free(self);
+}
+
+bool task_is_elsewhere(Task *task) {
+    guard_take(&task->lock);
+    bool is = task->elsewhere != NULL;
+    guard_give(&task->lock);
+    return is;
+}
+
+/* The future of a task that has not ended, a new reference; or NULL. */
+static PyObject *future_of(Task *task, bool ask) {
+    PyObject *future = NULL;
+    guard_take(&task->lock);
+    if (task->elsewhere) {
+        future = Py_XNewRef(task->elsewhere->future);
+        task->elsewhere->asked |= ask;
+    }
+    guard_give(&task->lock);
+    return future;
+}
+
+/* The answer of a method of the future; false if it cannot say, or there is no future any more. */
+static bool ask_future(Task *task, const char *method, bool cancel) {
+    PyObject *future = future_of(task, cancel);
+    PyObject *answer = future ? PyObject_CallMethod(future, method, NULL) : NULL;
+    int yes = answer ? PyObject_IsTrue(answer) : 0;
+    if (PyErr_Occurred()) { /* as of Parsl, whose cancel() raises NotImplementedError */
+        PyErr_Clear();
+        yes = 0;
+    }
+    Py_XDECREF(answer);
+    Py_XDECREF(future);
+    return yes > 0;
+}
+
+bool elsewhere_is_running(Task *task) { return ask_future(task, "running", false); }
+
+void elsewhere_cancel(Task *task) { ask_future(task, "cancel", true); }
+
+/* --- The end --- */
+
+/* From the task, for the one that ends it; NULL: it has ended. */
+static struct elsewhere *take(Task *task) {
+    guard_take(&task->lock);
+    struct elsewhere *taken = task->elsewhere;
+    task->elsewhere = NULL;
+    guard_give(&task->lock);
+    return taken;
+}
+
+/* The outcome is kept in the task, or it never ran; `error` is for the core. */
+static void conclude(Task *task, struct elsewhere *taken, wg_error *error) {
+    GroupState *group = (GroupState *)Py_NewRef(task->owner);
+    wg_how how = WG_SUCCEEDED;
+    wg_errgroup_settle(group->core, error, &how);
+    task_settle(task, how);
+    group_task_stops(group, &taken->running);
+    elsewhere_free(taken);
+    wg_errgroup_leave(group->core, NULL);
+    task_end(task);
+    Py_DECREF(task); /* the core's */
+    Py_DECREF(group);
+}
+
+/* It has returned `result`, or, if that is NULL, raised the exception that is set. */
+static void end_with(Task *task, PyObject *result) {
+    struct elsewhere *taken = take(task);
+    if (!taken) {
+        PyErr_Clear();
+        return;
+    }
+    task_leave_queue(task, RUNNING);
+    conclude(task, taken, task_keep_result(task, (GroupState *)task->owner, task->call.fn, result));
+}
+
+void elsewhere_fail(Task *task) { end_with(task, NULL); }
+
+void elsewhere_withdraw(Task *task) {
+    struct elsewhere *taken = take(task);
+    if (!taken)
+        return;
+    task_leave_queue(task, WITHDRAWN);
+    conclude(task, taken, NULL);
+}
+
+/* --- What cwaitgroup._executor calls --- */
+
+PyObject *task_sent(Task *self, PyObject *future) {
+    guard_take(&self->lock);
+    if (self->elsewhere && !self->elsewhere->future)
+        self->elsewhere->future = Py_NewRef(future);
+    guard_give(&self->lock);
+    return Py_NewRef(Py_None);
+}
+
+PyObject *task_finish(Task *self, PyObject *result) {
+    end_with(self, Py_NewRef(result));
+    return Py_NewRef(Py_None);
+}
+
+PyObject *task_fail(Task *self, PyObject *exception) {
+    if (!PyExceptionInstance_Check(exception))
+        return PyErr_Format(PyExc_TypeError, "Task._fail() takes an exception, not %R", exception);
+    PyErr_SetRaisedException(Py_NewRef(exception));
+    end_with(self, NULL);
+    return Py_NewRef(Py_None);
+}
+
+/* Did the group, or Task.cancel(), want the task dropped? */
+static bool drop_is_wanted(Task *task, bool *asked) {
+    guard_take(&task->lock);
+    GroupState *group = task->elsewhere ? (GroupState *)task->owner : NULL;
+    *asked = group && task->elsewhere->asked;
+    bool ended = group && wg_context_status(group->context->core) != WG_OK;
+    guard_give(&task->lock);
+    return !group || ended || *asked;
+}
+
+PyObject *task_drop(Task *self, PyObject *Py_UNUSED(unused)) {
+    bool asked;
+    if (!drop_is_wanted(self, &asked))
+        return Py_NewRef(Py_False);
+    struct elsewhere *taken = take(self);
+    if (taken && asked)
+        task_leave_queue(self, WITHDRAWN);
+    if (taken)
+        conclude(self, taken, NULL);
+    return Py_NewRef(Py_True);
+}

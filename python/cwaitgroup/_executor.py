@@ -1,0 +1,125 @@
+"""Tasks on borrowed executors: how they are sent there, how their futures end them, and how they run there.
+
+An executor is anything with the submit() of concurrent.futures.Executor. It stays the user's: nothing here shuts it
+down.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cwaitgroup._core import Context, _run_in_context
+
+if TYPE_CHECKING:
+    from cwaitgroup import Task
+
+
+def _read_boot() -> str | None:
+    """What all processes of this machine have in common since its start: for them time.monotonic() is one clock."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+_BOOT = _read_boot()
+
+# --- In the worker ---
+
+
+def _run_before(boot: str | None, deadline: float, left: float, fn: Callable[..., Any], *args: Any) -> Any:
+    """fn(*args) with a context that ends at the group's deadline; on another machine, `left` seconds from now."""
+    if boot is None or boot != _BOOT:
+        deadline = time.monotonic() + left
+    return _run_in_context(Context(deadline=deadline), fn, args)
+
+
+def _run_in_thread(context: Context, variables: contextvars.Context, fn: Callable[..., Any], *args: Any) -> Any:
+    """The same in a thread of this process, where the group's own context and the caller's variables are at hand."""
+    return variables.run(_run_in_context, context, fn, args)
+
+
+# --- Sending ---
+
+
+def _runs_in_threads(executor: Any) -> bool:
+    """Does it call functions in threads of this interpreter?"""
+    interpreters = getattr(sys.modules.get("concurrent.futures.interpreter"), "InterpreterPoolExecutor", ())
+    return isinstance(executor, ThreadPoolExecutor) and not isinstance(executor, interpreters)
+
+
+def _options(executor: Any) -> dict[str, Any]:
+    """What submit() needs to be told."""
+    if type(executor).__name__ == "ClientExecutor" and type(executor).__module__.startswith("distributed."):
+        return {"pure": False}  # else Dask runs equal calls once
+    return {}
+
+
+class Sender:
+    """Of one group: sends its tasks, and has those dropped that have not started when the group is cancelled.
+
+    One callback of the context does that, whatever the number of tasks. It refers to the context only, so that the
+    group can be collected.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._futures: dict[Future[Any], Any] = {}  # those that have not ended, each with its executor
+        self._broken: list[Any] = []  # executors that end all their futures by themselves
+        context.add_callback(self._cancel_all)
+
+    def send(
+        self, task: Task[Any], executor: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Submit the call. What this raises becomes of the task, unless the future has ended it already."""
+        future = executor.submit(
+            *self._call(executor, partial(fn, **kwargs) if kwargs else fn), *args, **_options(executor)
+        )
+        task._sent(future)
+        self._futures[future] = executor
+        future.add_done_callback(partial(self._ended, task))
+        if self._context.cancelled():
+            self._cancel(future, executor)
+
+    def _call(self, executor: Any, fn: Callable[..., Any]) -> tuple[Any, ...]:
+        """What is to be called there, and its first arguments."""
+        if _runs_in_threads(executor):
+            return _run_in_thread, self._context, contextvars.copy_context(), fn
+        left = self._context.remaining()
+        if left is None:
+            return (fn,)
+        return _run_before, _BOOT, time.monotonic() + left, left, fn
+
+    def _ended(self, task: Task[Any], future: Future[Any]) -> None:
+        """In any thread, even inside add_done_callback(). Nobody would see an exception."""
+        executor = self._futures.pop(future, None)
+        try:
+            if future.cancelled():
+                if not task._drop():
+                    task._fail(CancelledError("the executor has dropped the task, which nobody had asked for"))
+            elif (error := future.exception()) is None:
+                task._finish(future.result())
+            else:
+                if isinstance(error, BrokenExecutor):
+                    self._broken.append(executor)
+                task._fail(error)
+        except BaseException as error:
+            task._fail(error)
+
+    def _cancel(self, future: Future[Any], executor: Any) -> None:
+        """A broken executor ends its futures itself, and some versions of CPython give up if one is cancelled then."""
+        if executor not in self._broken:
+            with suppress(Exception):  # it cannot, such as Parsl, or the future has just ended
+                future.cancel()
+
+    def _cancel_all(self) -> None:
+        for future, executor in reversed(list(self._futures.items())):
+            self._cancel(future, executor)
