@@ -395,23 +395,16 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
     return status;
 }
 
-wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    if (!ctx || !observer || !fn)
-        return WG_INVALID;
+void wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg) {
     wg_context_check(ctx);
     struct wg_bucket *bucket = wg_bucket_of(ctx);
     wg_mutex_lock(&bucket->lock);
     wg_observer_settle(bucket, &ctx->observers, wg_context_status(ctx) != WG_OK, ctx, observer, fn, arg);
     wg_contexts_catch_up();
-    return WG_OK;
 }
 
-bool wg_context_unobserve(wg_context *ctx, wg_observer *observer) {
-    return ctx && observer && wg_observer_remove(wg_bucket_of(ctx), observer, false);
-}
-
-bool wg_context_unobserve_sync(wg_context *ctx, wg_observer *observer) {
-    return ctx && observer && wg_observer_remove(wg_bucket_of(ctx), observer, true);
+bool wg_context_unobserve(wg_context *ctx, wg_observer *observer, bool sync) {
+    return wg_observer_remove(wg_bucket_of(ctx), observer, sync);
 }
 
 wg_status wg_context_fd(wg_context *ctx, int *fd) {

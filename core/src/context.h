@@ -10,6 +10,10 @@
 bool wg_context_link(wg_context *ctx, struct wg_wait_entry *entry);
 void wg_context_unlink(wg_context *ctx, struct wg_wait_entry *entry);
 
+/* Call `fn(arg)` once, when it ends; take that back. See observer.h, as for the calls of other objects with such names. */
+void wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg);
+bool wg_context_unobserve(wg_context *ctx, wg_observer *observer, bool sync);
+
 /* Was it cancelled without a cause, or an ancestor was? A stop, not an error. */
 bool wg_context_stopped(const wg_context *ctx);
 

@@ -35,6 +35,10 @@ static inline int32_t wg_count_of(uint64_t state) { return (int32_t)((state & WG
 /* One down, as wg_done, unless that needs a lock: then false, and nothing changed. */
 bool wg_count_try_done(wg_waitgroup *wg, wg_status *status);
 
+/* Call `fn(arg)` once, at zero; take that back. See observer.h. */
+void wg_observe_zero(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg);
+bool wg_unobserve_zero(wg_waitgroup *wg, wg_observer *observer, bool sync);
+
 /* For fork.c: handler.c's lock. */
 void wg_handlers_lock(void);
 void wg_handlers_unlock(void);
@@ -49,10 +53,9 @@ bool wg_count_admit(wg_waitgroup *wg, int32_t limit);
 /* One down. *last tells whether it is zero now. False, and nothing changed, if it is gated. */
 bool wg_count_leave(wg_waitgroup *wg, bool *last);
 
-/* One down under the bucket's lock, gate or no gate; returns what is left. Opens the gate if that is room under `limit`:
- * whoever is told of room must find it. At zero it wakes the threads that wait, and calls the observers with the lock
- * released. */
-int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_bucket *bucket, int32_t limit, struct wg_wake_q *wakes);
+/* One down under the bucket's lock, gate or no gate; returns what is left. At zero it wakes the threads that wait, and calls
+ * the observers with the lock released. */
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_bucket *bucket, struct wg_wake_q *wakes);
 
 /* Gate it; false if there is room under `limit`. Under the bucket's lock, as is the next. */
 bool wg_count_gate(wg_waitgroup *wg, int32_t limit);

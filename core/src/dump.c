@@ -130,7 +130,8 @@ static void dump_tasks(const struct sink *to, const struct wg_seen_group *g) {
         }
     if (g->counts.running > named)
         append(&line, "    %lu running tasks %s", g->counts.running - named,
-               g->lists ? "that no thread of the library runs, such as coroutines" : "of which only the number is known");
+               g->lists ? "that no thread of the library runs, such as coroutines"
+                        : "of which only the number is known");
     if (line.length)
         send(to, &line);
     if (g->counts.pending)

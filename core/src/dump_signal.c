@@ -17,9 +17,10 @@ wg_a32 wg_dump_signals; /* how many calls have asked for a signal */
 
 static wg_mutex lock; /* over the start of the thread */
 static struct wg_signal due;
-static wg_a32 output;   /* the descriptor to dump to */
-static wg_a32 prepared; /* one more than the epoch of the process in which the thread and `due` are; 0: there are none */
-static wg_a32 wanted;   /* a signal came in a process without them */
+static wg_a32 output; /* the descriptor to dump to */
+static wg_a32
+    prepared;         /* one more than the epoch of the process in which the thread and `due` are; 0: there are none */
+static wg_a32 wanted; /* a signal came in a process without them */
 
 static bool is_prepared(void) { return wg_load_acquire32(&prepared) == wg_fork_epoch() + 1; }
 

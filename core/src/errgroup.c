@@ -115,7 +115,7 @@ struct wg_errgroup {
     bool continues;         /* a failed task does not cancel the others */
     bool end_watched;       /* `on_end` is observing the context */
     wg_observer on_end;
-    wg_a64 id; /* see registry.h */
+    wg_a64 id;           /* see registry.h */
     struct wg_link link; /* in the list of its bucket: from its making until its last reference goes */
     int64_t made;
     const char *language, *where; /* the latter behind the name */
@@ -190,10 +190,11 @@ void wg_errgroup_release(wg_errgroup *g) {
     wg_registry_end(&g->id);
     strike_off(g);
     if (g->end_watched)
-        wg_context_unobserve_sync(g->context, &g->on_end);
+        wg_context_unobserve(g->context, &g->on_end, true);
     if (g->zero_watched)
-        wg_unobserve_sync(&g->slots.tasks, &g->at_zero);
-    wg_context_unobserve_sync(g->grace_timer, &g->at_grace_end);
+        wg_unobserve_zero(&g->slots.tasks, &g->at_zero, true);
+    if (g->grace_timer)
+        wg_context_unobserve(g->grace_timer, &g->at_grace_end, true);
     wg_context_release(g->grace_timer);
     for (struct task *task = g->failed, *next; task; task = next) {
         next = task->as.failed.next;
@@ -215,9 +216,7 @@ void wg_errgroup_release(wg_errgroup *g) {
 
 static bool try_retain(void *group) { return wg_try_add32(&((wg_errgroup *)group)->refs); }
 
-int64_t wg_errgroup_id(wg_errgroup *g) {
-    return g ? wg_registry_id(&g->id, WG_KIND_ERRGROUP, g, try_retain) : 0;
-}
+int64_t wg_errgroup_id(wg_errgroup *g) { return g ? wg_registry_id(&g->id, WG_KIND_ERRGROUP, g, try_retain) : 0; }
 
 /* Slots. */
 
@@ -348,28 +347,11 @@ bool wg_errgroup_unobserve_slot(wg_errgroup *g, wg_observer *observer, bool sync
     return prevented;
 }
 
-wg_status wg_errgroup_observe_room(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    if (!g || !observer || !fn)
-        return WG_INVALID;
-    *observer = (wg_observer){.fn_ = fn, .arg_ = arg};
-    watch_end(g);
-    wg_context_check(g->context);
-    wg_slots_hint(&g->slots, observer);
-    return WG_OK;
-}
-
-bool wg_errgroup_unobserve_room(wg_errgroup *g, wg_observer *observer) {
-    return g && observer && wg_errgroup_unobserve_slot(g, observer, false);
-}
-
-bool wg_errgroup_unobserve_room_sync(wg_errgroup *g, wg_observer *observer) {
-    return g && observer && wg_errgroup_unobserve_slot(g, observer, true);
-}
-
 /* Tasks. */
 
-bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error) {
-    return g && error && wg_error_get_kind(error) == WG_ERROR_STOP && wg_context_check(g->context) != WG_OK;
+/* Is it the error of a task that stopped because its group was cancelled? That is no failure. */
+static bool is_echo(const wg_errgroup *g, const wg_error *error) {
+    return wg_error_get_kind(error) == WG_ERROR_STOP && wg_context_check(g->context) != WG_OK;
 }
 
 /* A task from the moment that a thread takes it, on the stack of that thread, beneath all that the task calls. A step is
@@ -462,7 +444,7 @@ static void record(struct life *life) {
         wg_frame_pop(&life->frame);
     if (life->listed.since)
         unlist(life);
-    if (life->error && !wg_errgroup_is_echo(g, life->error)) {
+    if (life->error && !is_echo(g, life->error)) {
         struct task *entry = life->task ? life->task : (struct task *)wg_work_new(sizeof *entry);
         life->how = WG_TASK_FAILED;
         if (add_failure(g, entry, life->error, &life->first) && !life->first)
@@ -885,7 +867,7 @@ static bool begin_watch(wg_errgroup *g, bool *flag) {
 
 static void watch_zero(wg_errgroup *g) {
     if (begin_watch(g, &g->zero_watched))
-        (void)wg_observe(&g->slots.tasks, &g->at_zero, tell_zero, g);
+        wg_observe_zero(&g->slots.tasks, &g->at_zero, tell_zero, g);
 }
 
 /* The context has ended: let the timer say when the grace period is over. If it cannot, it is over at once. */
@@ -894,7 +876,7 @@ static void watch_grace(wg_errgroup *g) {
         return;
     int64_t end = end_of_grace(g);
     if (wg_context_new(&g->grace_timer, wg_context_root(), end) == WG_OK) {
-        (void)wg_context_observe(g->grace_timer, &g->at_grace_end, tell_outcome, g);
+        wg_context_observe(g->grace_timer, &g->at_grace_end, tell_outcome, g);
     } else {
         uint64_t old = (uint64_t)end;
         wg_cas_relaxed64(&g->grace_end, &old, (uint64_t)wg_now());
@@ -969,7 +951,9 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
     return counts;
 }
 
-static void copy_name(char copy[WG_SEEN_TEXT], const char *name) { snprintf(copy, WG_SEEN_TEXT, "%s", name ? name : ""); }
+static void copy_name(char copy[WG_SEEN_TEXT], const char *name) {
+    snprintf(copy, WG_SEEN_TEXT, "%s", name ? name : "");
+}
 
 static void look_at_task(const wg_errgroup *g, const struct listed *entry, struct wg_snapshot *snapshot) {
     if (snapshot->task_count++ >= snapshot->task_room)

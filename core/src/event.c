@@ -1,6 +1,8 @@
 /* event.c - events: one switch over what can be waited for. */
 #include "waitgroup/event.h"
 
+#include "context.h"
+#include "count.h"
 #include "errgroup.h"
 
 enum kind { ZERO, ENDED, SLOT, OUTCOME };
@@ -38,8 +40,8 @@ wg_status wg_event_observe(wg_event event, wg_observer *observer, void (*fn)(voi
     if (!event.subject_ || !observer || !fn)
         return WG_INVALID;
     switch ((enum kind)event.kind_) {
-    case ZERO: return wg_observe(event.subject_, observer, fn, arg);
-    case ENDED: return wg_context_observe(event.subject_, observer, fn, arg);
+    case ZERO: wg_observe_zero(event.subject_, observer, fn, arg); return WG_OK;
+    case ENDED: wg_context_observe(event.subject_, observer, fn, arg); return WG_OK;
     case SLOT:
         *observer = (wg_observer){.fn_ = fn, .arg_ = arg, .held_ = event.held_};
         wg_errgroup_observe_slot(event.subject_, observer);
@@ -53,8 +55,8 @@ static bool unobserve(wg_event event, wg_observer *observer, bool sync) {
     if (!event.subject_ || !observer)
         return false;
     switch ((enum kind)event.kind_) {
-    case ZERO: return (sync ? wg_unobserve_sync : wg_unobserve)(event.subject_, observer);
-    case ENDED: return (sync ? wg_context_unobserve_sync : wg_context_unobserve)(event.subject_, observer);
+    case ZERO: return wg_unobserve_zero(event.subject_, observer, sync);
+    case ENDED: return wg_context_unobserve(event.subject_, observer, sync);
     case SLOT: return wg_errgroup_unobserve_slot(event.subject_, observer, sync);
     case OUTCOME: return wg_errgroup_unobserve_outcome(event.subject_, observer, sync);
     }

@@ -13,9 +13,6 @@
  * woken. */
 #define MOST_SPINS 2000
 
-/* status_ of an observer in the queue that wants no slot taken for it; of all others it is WG_LIMIT. */
-#define A_HINT WG_TIMEOUT
-
 /* A thread that sleeps for a slot; on its stack. */
 struct slot_sleeper {
     struct wg_waiter waiter;
@@ -75,20 +72,11 @@ static void answer(struct wg_slots *slots, wg_observer *waiter, wg_status status
     }
 }
 
-/* Call those observers at the head of the queue that want no slot, only to know of a free one, if fewer than `limit`
- * tasks are in. */
-static void tell_room(struct wg_slots *slots, int32_t limit, struct wg_wake_q *wakes) {
-    wg_observer *first;
-    while ((first = first_waiter(slots)) && first->status_ == A_HINT && wg_count(&slots->tasks) < limit)
-        answer(slots, first, A_HINT, wakes);
-}
-
 /* Let in whoever comes first, as long as there is room. */
 static void serve(struct wg_slots *slots, struct wg_wake_q *wakes) {
     for (bool served = true; served;) {
-        tell_room(slots, wg_slots_limit(slots), wakes);
         wg_observer *first = first_waiter(slots);
-        served = first && first->status_ != A_HINT && wg_count_admit(&slots->tasks, room_for(slots, first));
+        served = first && wg_count_admit(&slots->tasks, room_for(slots, first));
         if (served)
             answer(slots, first, WG_OK, wakes);
     }
@@ -146,14 +134,12 @@ void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last) {
     struct wg_wake_q wakes = {.count = 0};
     wg_mutex_lock(&bucket->lock);
     start_stored(slots, 1, ready); /* the place ahead of the slots that this leaves free is handed on below */
-    tell_room(slots, wg_slots_limit(slots) + 1, &wakes);
     wg_observer *first = first_waiter(slots);
-    if (first && first->status_ != A_HINT && wg_count(&slots->tasks) <= room_for(slots, first)) {
+    if (first && wg_count(&slots->tasks) <= room_for(slots, first)) {
         answer(slots, first, WG_OK, &wakes);
     } else {
-        int32_t limit = first || slots->stored_count ? 0 : wg_slots_limit(slots);
         *last = true; /* for an observer may end the thread, which happens at zero only */
-        *last = wg_count_leave_locked(&slots->tasks, bucket, limit, &wakes) == 0;
+        *last = wg_count_leave_locked(&slots->tasks, bucket, &wakes) == 0;
         break_deadlock(slots, &wakes);
     }
     unlock_and_tell(slots, &wakes);
@@ -345,25 +331,12 @@ void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned he
     unlock_and_tell(slots, &wakes);
 }
 
-void wg_slots_hint(struct wg_slots *slots, wg_observer *observer) {
-    struct wg_bucket *bucket = bucket_of(slots);
-    struct wg_wake_q wakes = {.count = 0};
-    observer->subject_ = slots;
-    observer->status_ = A_HINT;
-    wg_mutex_lock(&bucket->lock);
-    if (wg_context_status(slots->context) == WG_OK && wg_count_gate(&slots->tasks, wg_slots_limit(slots)))
-        join(slots, observer);
-    else
-        wg_observer_link(bucket, &slots->handed, observer);
-    unlock_and_tell(slots, &wakes);
-}
-
 bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync, bool *give) {
     struct wg_wake_q wakes = {.count = 0};
     wg_mutex_lock(&bucket_of(slots)->lock);
     bool prevented = wg_is_linked(&observer->link_);
     *give = prevented && observer->status_ == WG_OK;
-    if (prevented && (observer->status_ == WG_LIMIT || observer->status_ == A_HINT)) {
+    if (prevented && observer->status_ == WG_LIMIT) {
         leave(slots, observer);
         serve(slots, &wakes);
     } else if (prevented) {

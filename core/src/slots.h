@@ -71,8 +71,6 @@ void wg_slots_end(struct wg_slots *slots, struct wg_link *ready);
 /* Call the function of the observer once, when a slot has been taken for it, or there will be none: observer->status_ says
  * which. `held`: slots held by tasks that cannot go on before that. `*first` as above. */
 void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned held, bool *first);
-/* The same without a slot taken: it is told when its turn has come, and may find that others were faster. */
-void wg_slots_hint(struct wg_slots *slots, wg_observer *observer);
 /* See observer.h. *give: the call was prevented after a slot had been taken for it, which the caller gives back. */
 bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync, bool *give);
 

@@ -27,7 +27,7 @@ struct wg_waiter {
     } ends[2];
     int contexts;
     struct wg_wait_record record; /* `what` and `subject` are set by its owner */
-    uint32_t epoch; /* the process in which it began: wg_fork_epoch() */
+    uint32_t epoch;               /* the process in which it began: wg_fork_epoch() */
 };
 
 /* The context that bounds a wait: until->context, or that of the task which this thread runs; NULL if there is none. */

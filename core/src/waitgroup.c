@@ -112,23 +112,16 @@ wg_status wg_wait_look(const wg_waitgroup *wg) {
     return from_before_fork(state) ? WG_FORKED : WG_TIMEOUT;
 }
 
-wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    if (!wg || !observer || !fn)
-        return WG_INVALID;
+void wg_observe_zero(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg) {
     wg_contexts_catch_up();
     struct wg_bucket *bucket = wg_bucket_of(wg);
     wg_mutex_lock(&bucket->lock);
     wg_observer_settle(bucket, &bucket->observers, !ask_for_zero(wg), wg, observer, fn, arg);
     wg_contexts_catch_up();
-    return WG_OK;
 }
 
-bool wg_unobserve(wg_waitgroup *wg, wg_observer *observer) {
-    return wg && observer && wg_observer_remove(wg_bucket_of(wg), observer, false);
-}
-
-bool wg_unobserve_sync(wg_waitgroup *wg, wg_observer *observer) {
-    return wg && observer && wg_observer_remove(wg_bucket_of(wg), observer, true);
+bool wg_unobserve_zero(wg_waitgroup *wg, wg_observer *observer, bool sync) {
+    return wg_observer_remove(wg_bucket_of(wg), observer, sync);
 }
 
 /* The steps of an error group. */
@@ -176,15 +169,10 @@ bool wg_count_leave(wg_waitgroup *wg, bool *last) {
     return false;
 }
 
-int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_bucket *bucket, int32_t limit, struct wg_wake_q *wakes) {
-    uint64_t state = wg_load_relaxed64(wg_state(wg)), next;
-    int32_t left;
-    do {
-        left = wg_count_of(state) - 1;
-        next = step(state, -1);
-        if (left < limit)
-            next &= ~WG_SLOT_WAITERS;
-    } while (!wg_cas_acq_rel64(wg_state(wg), &state, next));
+int32_t wg_count_leave_locked(wg_waitgroup *wg, struct wg_bucket *bucket, struct wg_wake_q *wakes) {
+    uint64_t state = wg_load_relaxed64(wg_state(wg));
+    while (!wg_cas_acq_rel64(wg_state(wg), &state, step(state, -1))) {}
+    int32_t left = wg_count_of(state) - 1;
     if (left == 0 && (state & WG_ZERO_WAITERS)) {
         wg_wait_entries_wake(bucket, wg, wakes);
         wg_observers_call(bucket, &bucket->observers, wg, wakes);

@@ -11,7 +11,7 @@
  *              entry is not touched after that. The wake goes to the address of the word only, and comes after the lock
  *              has been released, since the woken thread may want the lock next.
  *   observers  those of wait groups (see observer.h). A context's are in the context.
- *   calls      observers being called now, so that wg_unobserve_sync can wait for them.
+ *   calls      observers being called now, so that wg_event_unobserve_sync can wait for them.
  *   on_stacks  observers, of whatever list, that lie on a thread's stack: in the child of a fork, other threads' are taken
  *              out of their lists while their memory still is what it was.
  *   waits      what waits.h tells.

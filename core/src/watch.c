@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "atomics.h"
+#include "count.h"
 #include "fork.h"
 #include "os.h"
 
@@ -33,7 +33,7 @@ wg_status wg_watch_new(wg_watch **out, wg_waitgroup *wg) {
         free(watch);
         return WG_NO_FD;
     }
-    wg_observe(wg, &watch->observer, tell, watch);
+    wg_observe_zero(wg, &watch->observer, tell, watch);
     *out = watch;
     return WG_OK;
 }
@@ -42,10 +42,10 @@ int wg_watch_fd(wg_watch *watch) {
     if (!watch || watch->epoch != wg_fork_epoch())
         return -1;
     if (wg_load_acquire32(&watch->told) && wg_count(watch->wg) > 0) {
-        wg_unobserve_sync(watch->wg, &watch->observer); /* `tell` may still be on its way out */
+        wg_unobserve_zero(watch->wg, &watch->observer, true); /* `tell` may still be on its way out */
         wg_store_relaxed32(&watch->told, 0);
         wg_signal_clear(&watch->signal);
-        wg_observe(watch->wg, &watch->observer, tell, watch);
+        wg_observe_zero(watch->wg, &watch->observer, tell, watch);
     }
     return watch->signal.readable;
 }
@@ -53,7 +53,7 @@ int wg_watch_fd(wg_watch *watch) {
 void wg_watch_free(wg_watch *watch) {
     if (!watch)
         return;
-    wg_unobserve_sync(watch->wg, &watch->observer);
+    wg_unobserve_zero(watch->wg, &watch->observer, true);
     wg_signal_close(&watch->signal);
     free(watch);
 }

@@ -307,7 +307,7 @@ static void descendants_have_ended_when_observers_are_called(void **state) {
     wg_context *parent = new_context(NULL), *middle = new_context(parent);
     child_of_slow = new_context(middle);
     wg_observer observer;
-    assert_status(wg_context_observe(parent, &observer, look_at_child, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_ended(parent), &observer, look_at_child, NULL), WG_OK);
     assert_status(wg_context_cancel(parent, NULL), WG_OK);
     wg_context_release(child_of_slow);
     wg_context_release(middle);

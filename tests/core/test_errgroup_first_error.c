@@ -165,28 +165,36 @@ static void a_task_that_stops_though_its_group_lives_has_failed(void **state) {
     (void)state;
     wg_errgroup *g = new_group((wg_errgroup_options){0});
     wg_error *first;
-    assert_false(wg_errgroup_is_echo(g, wg_error_cancelled()));
     go(g, stop_at_once, NULL);
     assert_status(wg_errgroup_wait(g, NULL, &first), WG_FAILED);
     assert_ptr_equal(first, wg_error_cancelled());
     wg_errgroup_release(g);
 }
 
+static wg_how how_ended(wg_errgroup *g, wg_error *error) {
+    wg_how how = WG_NEVER_STARTED;
+    assert_status(wg_errgroup_settle(g, error, &how), WG_OK);
+    return how;
+}
+
+/* Tasks of a group that is cancelled end with `error`, and then the group. */
+static void ends_as(wg_error *error, wg_how how, wg_status outcome) {
+    wg_errgroup *g = new_group((wg_errgroup_options){0});
+    assert_status(wg_errgroup_enter(g), WG_OK);
+    assert_status(wg_errgroup_cancel(g, wg_error_thread_ended()), WG_OK);
+    assert_int_equal(how_ended(g, error), how);
+    assert_status(wg_errgroup_leave(g, NULL), WG_OK);
+    assert_status(wg_errgroup_wait(g, NULL, NULL), outcome);
+    wg_errgroup_release(g);
+}
+
 static void an_echo_is_a_stop_of_a_group_that_is_cancelled(void **state) {
     (void)state;
-    wg_errgroup *g = new_group((wg_errgroup_options){0});
-    wg_error *failure = wg_error_new(WG_ERROR_FAILURE, NULL, NULL), *stop = wg_error_new(WG_ERROR_STOP, NULL, NULL);
-    assert_false(wg_errgroup_is_echo(g, stop));
-    assert_status(wg_errgroup_cancel(g, NULL), WG_OK);
-    assert_true(wg_errgroup_is_echo(g, stop));
-    assert_true(wg_errgroup_is_echo(g, wg_error_deadline()));
-    assert_false(wg_errgroup_is_echo(g, failure));
-    assert_false(wg_errgroup_is_echo(g, wg_error_no_memory()));
-    assert_false(wg_errgroup_is_echo(g, NULL));
-    assert_false(wg_errgroup_is_echo(NULL, stop));
-    wg_error_release(failure);
-    wg_error_release(stop);
-    wg_errgroup_release(g);
+    ends_as(wg_error_new(WG_ERROR_STOP, NULL, NULL), WG_TASK_STOPPED, WG_CANCELLED);
+    ends_as(wg_error_deadline(), WG_TASK_STOPPED, WG_CANCELLED);
+    ends_as(wg_error_new(WG_ERROR_FAILURE, NULL, NULL), WG_TASK_FAILED, WG_FAILED);
+    ends_as(wg_error_no_memory(), WG_TASK_FAILED, WG_FAILED);
+    ends_as(NULL, WG_SUCCEEDED, WG_CANCELLED);
 }
 
 static void an_error_after_a_cancel_is_still_the_outcome(void **state) {

@@ -271,58 +271,14 @@ static void room_goes_to_who_has_waited_longest(void **state) {
     wg_errgroup_release(w[0].g);
 }
 
-/* Told of room. */
-struct told {
-    wg_observer observer;
-    atomic_int times;
-};
-static void tell(void *raw) { atomic_fetch_add(&((struct told *)raw)->times, 1); }
-
-static void an_observer_is_told_of_room(void **state) {
-    (void)state;
-    struct gate gate;
-    wg_errgroup *g = full_group(&gate);
-    struct told a = {.times = 0}, b = {.times = 0}, c = {.times = 0};
-    assert_status(wg_errgroup_observe_room(g, &a.observer, tell, &a), WG_OK);
-    assert_status(wg_errgroup_observe_room(g, &b.observer, tell, &b), WG_OK);
-    assert_int_equal(a.times + b.times, 0);
-    assert_true(wg_errgroup_unobserve_room_sync(g, &b.observer));
-    gate_open(&gate);
-    EVENTUALLY(atomic_load(&a.times) == 1);
-    EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
-    assert_status(wg_errgroup_observe_room(g, &c.observer, tell, &c), WG_OK);
-    assert_int_equal(c.times, 1); /* there is room already */
-    assert_false(wg_errgroup_unobserve_room_sync(g, &a.observer));
-    assert_false(wg_errgroup_unobserve_room(g, &c.observer));
-    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
-    assert_int_equal(a.times, 1);
-    assert_int_equal(b.times, 0);
-    wg_errgroup_release(g);
-}
-
-static void an_observer_of_room_is_told_of_the_end(void **state) {
-    (void)state;
-    struct gate gate;
-    wg_errgroup *g = full_group(&gate);
-    struct told a = {.times = 0}, b = {.times = 0};
-    assert_status(wg_errgroup_observe_room(g, &a.observer, tell, &a), WG_OK);
-    assert_status(wg_errgroup_cancel(g, NULL), WG_OK);
-    assert_int_equal(a.times, 1);
-    assert_status(wg_errgroup_observe_room(g, &b.observer, tell, &b), WG_OK);
-    assert_int_equal(b.times, 1);
-    gate_open(&gate);
-    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
-    wg_errgroup_release(g);
-}
-
-/* A loop over try_go that sleeps until it is told: nothing is missed. */
+/* A loop over try_go that sleeps until it has a slot: nothing is missed. */
 static wg_waitgroup room;
-static void say_room(void *unused) {
+static void say_slot(void *unused) {
     (void)unused;
     REQUIRE(wg_done(&room) == WG_OK);
 }
 
-static void a_loop_that_sleeps_until_it_is_told_gets_all_its_tasks_in(void **state) {
+static void a_loop_that_sleeps_until_it_has_a_slot_gets_all_its_tasks_in(void **state) {
     (void)state;
     wg_errgroup *g = new_group((wg_errgroup_options){.limit = 2});
     atomic_int ran = 0;
@@ -335,9 +291,11 @@ static void a_loop_that_sleeps_until_it_is_told_gets_all_its_tasks_in(void **sta
         wg_observer observer;
         assert_status(status, WG_LIMIT);
         assert_status(wg_add(&room, 1), WG_OK);
-        assert_status(wg_errgroup_observe_room(g, &observer, say_room, NULL), WG_OK);
+        assert_status(wg_event_observe(wg_slot(g), &observer, say_slot, NULL), WG_OK);
         assert_status(wg_wait(&room, NULL), WG_OK);
-        wg_errgroup_unobserve_room_sync(g, &observer);
+        assert_false(wg_event_unobserve_sync(wg_slot(g), &observer));
+        assert_status(wg_errgroup_start_slot(g, &(wg_task){.fn = count, .arg = &ran}), WG_OK);
+        i++;
     }
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
     assert_int_equal(atomic_load(&ran), effort(3000));
@@ -376,9 +334,7 @@ int main(void) {
         cmocka_unit_test(its_deadline_wakes_a_blocked_go),
         cmocka_unit_test(after_a_wait_for_the_tasks_there_is_room),
         cmocka_unit_test(room_goes_to_who_has_waited_longest),
-        cmocka_unit_test(an_observer_is_told_of_room),
-        cmocka_unit_test(an_observer_of_room_is_told_of_the_end),
-        cmocka_unit_test(a_loop_that_sleeps_until_it_is_told_gets_all_its_tasks_in),
+        cmocka_unit_test(a_loop_that_sleeps_until_it_has_a_slot_gets_all_its_tasks_in),
         cmocka_unit_test(entered_tasks_take_slots_and_count),
     };
     return RUN("errgroup_limit", tests);

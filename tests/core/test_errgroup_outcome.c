@@ -239,7 +239,7 @@ static void its_tasks_can_be_observed_and_watched(void **state) {
     wg_watch *watch;
     atomic_int times = 0;
     go(g, pass_gate, &gate);
-    assert_status(wg_observe(wg_errgroup_tasks(g), &observer, tell, &times), WG_OK);
+    assert_status(wg_event_observe(wg_zero(wg_errgroup_tasks(g)), &observer, tell, &times), WG_OK);
     assert_status(wg_watch_new(&watch, wg_errgroup_tasks(g)), WG_OK);
     assert_false(readable(wg_watch_fd(watch)));
     gate_open(&gate);
@@ -247,7 +247,8 @@ static void its_tasks_can_be_observed_and_watched(void **state) {
     EVENTUALLY(readable(wg_watch_fd(watch)));
     assert_status(wg_errgroup_wait(g, POLL, NULL), WG_OK);
     wg_watch_free(watch);
-    assert_status(wg_observe(wg_errgroup_tasks(g), &observer, tell, &times), WG_OK); /* finished: at once */
+    assert_status(wg_event_observe(wg_zero(wg_errgroup_tasks(g)), &observer, tell, &times),
+                  WG_OK); /* finished: at once */
     assert_int_equal(atomic_load(&times), 2);
     wg_errgroup_release(g);
 }

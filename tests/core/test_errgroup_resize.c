@@ -117,22 +117,22 @@ static void may_change_before_during_and_after_everything(void **state) {
     wg_errgroup_release(g);
 }
 
-/* Told of room by a resize. */
+/* Told of a slot by a resize. */
 static void tell(void *times) { atomic_fetch_add((atomic_int *)times, 1); }
 
-static void an_observer_is_told_of_the_room_of_a_larger_limit(void **state) {
+static void an_observer_is_told_of_the_slot_of_a_larger_limit(void **state) {
     (void)state;
     wg_errgroup *g = new_group((wg_errgroup_options){.limit = 2});
     wg_observer observer;
     atomic_int times = 0;
     assert_status(wg_errgroup_enter(g), WG_OK);
     assert_status(wg_errgroup_enter(g), WG_OK);
-    assert_status(wg_errgroup_observe_room(g, &observer, tell, &times), WG_OK);
+    assert_status(wg_event_observe(wg_slot(g), &observer, tell, &times), WG_OK);
     assert_status(wg_errgroup_set_limit(g, 1), WG_OK);
     assert_int_equal(atomic_load(&times), 0);
     assert_status(wg_errgroup_set_limit(g, 3), WG_OK);
     assert_int_equal(atomic_load(&times), 1);
-    assert_status(wg_errgroup_enter(g), WG_OK);
+    assert_status(wg_errgroup_enter_slot(g), WG_OK);
     for (int i = 0; i < 3; i++)
         wg_errgroup_leave(g, NULL);
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
@@ -147,7 +147,7 @@ int main(void) {
         cmocka_unit_test(a_blocked_call_waits_for_the_lower_limit),
         cmocka_unit_test(a_refused_limit_changes_nothing),
         cmocka_unit_test(may_change_before_during_and_after_everything),
-        cmocka_unit_test(an_observer_is_told_of_the_room_of_a_larger_limit),
+        cmocka_unit_test(an_observer_is_told_of_the_slot_of_a_larger_limit),
     };
     return RUN("errgroup_resize", tests);
 }

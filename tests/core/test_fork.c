@@ -86,7 +86,7 @@ static void idle_objects_work_in_the_child_and_in_its_child(void **state) {
     assert_status(wg_context_new(&idle.ctx, NULL, WG_FOREVER), WG_OK);
     assert_status(wg_context_new(&idle.child, idle.ctx, WG_FOREVER), WG_OK);
     assert_status(wg_context_new(&idle.late, NULL, wg_after(5 * SOON)), WG_OK);
-    assert_status(wg_context_observe(idle.child, &idle.observer, tell, &idle.called), WG_OK);
+    assert_status(wg_event_observe(wg_ended(idle.child), &idle.observer, tell, &idle.called), WG_OK);
     assert_status(wg_pool_new(&idle.pool, &(wg_pool_host){.cores = 2}), WG_OK);
     wg_waitgroup wg = WG_INIT;
     assert_status(wg_go(&wg, idle.pool, tell, &idle.called, NULL), WG_OK);
@@ -291,9 +291,9 @@ static void an_observer_may_fork(void **state) {
     SKIP_UNDER_THREAD_SANITIZER;
     int status;
     assert_status(wg_add(&calls.wg, 1), WG_OK);
-    assert_status(wg_observe(&calls.wg, &calls.observers[0], tell, &calls.called), WG_OK);
-    assert_status(wg_observe(&calls.wg, &calls.observers[1], fork_when_called, NULL), WG_OK);
-    assert_status(wg_observe(&calls.wg, &calls.observers[2], tell, &calls.called), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&calls.wg), &calls.observers[0], tell, &calls.called), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&calls.wg), &calls.observers[1], fork_when_called, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&calls.wg), &calls.observers[2], tell, &calls.called), WG_OK);
     wg_status done = wg_done(&calls.wg);
     if (calls.is_child) {
         use_everything();
@@ -318,10 +318,10 @@ static void *call_both(void *unused) {
 }
 
 static void do_without_lost_calls(void) {
-    REQUIRE(!wg_unobserve_sync(&lost.wg, &lost.running));
-    REQUIRE(!wg_unobserve_sync(&lost.wg, &lost.pending));
+    REQUIRE(!wg_event_unobserve_sync(wg_zero(&lost.wg), &lost.running));
+    REQUIRE(!wg_event_unobserve_sync(wg_zero(&lost.wg), &lost.pending));
     REQUIRE(wg_add(&lost.wg, 1) == WG_OK);
-    REQUIRE(wg_observe(&lost.wg, &lost.pending, tell, &lost.called) == WG_OK);
+    REQUIRE(wg_event_observe(wg_zero(&lost.wg), &lost.pending, tell, &lost.called) == WG_OK);
     REQUIRE(wg_done(&lost.wg) == WG_OK);
     REQUIRE(atomic_load(&lost.called) == 1);
 }
@@ -332,8 +332,8 @@ static void calls_of_other_threads_stay_in_the_parent(void **state) {
     struct thread caller;
     expect_slow_call();
     assert_status(wg_add(&lost.wg, 1), WG_OK);
-    assert_status(wg_observe(&lost.wg, &lost.running, run_long, NULL), WG_OK);
-    assert_status(wg_observe(&lost.wg, &lost.pending, tell, &lost.called), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&lost.wg), &lost.running, run_long, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&lost.wg), &lost.pending, tell, &lost.called), WG_OK);
     thread_start(&caller, call_both, NULL);
     EVENTUALLY(atomic_load(&in_call));
     assert_true(in_child(do_without_lost_calls));
@@ -404,9 +404,9 @@ static void *hammer(void *unused) {
         REQUIRE(wg_done(&hammered) == WG_OK);
         REQUIRE(wg_context_new(&parent, NULL, wg_after(100000)) == WG_OK);
         REQUIRE(wg_context_new(&child, parent, WG_FOREVER) == WG_OK);
-        wg_context_observe(child, &observer, tell, &n);
+        wg_event_observe(wg_ended(child), &observer, tell, &n);
         wg_context_cancel(parent, NULL);
-        wg_context_unobserve_sync(child, &observer);
+        wg_event_unobserve_sync(wg_ended(child), &observer);
         REQUIRE(wg_errgroup_new(&g, &(wg_errgroup_options){.limit = 1}) == WG_OK);
         for (int i = 0; i < 5; i++)
             REQUIRE(wg_errgroup_go(g, count, &n, NULL, NULL) == WG_OK);
@@ -428,8 +428,8 @@ static void *hammer_locks(void *unused) {
     while (!atomic_load(&stop)) {
         wg_context *ctx;
         for (int i = 0; i < 100; i++) {
-            REQUIRE(wg_observe(&observed, &observer, tell, unused) == WG_OK);
-            REQUIRE(wg_unobserve(&observed, &observer));
+            REQUIRE(wg_event_observe(wg_zero(&observed), &observer, tell, unused) == WG_OK);
+            REQUIRE(wg_event_unobserve(wg_zero(&observed), &observer));
             wg_pool_workers(NULL);
         }
         REQUIRE(wg_context_new(&ctx, NULL, wg_after(HANG)) == WG_OK);
@@ -444,8 +444,8 @@ static void use_every_lock(void) {
     for (int i = 0; i < 4096; i++) {
         wg_observer observer;
         REQUIRE(wg_add(&many[i], 1) == WG_OK);
-        REQUIRE(wg_observe(&many[i], &observer, tell, NULL) == WG_OK);
-        REQUIRE(wg_unobserve(&many[i], &observer));
+        REQUIRE(wg_event_observe(wg_zero(&many[i]), &observer, tell, NULL) == WG_OK);
+        REQUIRE(wg_event_unobserve(wg_zero(&many[i]), &observer));
         REQUIRE(wg_done(&many[i]) == WG_OK);
     }
     use_everything();

@@ -32,7 +32,7 @@ static struct {
 static void only_observe(void) {
     wg_observer observer;
     atomic_int told = 0;
-    REQUIRE(wg_context_observe(late.child, &observer, tell, &told) == WG_OK);
+    REQUIRE(wg_event_observe(wg_ended(late.child), &observer, tell, &told) == WG_OK);
     EVENTUALLY(atomic_load(&told) == 1);
     REQUIRE(wg_now() >= late.deadline);
     EVENTUALLY(atomic_load(&late.told) == 1); /* made in the parent, called here */
@@ -51,7 +51,7 @@ static void only_poll(void) {
 static void only_observe_something_else(void) {
     wg_observer observer;
     atomic_int told = 0;
-    REQUIRE(wg_context_observe(late.none, &observer, tell, &told) == WG_OK);
+    REQUIRE(wg_event_observe(wg_ended(late.none), &observer, tell, &told) == WG_OK);
     EVENTUALLY(wg_context_status(late.child) != WG_OK);
     EVENTUALLY(atomic_load(&late.told) == 1);
     REQUIRE(atomic_load(&told) == 0);
@@ -92,11 +92,11 @@ static void a_deadline_from_before_ends_it_in_the_child(void **state) {
         late.child = new_context(late.ctx, WG_FOREVER);
         late.none = new_context(wg_context_root(), WG_FOREVER);
         assert_status(wg_add(&late.wg, 1), WG_OK);
-        assert_status(wg_context_observe(late.child, &late.before, tell, &late.told), WG_OK);
+        assert_status(wg_event_observe(wg_ended(late.child), &late.before, tell, &late.told), WG_OK);
         assert_true(in_child(children[i]));
         assert_status(wg_context_wait(late.ctx, NULL), WG_OK);
         EVENTUALLY(atomic_load(&late.told) == 1);
-        wg_context_unobserve_sync(late.child, &late.before);
+        wg_event_unobserve_sync(wg_ended(late.child), &late.before);
         assert_status(wg_done(&late.wg), WG_OK);
         wg_context_release(late.child);
         wg_context_release(late.ctx);
@@ -137,11 +137,11 @@ static void the_thread_that_keeps_deadlines_may_fork(void **state) {
     forked = -1;
     wg_context *first = new_context(wg_context_root(), wg_after(SOON));
     second = new_context(wg_context_root(), wg_after(4 * SOON));
-    assert_status(wg_context_observe(second, &at_second, leave_the_child, NULL), WG_OK);
-    assert_status(wg_context_observe(first, &observer, fork_here, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_ended(second), &at_second, leave_the_child, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_ended(first), &observer, fork_here, NULL), WG_OK);
     EVENTUALLY(wg_context_status(second) != WG_OK);
-    wg_context_unobserve_sync(first, &observer);
-    wg_context_unobserve_sync(second, &at_second);
+    wg_event_unobserve_sync(wg_ended(first), &observer);
+    wg_event_unobserve_sync(wg_ended(second), &at_second);
     if (forked == 0) /* on a slow machine it was this thread: the other one ends the child */
         for (;;)
             pause();
@@ -182,11 +182,11 @@ static void a_wait_may_fork(void **state) {
     let_sleep_on(&shared, 1);
     expect_slow_call();
     wg_context *busy = new_context(wg_context_root(), wg_after(SOON)), *ctx;
-    assert_status(wg_context_observe(busy, &hold, run_long, NULL),
+    assert_status(wg_event_observe(wg_ended(busy), &hold, run_long, NULL),
                   WG_OK); /* holds up the thread that keeps deadlines */
     EVENTUALLY(atomic_load(&in_call));
     ctx = new_context(wg_context_root(), wg_after(SOON));
-    assert_status(wg_context_observe(ctx, &observer, fork_here, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_ended(ctx), &observer, fork_here, NULL), WG_OK);
     assert_status(wg_wait(&shared, WITH(ctx)), WG_CONTEXT_ENDED);
     if (forked == 0) {
         REQUIRE(wg_wait(&shared, NULL) == WG_FORKED);
@@ -197,7 +197,7 @@ static void a_wait_may_fork(void **state) {
     atomic_store(&may_return, true);
     assert_status(wg_done(&shared), WG_OK);
     thread_join(&t);
-    wg_context_unobserve_sync(busy, &hold);
+    wg_event_unobserve_sync(wg_ended(busy), &hold);
     wg_context_release(busy);
     wg_context_release(ctx);
 }
@@ -293,14 +293,14 @@ __attribute__((noinline)) static void observe_from_a_stack(wg_context *ctx) {
     wg_observer observers[3];
     atomic_int told = 0;
     REQUIRE(wg_add(&wg, 1) == WG_OK);
-    REQUIRE(wg_observe(&wg, &observers[0], tell, &told) == WG_OK);
-    REQUIRE(wg_context_observe(ctx, &observers[1], tell, &told) == WG_OK);
-    REQUIRE(wg_context_observe(long_lived, &observers[2], tell, &told) == WG_OK);
+    REQUIRE(wg_event_observe(wg_zero(&wg), &observers[0], tell, &told) == WG_OK);
+    REQUIRE(wg_event_observe(wg_ended(ctx), &observers[1], tell, &told) == WG_OK);
+    REQUIRE(wg_event_observe(wg_ended(long_lived), &observers[2], tell, &told) == WG_OK);
     atomic_fetch_add(&observed, 1);
     REQUIRE(wg_wait(&gate, NULL) == WG_OK);
-    wg_unobserve_sync(&wg, &observers[0]);
-    wg_context_unobserve_sync(ctx, &observers[1]);
-    wg_context_unobserve_sync(long_lived, &observers[2]);
+    wg_event_unobserve_sync(wg_zero(&wg), &observers[0]);
+    wg_event_unobserve_sync(wg_ended(ctx), &observers[1]);
+    wg_event_unobserve_sync(wg_ended(long_lived), &observers[2]);
 }
 
 static void *watch(void *unused) {
@@ -328,11 +328,12 @@ static void use_the_stacks_again(void) {
         for (int i = 0; i < 8; i++)
             thread_join(&t[i]);
     }
-    REQUIRE(wg_context_observe(long_lived, &observer, tell, &told) == WG_OK); /* and starts the timer's thread */
+    REQUIRE(wg_event_observe(wg_ended(long_lived), &observer, tell, &told) ==
+            WG_OK); /* and starts the timer's thread */
     for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
         wg_observer one;
         REQUIRE(wg_add(&many[i], 1) == WG_OK);
-        REQUIRE(wg_observe(&many[i], &one, tell, &told) == WG_OK);
+        REQUIRE(wg_event_observe(wg_zero(&many[i]), &one, tell, &told) == WG_OK);
         REQUIRE(wg_done(&many[i]) == WG_OK);
     }
     wg_context *later = new_context(wg_context_root(), wg_after(2 * SOON));
@@ -389,7 +390,7 @@ static void find_a_whole_tree(void) {
         REQUIRE(wg_context_status(tree.middle[i]) == WG_CANCELLED);
         REQUIRE(wg_context_status(tree.leaf[i]) == WG_CANCELLED);
         REQUIRE(wg_context_cause(tree.leaf[i]) == wg_error_no_memory());
-        wg_context_unobserve_sync(tree.leaf[i], &tree.observer[i]);
+        wg_event_unobserve_sync(wg_ended(tree.leaf[i]), &tree.observer[i]);
         REQUIRE(atomic_load(&tree.told[i]) <= 1);
     }
     wg_context_cancel(tree.top, NULL);
@@ -408,7 +409,7 @@ static void an_end_under_way_goes_on_in_the_child(void **state) {
             tree.middle[j] = new_context(tree.top, WG_FOREVER);
             tree.leaf[j] = new_context(tree.middle[j], WG_FOREVER);
             atomic_store(&tree.told[j], 0);
-            assert_status(wg_context_observe(tree.leaf[j], &tree.observer[j], tell, &tree.told[j]), WG_OK);
+            assert_status(wg_event_observe(wg_ended(tree.leaf[j]), &tree.observer[j], tell, &tree.told[j]), WG_OK);
         }
         atomic_fetch_add(&phase, 1);
         assert_true(in_child(find_a_whole_tree));
@@ -416,7 +417,7 @@ static void an_end_under_way_goes_on_in_the_child(void **state) {
         atomic_fetch_add(&phase, 1);
         for (int j = 0; j < 3; j++) {
             EVENTUALLY(atomic_load(&tree.told[j]) == 1);
-            wg_context_unobserve_sync(tree.leaf[j], &tree.observer[j]);
+            wg_event_unobserve_sync(wg_ended(tree.leaf[j]), &tree.observer[j]);
             wg_context_release(tree.middle[j]);
             wg_context_release(tree.leaf[j]);
         }

@@ -112,10 +112,10 @@ static void wait_for_a_deadline(void) {
     wg_observer observer;
     wg_waitgroup wg = WG_INIT;
     REQUIRE(wg_context_new(&ctx, wg_context_root(), wg_after(WG_MILLISECOND)) == WG_OK);
-    REQUIRE(wg_context_observe(ctx, &observer, fork_in_the_wait, NULL) == WG_OK);
+    REQUIRE(wg_event_observe(wg_ended(ctx), &observer, fork_in_the_wait, NULL) == WG_OK);
     REQUIRE(wg_add(&wg, 1) == WG_OK);
     REQUIRE(wg_wait(&wg, WITH(ctx)) != WG_OK);
-    wg_context_unobserve_sync(ctx, &observer);
+    wg_event_unobserve_sync(wg_ended(ctx), &observer);
     wg_context_release(ctx);
 }
 
@@ -126,7 +126,7 @@ static void task(void *unused) {
     pass(TASK);
     if (fork_at.place == OBSERVER) {
         REQUIRE(wg_add(&wg, 1) == WG_OK);
-        REQUIRE(wg_observe(&wg, &observer, observe, NULL) == WG_OK);
+        REQUIRE(wg_event_observe(wg_zero(&wg), &observer, observe, NULL) == WG_OK);
         REQUIRE(wg_done(&wg) == WG_OK);
     } else if (fork_at.place == WAIT) {
         wait_for_a_deadline();

@@ -18,7 +18,7 @@ static void is_called_once_at_zero_by_the_thread_that_made_it_zero(void **state)
     wg_waitgroup wg = WG_INIT;
     struct call c = {.times = 0};
     assert_status(wg_add(&wg, 2), WG_OK);
-    assert_status(wg_observe(&wg, &c.observer, note, &c), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&wg), &c.observer, note, &c), WG_OK);
     assert_status(wg_done(&wg), WG_OK);
     assert_int_equal(c.times, 0);
     assert_status(wg_done(&wg), WG_OK);
@@ -33,10 +33,10 @@ static void is_called_at_once_if_it_is_zero(void **state) {
     (void)state;
     wg_waitgroup wg = WG_INIT;
     struct call c = {.times = 0};
-    assert_status(wg_observe(&wg, &c.observer, note, &c), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&wg), &c.observer, note, &c), WG_OK);
     assert_int_equal(c.times, 1);
-    assert_false(wg_unobserve(&wg, &c.observer));
-    assert_false(wg_unobserve_sync(&wg, &c.observer));
+    assert_false(wg_event_unobserve(wg_zero(&wg), &c.observer));
+    assert_false(wg_event_unobserve_sync(wg_zero(&wg), &c.observer));
 }
 
 static void can_be_removed_before(void **state) {
@@ -44,11 +44,11 @@ static void can_be_removed_before(void **state) {
     wg_waitgroup wg = WG_INIT;
     struct call c = {.times = 0};
     assert_status(wg_add(&wg, 1), WG_OK);
-    assert_status(wg_observe(&wg, &c.observer, note, &c), WG_OK);
-    assert_true(wg_unobserve(&wg, &c.observer));
-    assert_false(wg_unobserve(&wg, &c.observer));
-    assert_status(wg_observe(&wg, &c.observer, note, &c), WG_OK);
-    assert_true(wg_unobserve_sync(&wg, &c.observer));
+    assert_status(wg_event_observe(wg_zero(&wg), &c.observer, note, &c), WG_OK);
+    assert_true(wg_event_unobserve(wg_zero(&wg), &c.observer));
+    assert_false(wg_event_unobserve(wg_zero(&wg), &c.observer));
+    assert_status(wg_event_observe(wg_zero(&wg), &c.observer, note, &c), WG_OK);
+    assert_true(wg_event_unobserve_sync(wg_zero(&wg), &c.observer));
     assert_status(wg_done(&wg), WG_OK);
     assert_int_equal(c.times, 0);
 }
@@ -75,14 +75,14 @@ static void observe_letters(void (*fn)(void *)) {
     assert_status(wg_add(&wg, 1), WG_OK);
     for (int i = 0; i < 5; i++) {
         letters[i].letter = (char)('a' + i);
-        assert_status(wg_observe(&wg, &letters[i].observer, fn, &letters[i]), WG_OK);
+        assert_status(wg_event_observe(wg_zero(&wg), &letters[i].observer, fn, &letters[i]), WG_OK);
     }
 }
 
 static void several_are_called_in_the_order_of_their_coming(void **state) {
     (void)state;
     observe_letters(append);
-    assert_true(wg_unobserve(&wg, &letters[2].observer));
+    assert_true(wg_event_unobserve(wg_zero(&wg), &letters[2].observer));
     assert_status(wg_done(&wg), WG_OK);
     assert_string_equal(order, "abde");
 }
@@ -91,9 +91,10 @@ static void append_and_remove_the_next(void *raw) {
     struct letter *l = raw;
     append(raw);
     if (l->letter == 'b')
-        REQUIRE(wg_unobserve(&wg, &letters[2].observer) && wg_unobserve_sync(&wg, &letters[4].observer));
+        REQUIRE(wg_event_unobserve(wg_zero(&wg), &letters[2].observer) &&
+                wg_event_unobserve_sync(wg_zero(&wg), &letters[4].observer));
     if (l->letter == 'd')
-        REQUIRE(!wg_unobserve(&wg, &letters[0].observer));
+        REQUIRE(!wg_event_unobserve(wg_zero(&wg), &letters[0].observer));
 }
 
 static void one_may_remove_others_that_have_not_been_called(void **state) {
@@ -111,7 +112,7 @@ static void append_and_use_the_group(void *raw) {
     if (l->letter != 'b')
         return;
     REQUIRE(wg_add(&wg, 1) == WG_OK); /* the next round begins in the middle of the calls for this one */
-    REQUIRE(wg_observe(&wg, &l->observer, append, l) == WG_OK);
+    REQUIRE(wg_event_observe(wg_zero(&wg), &l->observer, append, l) == WG_OK);
     REQUIRE(wg_done(&wg) == WG_OK);
 }
 
@@ -134,7 +135,7 @@ static void the_call_may_free_the_observer(void **state) {
         struct call *c = calloc(1, sizeof *c);
         REQUIRE(c);
         assert_status(wg_add(&wg, 1), WG_OK);
-        assert_status(wg_observe(&wg, &c->observer, free_it, c), WG_OK);
+        assert_status(wg_event_observe(wg_zero(&wg), &c->observer, free_it, c), WG_OK);
         assert_status(wg_done(&wg), WG_OK);
     }
 }
@@ -147,7 +148,7 @@ static void the_call_may_free_the_group(void **state) {
     wg_observer observer;
     REQUIRE(own);
     assert_status(wg_add(own, 1), WG_OK);
-    assert_status(wg_observe(own, &observer, free_the_group, own), WG_OK);
+    assert_status(wg_event_observe(wg_zero(own), &observer, free_the_group, own), WG_OK);
     assert_status(wg_done(own), WG_OK);
 }
 
@@ -163,7 +164,7 @@ static wg_observer *watched;
 
 static void *observe_at_zero(void *unused) {
     (void)unused;
-    REQUIRE(wg_observe(&wg, watched, run_long, NULL) == WG_OK);
+    REQUIRE(wg_event_observe(wg_zero(&wg), watched, run_long, NULL) == WG_OK);
     return NULL;
 }
 
@@ -172,10 +173,10 @@ static void removal_waits_for_the_call(void *(*call_it)(void *unused)) {
     struct thread caller, releaser;
     thread_start(&caller, call_it, NULL);
     EVENTUALLY(atomic_load(&in_call));
-    assert_false(wg_unobserve(&wg, watched)); /* returns while the call runs */
+    assert_false(wg_event_unobserve(wg_zero(&wg), watched)); /* returns while the call runs */
     assert_false(atomic_load(&returned));
     thread_start(&releaser, let_it_return, NULL);
-    assert_false(wg_unobserve_sync(&wg, watched));
+    assert_false(wg_event_unobserve_sync(wg_zero(&wg), watched));
     assert_true(atomic_load(&returned));
     free(watched);
     thread_join(&caller);
@@ -189,7 +190,7 @@ static void removing_with_sync_waits_for_a_running_call(void **state) {
         REQUIRE(watched);
         expect_slow_call();
         assert_status(wg_add(&wg, 1), WG_OK);
-        assert_status(wg_observe(&wg, watched, run_long, NULL), WG_OK);
+        assert_status(wg_event_observe(wg_zero(&wg), watched, run_long, NULL), WG_OK);
         removal_waits_for_the_call(done_once);
     }
 }
@@ -207,14 +208,14 @@ static void removing_with_sync_waits_for_a_call_made_at_once(void **state) {
 static void remove_itself(void *raw) {
     struct call *c = raw;
     c->times++;
-    REQUIRE(!wg_unobserve_sync(&wg, &c->observer));
+    REQUIRE(!wg_event_unobserve_sync(wg_zero(&wg), &c->observer));
 }
 
 static void removing_with_sync_from_inside_itself_returns(void **state) {
     (void)state;
     struct call c = {.times = 0};
     assert_status(wg_add(&wg, 1), WG_OK);
-    assert_status(wg_observe(&wg, &c.observer, remove_itself, &c), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&wg), &c.observer, remove_itself, &c), WG_OK);
     assert_status(wg_done(&wg), WG_OK);
     assert_int_equal(c.times, 1);
 }
@@ -235,10 +236,10 @@ static void removal_and_call_exclude_each_other(void **state) {
         struct thread t;
         REQUIRE(r);
         assert_status(wg_add(&wg, 1), WG_OK);
-        assert_status(wg_observe(&wg, &r->observer, count_call, r), WG_OK);
+        assert_status(wg_event_observe(wg_zero(&wg), &r->observer, count_call, r), WG_OK);
         thread_start(&t, done_once, NULL);
         for (volatile int j = i % 100 * 30; j > 0; j--) {}
-        bool removed = wg_unobserve_sync(&wg, &r->observer);
+        bool removed = wg_event_unobserve_sync(wg_zero(&wg), &r->observer);
         assert_int_equal(atomic_load(&r->calls), !removed);
         prevented += removed;
         free(r);
@@ -262,7 +263,7 @@ static void a_slow_call_does_not_hold_up_the_waiters(void **state) {
     struct thread t;
     atomic_store(&may_return, false);
     assert_status(wg_add(&wg, 1), WG_OK);
-    assert_status(wg_observe(&wg, &observer, run_long, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&wg), &observer, run_long, NULL), WG_OK);
     thread_start(&t, wait_once, NULL);
     let_sleep_on(&wg, 1);
     assert_status(wg_done(&wg), WG_OK); /* returns only if the waiter does */

@@ -25,7 +25,7 @@ static void hold_up_the_timer(void) {
     for (int64_t duration = SOON;; duration *= 2) { /* on a slow machine it may pass before the observer is there */
         came_too_late = false;
         assert_status(wg_context_new(&busy, wg_context_root(), wg_after(duration)), WG_OK);
-        assert_status(wg_context_observe(busy, &slow, hold_up_others, NULL), WG_OK);
+        assert_status(wg_event_observe(wg_ended(busy), &slow, hold_up_others, NULL), WG_OK);
         if (!came_too_late)
             break;
         wg_context_release(busy);
@@ -35,7 +35,7 @@ static void hold_up_the_timer(void) {
 
 static void let_the_timer_go(void) {
     atomic_store(&may_return, true);
-    wg_context_unobserve_sync(busy, &slow);
+    wg_event_unobserve_sync(wg_ended(busy), &slow);
     wg_context_release(busy);
 }
 
@@ -103,7 +103,7 @@ static void by_observing(wg_context *ctx, wg_errgroup *g) {
     (void)g;
     wg_observer observer;
     atomic_int told = 0;
-    assert_status(wg_context_observe(ctx, &observer, tell, &told), WG_OK);
+    assert_status(wg_event_observe(wg_ended(ctx), &observer, tell, &told), WG_OK);
     assert_int_equal(atomic_load(&told), 1);
 }
 
@@ -171,7 +171,7 @@ static void every_call_agrees_with_the_clock(void **state) {
         atomic_int told = 0;
         wg_context *ctx = with_deadline(wg_context_root(), wg_after(SOON));
         wg_errgroup *g = new_group((wg_errgroup_options){.parent = ctx});
-        assert_status(wg_context_observe(ctx, &observer, tell, &told), WG_OK);
+        assert_status(wg_event_observe(wg_ended(ctx), &observer, tell, &told), WG_OK);
         EVENTUALLY(wg_now() >= wg_context_deadline(ctx));
         assert_status(wg_context_status(ctx), WG_OK); /* nobody has told it yet */
         looks[i](ctx, g);

@@ -217,11 +217,11 @@ static void removing_an_observer_waits_through_it(void **state) {
     struct thread t;
     if (wg_count(&wg) == 0)
         assert_status(wg_add(&wg, 1), WG_OK);
-    assert_status(wg_observe(&wg, &observer, run_through_signals, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&wg), &observer, run_through_signals, NULL), WG_OK);
     storm_begins(0);
     thread_start(&t, done_in_thread, NULL);
     EVENTUALLY(atomic_load(&in_call));
-    assert_false(wg_unobserve_sync(&wg, &observer));
+    assert_false(wg_event_unobserve_sync(wg_zero(&wg), &observer));
     assert_true(atomic_load(&returned));
     storm_ends();
     thread_join(&t);
@@ -288,8 +288,8 @@ static void a_handler_may_make_a_step(void **state) {
         assert_status(wg_add(&stepped, steps), WG_OK);
         atomic_store(&to_make, steps);
         while (atomic_load(&to_make) > 0) /* under the lock half of the time */
-            if (wg_observe(&stepped, &observer, ignore, NULL) == WG_OK)
-                wg_unobserve_sync(&stepped, &observer);
+            if (wg_event_observe(wg_zero(&stepped), &observer, ignore, NULL) == WG_OK)
+                wg_event_unobserve_sync(wg_zero(&stepped), &observer);
         assert_status(wg_wait(&stepped, AFTER(HANG)), WG_OK);
     }
     atomic_store(&enough, true);
@@ -306,7 +306,7 @@ static void a_step_in_a_handler_calls_observers_elsewhere(void **state) {
     atomic_bool called = false;
     assert_status(wg_handlers_prepare(), WG_OK);
     assert_status(wg_add(&stepped, 1), WG_OK);
-    assert_status(wg_observe(&stepped, &observer, set_true, &called), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&stepped), &observer, set_true, &called), WG_OK);
     atomic_store(&to_make, 1);
     signal(SIGUSR1, step_in_handler);
     raise(SIGUSR1);
@@ -327,7 +327,7 @@ static void step_in_child(void) {
     REQUIRE(wg_done_in_handler(&stepped) == WG_OK); /* no thread is needed for this one */
     wg_observer observer;
     atomic_bool called = false;
-    REQUIRE(wg_observe(&stepped, &observer, set_true, &called) == WG_OK);
+    REQUIRE(wg_event_observe(wg_zero(&stepped), &observer, set_true, &called) == WG_OK);
     REQUIRE(wg_done_in_handler(&stepped) == WG_NO_THREADS);
     REQUIRE(wg_count(&stepped) == 1);
     REQUIRE(wg_handlers_prepare() == WG_OK);

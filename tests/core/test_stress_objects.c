@@ -150,7 +150,7 @@ static void cancel_remove_or_breed(int number, unsigned *seed) {
     if (number == 0)
         wg_context_cancel(root_of_all, NULL);
     else if (number <= 2)
-        removed[number - 1] = wg_context_unobserve_sync(root_of_all, &watched[number - 1]->observer);
+        removed[number - 1] = wg_event_unobserve_sync(wg_ended(root_of_all), &watched[number - 1]->observer);
     else
         for (int i = 0; i < 10; i++) {
             wg_context *child, *grandchild;
@@ -173,7 +173,8 @@ static void a_cancel_against_removal_and_against_children(void **state) {
         for (int j = 0; j < 2; j++) {
             watched[j] = calloc(1, sizeof *watched[j]);
             REQUIRE(watched[j]);
-            assert_status(wg_context_observe(root_of_all, &watched[j]->observer, count_call, watched[j]), WG_OK);
+            assert_status(wg_event_observe(wg_ended(root_of_all), &watched[j]->observer, count_call, watched[j]),
+                          WG_OK);
         }
         pthread_barrier_wait(&crew.start);
         pthread_barrier_wait(&crew.end);

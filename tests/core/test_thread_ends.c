@@ -373,11 +373,13 @@ static void an_observer_of_a_wait_group_may_end_the_thread(void **state) {
         atomic_store(&called, 0);
         assert_status(wg_add(&wg, 1), WG_OK);
         for (int i = 0; i < 3; i++)
-            assert_status(wg_observe(&wg, &observers[i], i == exits_at ? observe_and_exit : only_observe, NULL), WG_OK);
+            assert_status(
+                wg_event_observe(wg_zero(&wg), &observers[i], i == exits_at ? observe_and_exit : only_observe, NULL),
+                WG_OK);
         ends_in(call_done, &wg);
         assert_int_equal(atomic_load(&called), 3);
         for (int i = 0; i < 3; i++)
-            assert_false(wg_unobserve_sync(&wg, &observers[i]));
+            assert_false(wg_event_unobserve_sync(wg_zero(&wg), &observers[i]));
         assert_status(wg_add(&wg, 1), WG_OK); /* the lock is free, and it works as ever */
         assert_status(wg_wait(&wg, AFTER(WG_MILLISECOND)), WG_TIMEOUT);
         assert_status(wg_done(&wg), WG_OK);
@@ -386,7 +388,7 @@ static void an_observer_of_a_wait_group_may_end_the_thread(void **state) {
 
 static void *call_observe(void *wg) {
     wg_observer observer;
-    wg_observe(wg, &observer, observe_and_exit, NULL);
+    wg_event_observe(wg_zero(wg), &observer, observe_and_exit, NULL);
     return wg;
 }
 
@@ -406,8 +408,8 @@ enum { CONTEXTS = 4 };
 static void make_family(wg_context **family, wg_observer (*observers)[2], int64_t deadline) {
     for (int i = 0; i < CONTEXTS; i++) {
         assert_status(wg_context_new(&family[i], i ? family[0] : wg_context_root(), i ? WG_FOREVER : deadline), WG_OK);
-        assert_status(wg_context_observe(family[i], &observers[i][0], observe_and_exit, NULL), WG_OK);
-        assert_status(wg_context_observe(family[i], &observers[i][1], only_observe, NULL), WG_OK);
+        assert_status(wg_event_observe(wg_ended(family[i]), &observers[i][0], observe_and_exit, NULL), WG_OK);
+        assert_status(wg_event_observe(wg_ended(family[i]), &observers[i][1], only_observe, NULL), WG_OK);
     }
 }
 
@@ -431,7 +433,7 @@ static void the_thread_that_keeps_deadlines_may_be_ended(void **state) {
     wg_observer observers[CONTEXTS][2], last;
     atomic_store(&called, 0);
     assert_status(wg_context_new(&later, wg_context_root(), wg_after(4 * SOON)), WG_OK);
-    assert_status(wg_context_observe(later, &last, only_observe, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_ended(later), &last, only_observe, NULL), WG_OK);
     make_family(family, observers, wg_after(SOON));
     EVENTUALLY(atomic_load(&called) == 2 * CONTEXTS + 1); /* nobody looks at them but that thread */
     for (int i = 0; i < CONTEXTS; i++)

@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
             wg_waitgroup wg = WG_INIT;
             wg_observer observer;
             wg_add(&wg, 1);
-            wg_observe(&wg, &observer, throws_too, nullptr);
+            wg_event_observe(wg_zero(&wg), &observer, throws_too, nullptr);
             wg_done(&wg);
         }
     } catch (...) {

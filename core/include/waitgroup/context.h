@@ -83,11 +83,6 @@ WG_API wg_error *wg_context_error(wg_context *ctx);
  * ctx is NULL. */
 WG_API wg_status wg_context_wait(wg_context *ctx, const wg_until *until);
 
-/* Call `fn(arg)` once, when the context ends; see observer.h. WG_OK; WG_INVALID. */
-WG_API wg_status wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg);
-WG_API bool wg_context_unobserve(wg_context *ctx, wg_observer *observer);
-WG_API bool wg_context_unobserve_sync(wg_context *ctx, wg_observer *observer);
-
 /* A file descriptor that becomes and stays readable when the context ends: for poll, select and event loops. Made at
  * the first call, owned by the context, never to be read or closed. WG_OK; WG_NO_FD; WG_INVALID: a NULL argument or
  * the root; WG_FORKED: it was made by the parent process, which shares it. */

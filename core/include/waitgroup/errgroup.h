@@ -42,10 +42,10 @@ typedef struct wg_errgroup_options {
     int backlog;   /* how many more tasks may be queued ahead of the slots before wg_errgroup_start blocks. What never
                             blocks takes a slot or nothing. 0: none */
     wg_pool *pool; /* where tasks run; NULL: the pool of the process */
-    const char *name; /* for people; copied; NULL: none */
+    const char *name;     /* for people; copied; NULL: none */
     const char *language; /* for people: in which the group was made; static; NULL: "C" */
     const char *where;    /* for people: where it was made, such as "fetch.py:12"; copied; NULL: not known */
-    bool track;       /* true: wg_errgroup_running knows the tasks; so it does of a group with a grace period. It costs
+    bool track; /* true: wg_errgroup_running knows the tasks; so it does of a group with a grace period. It costs
                                a task a lock and a look at the clock */
     bool continue_on_error; /* true: a failed task does not cancel the others. The outcome is the first error all the
                                same, and all errors are listed */
@@ -115,10 +115,6 @@ WG_API wg_context *wg_errgroup_context(wg_errgroup *g);
  * as long as the caller refers to `g`; returns how many there are. */
 WG_API size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity);
 
-/* Superseded by what wg_task.settled is told. True if `error` is of kind WG_ERROR_STOP and `g` is in fact cancelled: a task that stopped because its own group was
- * cancelled is not an error. Any other error is one. */
-WG_API bool wg_errgroup_is_echo(const wg_errgroup *g, const wg_error *error);
-
 /* The numbers of tasks that are queued, that run, and that have ended in whatever way. A task that never starts is never
  * counted as running, and `running` never exceeds the limit, unless that was lowered. The three numbers are read one
  * after the other, not atomically: while tasks start and end, their sum may be wrong. */
@@ -137,7 +133,7 @@ WG_API size_t wg_errgroup_running(wg_errgroup *g, void (*fn)(void *arg, const ch
  * tasks as fit. Returns how long the whole line is, without its end, as snprintf does; buffer may be NULL if size is 0. */
 WG_API size_t wg_errgroup_describe(wg_errgroup *g, char *buffer, size_t size);
 
-/* The wait group that counts unfinished tasks, borrowed: for wg_count, wg_observe and wg_watch_new only. */
+/* The wait group that counts unfinished tasks, borrowed: for wg_count, wg_zero and wg_watch_new only. */
 WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
 
 /* A task of the caller's own making, such as a coroutine: it counts as a running task from wg_errgroup_enter to
@@ -158,12 +154,6 @@ WG_API wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error);
 WG_API wg_status wg_errgroup_enter_slot(wg_errgroup *g) WG_MUST_USE;
 WG_API wg_status wg_errgroup_start_slot(wg_errgroup *g, const wg_task *task) WG_MUST_USE;
 WG_API wg_status wg_errgroup_give_slot(wg_errgroup *g);
-
-/* Superseded by wg_slot, which is fair. Call `fn(arg)` once, when wg_errgroup_enter or wg_errgroup_try_go may no longer answer WG_LIMIT: at room, at
- * cancellation. It is a hint: others may be faster. See observer.h. WG_OK; WG_INVALID. */
-WG_API wg_status wg_errgroup_observe_room(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg);
-WG_API bool wg_errgroup_unobserve_room(wg_errgroup *g, wg_observer *observer);
-WG_API bool wg_errgroup_unobserve_room_sync(wg_errgroup *g, wg_observer *observer);
 
 #ifdef __cplusplus
 }

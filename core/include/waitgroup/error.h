@@ -16,7 +16,7 @@ typedef struct wg_error wg_error;
 /* What an error is, as far as the library must know. */
 typedef enum wg_error_kind {
     WG_ERROR_FAILURE, /* the task failed */
-    WG_ERROR_STOP     /* the task says that it stopped because it was told to: see wg_errgroup_is_echo */
+    WG_ERROR_STOP     /* the task says that it stopped because it was told to: see WG_TASK_STOPPED */
 } wg_error_kind;
 
 /* What the language of an error can do with its value. Static, or at least for as long as any error of the type lives. The

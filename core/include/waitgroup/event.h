@@ -28,7 +28,8 @@ typedef struct wg_event {
     unsigned held_;
 } wg_event;
 
-/* The count of `wg` is zero. */
+/* The count of `wg` is zero. A count left behind in the parent process by a fork is not told apart: look with wg_wait and
+ * WG_POLL first. */
 WG_API wg_event wg_zero(wg_waitgroup *wg);
 
 /* The context has ended. */

@@ -1,7 +1,6 @@
-/* observer.h - a function to be called once, when an event comes: a count reaches zero, a context ends, a group has a
- * slot or its outcome.
+/* observer.h - a call to be made once, when an event comes: see event.h.
  *
- * The memory is the caller's. It belongs to the library from the observe call until the observer was called or was
+ * The memory is the caller's. It belongs to the library from wg_event_observe until the observer was called or was
  * removed in time. Just before the library calls `fn` it lets go of the observer, so `fn` may free it or use it again.
  * `fn` runs once, in no lock, in the thread that brought the event about; it must not block for long.
  *
@@ -9,14 +8,12 @@
  * the stack of another thread, and were made observers by that thread. They are forgotten there. So is a call that another
  * thread was making at the fork.
  *
- * Three calls each object offers, here in the words of a wait group:
- *
- *   wg_observe(wg, observer, fn, arg)   when the event has come already, `fn` is called before this returns
- *   wg_unobserve(wg, observer)          true: the call was prevented, and the memory is the caller's again
- *                                       false: `fn` has run, runs, or is about to: the memory is not free yet,
- *                                       unless the caller knows by other means that `fn` has returned
- *   wg_unobserve_sync(wg, observer)     as above, and when false, `fn` has returned: it waits for a running one.
- *                                       From inside `fn` itself it returns at once */
+ *   wg_event_observe(event, observer, fn, arg)  when the event has come already, `fn` is called before this returns
+ *   wg_event_unobserve(event, observer)         true: the call was prevented, and the memory is the caller's again
+ *                                               false: `fn` has run, runs, or is about to: the memory is not free yet,
+ *                                               unless the caller knows by other means that `fn` has returned
+ *   wg_event_unobserve_sync(event, observer)    as above, and when false, `fn` has returned: it waits for a running one.
+ *                                               From inside `fn` itself it returns at once */
 #ifndef WAITGROUP_OBSERVER_H
 #define WAITGROUP_OBSERVER_H
 

@@ -79,12 +79,6 @@ WG_API wg_status wg_start(wg_waitgroup *wg, const wg_task *task) WG_MUST_USE;
 /* The count just now; it may have changed by the time the caller looks. 0 of NULL. */
 WG_API int32_t wg_count(const wg_waitgroup *wg);
 
-/* Call `fn(arg)` once, when the count reaches zero; see observer.h. A count left behind in the parent process by fork is
- * not told apart: look with wg_wait and WG_POLL first. WG_OK; WG_INVALID. */
-WG_API wg_status wg_observe(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg);
-WG_API bool wg_unobserve(wg_waitgroup *wg, wg_observer *observer);
-WG_API bool wg_unobserve_sync(wg_waitgroup *wg, wg_observer *observer);
-
 #ifdef __cplusplus
 }
 #endif

@@ -29,7 +29,8 @@ int main(void) {
     wg_errgroup_release(g);
     for (int i = 0; i < 10; i++)
         sum += n[i];
-    if (wg_observe(&wg, &observer, stop, &zero) != WG_OK || wg_done(&wg) != WG_OK || wg_wait(&wg, &soon) != WG_OK)
+    if (wg_event_observe(wg_zero(&wg), &observer, stop, &zero) != WG_OK || wg_done(&wg) != WG_OK ||
+        wg_wait(&wg, &soon) != WG_OK)
         return 4;
     printf("%d %d %s\n", sum, zero, wg_strstatus(WG_OK));
     return sum == 10 && zero == 1 ? 0 : 5;

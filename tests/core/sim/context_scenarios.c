@@ -40,7 +40,7 @@ static void first_cancel_wins(void) {
     ctx = new_context(NULL, WG_FOREVER);
     for (int i = 0; i < 2; i++)
         causes[i] = wg_error_new(WG_ERROR_FAILURE, NULL, NULL);
-    SIM_EQUAL(wg_context_observe(ctx, &observer, count_call, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &observer, count_call, NULL), WG_OK);
     struct sim_thread *a = sim_go("cancel", cancel_and_count, causes[0]);
     struct sim_thread *b = sim_go("cancel", cancel_and_count, causes[1]);
     SIM_EQUAL(wg_context_wait(ctx, NULL), WG_OK);
@@ -76,13 +76,13 @@ static struct sim_thread *observe_and_cancel(void) {
     ctx = new_context(NULL, WG_FOREVER);
     watched = malloc(sizeof *watched);
     *watched = (struct watched){.seen = 0};
-    SIM_EQUAL(wg_context_observe(ctx, &watched->observer, look_twice, watched), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &watched->observer, look_twice, watched), WG_OK);
     return sim_go("cancel", cancel, NULL);
 }
 
 static void removed_or_called(void) {
     struct sim_thread *canceller = observe_and_cancel();
-    bool prevented = wg_context_unobserve(ctx, &watched->observer);
+    bool prevented = wg_event_unobserve(wg_ended(ctx), &watched->observer);
     if (prevented)
         free(watched); /* a call now would touch it */
     sim_join(canceller);
@@ -95,7 +95,7 @@ static void removed_or_called(void) {
 
 static void removed_in_sync(void) {
     struct sim_thread *canceller = observe_and_cancel();
-    if (!wg_context_unobserve_sync(ctx, &watched->observer))
+    if (!wg_event_unobserve_sync(wg_ended(ctx), &watched->observer))
         SIM_EQUAL(watched->seen, 2); /* the call is over */
     free(watched);
     sim_join(canceller);
@@ -108,14 +108,14 @@ static wg_a32 prevented;
 
 static void remove_second(void *unused) {
     (void)unused;
-    if (wg_context_unobserve(ctx, &second))
+    if (wg_event_unobserve(wg_ended(ctx), &second))
         wg_add_relaxed32(&prevented, 1);
 }
 
 static void removed_by_an_observer(void) {
     ctx = new_context(NULL, WG_FOREVER);
-    SIM_EQUAL(wg_context_observe(ctx, &first, remove_second, NULL), WG_OK);
-    SIM_EQUAL(wg_context_observe(ctx, &second, count_call, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &first, remove_second, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &second, count_call, NULL), WG_OK);
     struct sim_thread *canceller = sim_go("cancel", cancel, NULL), *remover = sim_go("remove", remove_second, NULL);
     sim_join(canceller);
     sim_join(remover);
@@ -128,14 +128,14 @@ static void use_the_context(void *unused) {
     (void)unused;
     wg_context *made = new_context(ctx, WG_FOREVER);
     SIM_EQUAL(wg_context_status(made), WG_CANCELLED);
-    SIM_CHECK(!wg_context_unobserve_sync(ctx, &first));
+    SIM_CHECK(!wg_event_unobserve_sync(wg_ended(ctx), &first));
     wg_context_release(made);
     seen++;
 }
 
 static void observer_uses_the_context(void) {
     ctx = new_context(NULL, WG_FOREVER);
-    SIM_EQUAL(wg_context_observe(ctx, &first, use_the_context, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &first, use_the_context, NULL), WG_OK);
     cancel(NULL);
     SIM_EQUAL(seen, 1);
     wg_context_release(ctx);
@@ -263,7 +263,7 @@ static void timer_against_cancel_and_release(void) {
     wg_observer observer;
     SIM_EQUAL(wg_add(&pending, 1), WG_OK);
     ctx = new_context(NULL, wg_after(WG_SECOND));
-    SIM_EQUAL(wg_context_observe(ctx, &observer, count_down, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &observer, count_down, NULL), WG_OK);
     struct sim_thread *canceller = sim_pick(2) ? sim_go("cancel", cancel, NULL) : NULL;
     SIM_EQUAL(wg_wait(&pending, NULL), WG_OK);
     SIM_CHECK(wg_context_status(ctx) == WG_DEADLINE_EXCEEDED || canceller);
@@ -311,7 +311,7 @@ static void timer_keeps_all(void) {
         for (int i = 0; i < 5; i++)
             made[i] = new_context(NULL, wg_after((1 + (int64_t)sim_pick(4)) * WG_SECOND));
         for (int i = 0; i < 3; i++)
-            SIM_EQUAL(wg_context_observe(made[i], &observers[i], count_down, NULL), WG_OK);
+            SIM_EQUAL(wg_event_observe(wg_ended(made[i]), &observers[i], count_down, NULL), WG_OK);
         struct sim_thread *a = sim_go("release", release_one, made[3]), *b = sim_go("release", release_one, made[4]);
         SIM_EQUAL(wg_wait(&pending, NULL), WG_OK);
         for (int i = 0; i < 3; i++) {
@@ -333,7 +333,7 @@ static void no_thread_for_the_deadline(void) {
     if (status == WG_NO_THREADS)
         return;
     SIM_EQUAL(status, WG_OK);
-    SIM_EQUAL(wg_context_observe(ctx, &observer, count_down, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &observer, count_down, NULL), WG_OK);
     SIM_EQUAL(wg_wait(&pending, NULL), WG_OK);
     wg_context_release(ctx);
 }
@@ -357,12 +357,12 @@ static void observers_end_their_threads(void) {
     SIM_EQUAL(wg_context_new(&parent, wg_context_root(), sim_pick(2) ? wg_after(1) : WG_FOREVER), WG_OK);
     SIM_EQUAL(wg_context_new(&child, parent, WG_FOREVER), WG_OK);
     for (int i = 0; i < 3; i++)
-        SIM_EQUAL(wg_context_observe(i < 2 ? parent : child, &observers[i], call_and_end_thread, NULL), WG_OK);
+        SIM_EQUAL(wg_event_observe(wg_ended(i < 2 ? parent : child), &observers[i], call_and_end_thread, NULL), WG_OK);
     struct sim_thread *canceller = sim_go("cancel", cancel_until_the_end, parent);
     sim_join(canceller);
     uint32_t prevented = 0;
     for (int i = 0; i < 3; i++)
-        prevented += wg_context_unobserve_sync(i < 2 ? parent : child, &observers[i]);
+        prevented += wg_event_unobserve_sync(wg_ended(i < 2 ? parent : child), &observers[i]);
     SIM_EQUAL(wg_load_relaxed32(&called) + prevented, 3);
     SIM_EQUAL(wg_context_wait(child, NULL), WG_OK);
     wg_context_release(parent);

@@ -265,82 +265,6 @@ static void slot_against_timeout(void) {
     SIM_EQUAL(wg_load_relaxed32(&ran), wg_load_relaxed32(&accepted));
 }
 
-/* Room, for who never blocks: enter until there is none, hear of it, enter again. */
-struct enterer {
-    wg_observer observer;
-    wg_waitgroup told;
-};
-
-static void tell(void *raw) { SIM_EQUAL(wg_done(&((struct enterer *)raw)->told), WG_OK); }
-
-static void enter_by_and_by(void *unused) {
-    (void)unused;
-    struct enterer *me = malloc(sizeof *me);
-    *me = (struct enterer){.told = WG_INIT};
-    wg_status status;
-    while ((status = wg_errgroup_enter(g)) == WG_LIMIT) {
-        SIM_EQUAL(wg_add(&me->told, 1), WG_OK);
-        SIM_EQUAL(wg_errgroup_observe_room(g, &me->observer, tell, me), WG_OK);
-        SIM_EQUAL(wg_wait(&me->told, NULL), WG_OK);
-        wg_errgroup_unobserve_room_sync(g, &me->observer);
-    }
-    free(me);
-    if (status == WG_OK) {
-        wg_add_relaxed32(&ran, 1);
-        sim_yield();
-        wg_errgroup_leave(g, NULL);
-    } else
-        SIM_EQUAL(status, WG_CANCELLED);
-}
-
-static void told_of_room(void) {
-    new_group((wg_errgroup_options){.limit = 1});
-    struct sim_thread *a = sim_go("enter", enter_by_and_by, NULL), *b = sim_go("enter", enter_by_and_by, NULL);
-    enter_by_and_by(NULL);
-    sim_join(a);
-    sim_join(b);
-    expect(WG_OK);
-    SIM_EQUAL(wg_load_relaxed32(&ran), 3);
-}
-
-/* Room comes from a higher limit too, and the cancel ends the waiting for it. */
-static void told_of_room_and_end(void) {
-    new_group((wg_errgroup_options){.limit = 1});
-    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
-    struct sim_thread *a = sim_go("enter", enter_by_and_by, NULL), *b = sim_go("enter", enter_by_and_by, NULL);
-    struct sim_thread *resizer = sim_go("resize", resize, NULL);
-    cancel_group(NULL);
-    sim_join(a);
-    sim_join(b);
-    sim_join(resizer);
-    wg_errgroup_leave(g, NULL);
-    expect(WG_OK);
-}
-
-/* When an observer of room is called there is room, unless somebody was faster; here there is nobody else. */
-static void enter_at_once(void *raw) {
-    struct enterer *me = raw;
-    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
-    SIM_EQUAL(wg_done(&me->told), WG_OK);
-}
-
-static void room_is_there_when_told(void) {
-    struct enterer me = {.told = WG_INIT};
-    new_group((wg_errgroup_options){.limit = 1});
-    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
-    SIM_EQUAL(wg_add(&me.told, 1), WG_OK);
-    SIM_EQUAL(wg_errgroup_observe_room(g, &me.observer, enter_at_once, &me), WG_OK);
-    if (sim_pick(2) == 0) {
-        wg_errgroup_leave(g, NULL);
-    } else {
-        SIM_EQUAL(wg_errgroup_set_limit(g, 2), WG_OK);
-        wg_errgroup_leave(g, NULL);
-    }
-    SIM_EQUAL(wg_wait(&me.told, NULL), WG_OK);
-    wg_errgroup_leave(g, NULL);
-    expect(WG_OK);
-}
-
 /* Threads and observers that wait for slots are served in the order of coming. */
 struct seeker {
     wg_observer observer;
@@ -414,6 +338,48 @@ static void slot_observer_leaves(void) {
     expect(WG_OK);
 }
 
+/* Observers that want a slot at once, whatever ends the wait: a task's end, a larger limit, or the cancellation. */
+static void enter_in_turn(void *unused) {
+    struct seeker *me = malloc(sizeof *me);
+    (void)unused;
+    seek(me);
+    SIM_EQUAL(wg_wait(&me->told, NULL), WG_OK);
+    wg_status status = me->status;
+    wg_event_unobserve_sync(wg_slot(g), &me->observer);
+    free(me);
+    if (status == WG_OK)
+        status = wg_errgroup_enter_slot(g);
+    if (status == WG_OK) {
+        wg_add_relaxed32(&ran, 1);
+        sim_yield();
+        wg_errgroup_leave(g, NULL);
+    } else
+        SIM_EQUAL(status, WG_CANCELLED);
+}
+
+static void observers_get_slots(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    struct sim_thread *a = sim_go("enter", enter_in_turn, NULL), *b = sim_go("enter", enter_in_turn, NULL);
+    enter_in_turn(NULL);
+    sim_join(a);
+    sim_join(b);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 3);
+}
+
+static void observers_get_slots_or_the_end(void) {
+    new_group((wg_errgroup_options){.limit = 1});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    struct sim_thread *a = sim_go("enter", enter_in_turn, NULL), *b = sim_go("enter", enter_in_turn, NULL);
+    struct sim_thread *resizer = sim_go("resize", resize, NULL);
+    cancel_group(NULL);
+    sim_join(a);
+    sim_join(b);
+    sim_join(resizer);
+    wg_errgroup_leave(g, NULL);
+    expect(WG_OK);
+}
+
 /* Tasks ahead of the slots start when a slot is given back, at whatever moment. */
 static void go_and_count(void *unused) {
     (void)unused;
@@ -474,7 +440,7 @@ static void outcome_is_told_after_grace(void) {
     wg_errgroup_release(g);
 }
 
-/* An observer of zero finds a slot, also if somebody was told of it. */
+/* An observer of zero finds a slot, also if somebody waited for one and has left. */
 static void enter_at_zero(void *raw) {
     SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
     SIM_EQUAL(wg_done(raw), WG_OK);
@@ -482,14 +448,18 @@ static void enter_at_zero(void *raw) {
 
 static void slot_is_there_at_zero(void) {
     wg_waitgroup told = WG_INIT;
-    wg_observer zero, room;
+    wg_observer zero;
+    struct seeker seeker;
     new_group((wg_errgroup_options){.limit = 1});
-    SIM_EQUAL(wg_add(&told, 2), WG_OK);
+    SIM_EQUAL(wg_add(&told, 1), WG_OK);
     SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
-    SIM_EQUAL(wg_observe(wg_errgroup_tasks(g), &zero, enter_at_zero, &told), WG_OK);
-    SIM_EQUAL(wg_errgroup_observe_room(g, &room, tell_outcome, &told), WG_OK);
-    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_zero(wg_errgroup_tasks(g)), &zero, enter_at_zero, &told), WG_OK);
+    seek(&seeker);
+    struct sim_thread *leaver = sim_go("leave", leave_once, NULL);
+    if (!wg_event_unobserve_sync(wg_slot(g), &seeker.observer))
+        SIM_EQUAL(wg_errgroup_give_slot(g), WG_OK);
     SIM_EQUAL(wg_wait(&told, NULL), WG_OK);
+    sim_join(leaver);
     SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
     expect(WG_OK);
 }
@@ -698,7 +668,7 @@ static void tasks_end_their_threads(void) {
     wg_observer observer;
     for (int i = 0; i < 3; i++)
         SIM_EQUAL(wg_errgroup_go(g, i == 1 ? count_inside : end_thread, (void *)2, NULL, NULL), WG_OK);
-    SIM_EQUAL(wg_observe(wg_errgroup_tasks(g), &observer, observe_and_end_thread, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_zero(wg_errgroup_tasks(g)), &observer, observe_and_end_thread, NULL), WG_OK);
     struct sim_thread *helper = sim_go("helper", wait_unbounded, g);
     wg_status status;
     while ((status = wg_errgroup_wait(g, &(wg_until){.deadline = wg_after(WG_SECOND)}, NULL)) == WG_TIMEOUT) {}
@@ -706,7 +676,7 @@ static void tasks_end_their_threads(void) {
     SIM_EQUAL(wg_errgroup_errors(g, NULL, 0), 2);
     SIM_EQUAL(wg_errgroup_get_counts(g).completed, 3);
     sim_join(helper);
-    wg_unobserve_sync(wg_errgroup_tasks(g), &observer);
+    wg_event_unobserve_sync(wg_zero(wg_errgroup_tasks(g)), &observer);
     wg_errgroup_release(g);
 }
 
@@ -722,9 +692,8 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"no_start_after_cancel", no_start_after_cancel, .cores = 1, .exhaustive = 2, .spurious = false},
     {"more_room_lets_in", more_room_lets_in, .cores = 1, .exhaustive = 1, .spurious = false},
     {"slot_against_timeout", slot_against_timeout, .cores = 1, .exhaustive = 0, .spurious = false},
-    {"told_of_room", told_of_room, .cores = 1, .exhaustive = 2, .spurious = false},
-    {"told_of_room_and_end", told_of_room_and_end, .cores = 1, .exhaustive = 0, .spurious = false},
-    {"room_is_there_when_told", room_is_there_when_told, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"observers_get_slots", observers_get_slots, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"observers_get_slots_or_the_end", observers_get_slots_or_the_end, .cores = 1, .exhaustive = 0, .spurious = false},
     {"slots_in_the_order_of_coming", slots_in_the_order_of_coming, .cores = 1, .exhaustive = 2, .spurious = false},
     {"slot_observer_leaves", slot_observer_leaves, .cores = 1, .exhaustive = 2, .spurious = false},
     {"backlog_starts", backlog_starts, .cores = 1, .exhaustive = 1, .spurious = false},

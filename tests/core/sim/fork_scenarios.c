@@ -38,7 +38,7 @@ static void deadline_from_before(void) {
     ctx = new_context(NULL, wg_after(WG_SECOND));
     wg_context *child = new_context(ctx, WG_FOREVER);
     bool is_child = sim_fork();
-    SIM_EQUAL(wg_context_observe(child, &at_end, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(child), &at_end, tell, NULL), WG_OK);
     wait_until_told();
     SIM_CHECK(wg_now() >= wg_context_deadline(ctx));
     SIM_EQUAL(wg_context_status(child), WG_DEADLINE_EXCEEDED);
@@ -54,14 +54,14 @@ static void deadline_from_before(void) {
 static void observer_from_before(void) {
     ctx = new_context(NULL, wg_after(WG_SECOND));
     wg_observer *observer = malloc(sizeof *observer);
-    SIM_EQUAL(wg_context_observe(ctx, observer, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), observer, tell, NULL), WG_OK);
     sim_fork();
     bool ended = wg_context_status(ctx) != WG_OK; /* then the call may have been made, or lost */
     wg_context_check(wg_context_root());
     if (!ended)
         wait_until_told();
     SIM_EQUAL(wg_context_check(ctx), WG_DEADLINE_EXCEEDED);
-    wg_context_unobserve_sync(ctx, observer);
+    wg_event_unobserve_sync(wg_ended(ctx), observer);
     free(observer);
     wg_context_release(ctx);
 }
@@ -79,12 +79,12 @@ static void timer_forks(void) {
     wg_observer observer;
     ctx = new_context(NULL, wg_after(WG_MILLISECOND));
     later = new_context(NULL, wg_after(WG_SECOND));
-    SIM_EQUAL(wg_context_observe(later, &at_end, tell, NULL), WG_OK);
-    SIM_EQUAL(wg_context_observe(ctx, &observer, fork_now, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(later), &at_end, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &observer, fork_now, NULL), WG_OK);
     wg_context_check(ctx); /* maybe it is this thread that forks */
     wait_until_told();     /* in the child of the timer's thread, nobody is here */
-    wg_context_unobserve_sync(ctx, &observer);
-    wg_context_unobserve_sync(later, &at_end);
+    wg_event_unobserve_sync(wg_ended(ctx), &observer);
+    wg_event_unobserve_sync(wg_ended(later), &at_end);
     wg_context_release(ctx);
     wg_context_release(later);
 }
@@ -106,7 +106,7 @@ static void end_under_way(void) {
         SIM_EQUAL(wg_context_status(leaf), WG_CANCELLED);
         SIM_CHECK(wg_context_inherited(leaf) && wg_context_cause(leaf) == wg_error_no_memory());
     }
-    SIM_EQUAL(wg_context_observe(leaf, &at_end, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(leaf), &at_end, tell, NULL), WG_OK);
     cancel(ctx);
     wait_until_told();
     if (!is_child) {
@@ -123,7 +123,7 @@ static void observers_below_an_end_under_way(void) {
     ctx = new_context(NULL, WG_FOREVER);
     wg_context *below = new_context(ctx, WG_FOREVER);
     wg_observer *observer = malloc(sizeof *observer);
-    SIM_EQUAL(wg_context_observe(below, observer, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(below), observer, tell, NULL), WG_OK);
     struct sim_thread *canceller = sim_go("cancel", cancel, ctx);
     bool is_child = sim_fork();
     bool begun = wg_context_status(below) != WG_OK; /* then the call may have been made, or lost */
@@ -131,7 +131,7 @@ static void observers_below_an_end_under_way(void) {
     if (!begun)
         wait_until_told();
     SIM_EQUAL(wg_context_check(below), WG_CANCELLED);
-    wg_context_unobserve_sync(below, observer);
+    wg_event_unobserve_sync(wg_ended(below), observer);
     free(observer);
     if (!is_child)
         sim_join(canceller);
@@ -153,8 +153,8 @@ static void go_slowly(void *unused) {
 static void pending_observer(void) {
     wg_observer *a = malloc(sizeof *a), *b = malloc(sizeof *b);
     ctx = new_context(NULL, WG_FOREVER);
-    SIM_EQUAL(wg_context_observe(ctx, a, go_slowly, NULL), WG_OK);
-    SIM_EQUAL(wg_context_observe(ctx, b, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), a, go_slowly, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), b, tell, NULL), WG_OK);
     struct sim_thread *canceller = sim_go("cancel", cancel, ctx);
     bool is_child = sim_fork();
     bool pending = wg_load_acquire32(&in_first) == 1;
@@ -163,8 +163,8 @@ static void pending_observer(void) {
         wait_until_told();
     if (!is_child)
         sim_join(canceller);
-    wg_context_unobserve_sync(ctx, a);
-    wg_context_unobserve_sync(ctx, b);
+    wg_event_unobserve_sync(wg_ended(ctx), a);
+    wg_event_unobserve_sync(wg_ended(ctx), b);
     free(a);
     free(b);
     wg_context_release(ctx);
@@ -194,9 +194,9 @@ static void waiter_forks(void) {
     SIM_EQUAL(wg_add(shared, 1), WG_OK);
     struct sim_thread *other = sim_go("waiter", wait_for_shared, NULL);
     ctx = new_context(NULL, wg_after(WG_SECOND));
-    SIM_EQUAL(wg_context_observe(ctx, &observer, fork_and_remember, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &observer, fork_and_remember, NULL), WG_OK);
     SIM_EQUAL(wg_wait(shared, &(wg_until){.context = ctx}), WG_CONTEXT_ENDED);
-    wg_context_unobserve_sync(ctx, &observer);
+    wg_event_unobserve_sync(wg_ended(ctx), &observer);
     wg_context_release(ctx);
     if (in_child) { /* of this thread: the timer's does not come here */
         SIM_EQUAL(wg_wait(shared, FOREVER), WG_FORKED);
@@ -218,11 +218,11 @@ static void observe_from_a_stack(void *unused) {
     wg_observer a, b;
     wg_a32 calls = 0;
     (void)unused;
-    SIM_EQUAL(wg_context_observe(ctx, &a, count_up, &calls), WG_OK);
-    SIM_EQUAL(wg_observe(&first, &b, count_up, &calls), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &a, count_up, &calls), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_zero(&first), &b, count_up, &calls), WG_OK);
     SIM_EQUAL(wg_wait(&gate, FOREVER), WG_OK);
-    wg_context_unobserve_sync(ctx, &a);
-    wg_unobserve_sync(&first, &b);
+    wg_event_unobserve_sync(wg_ended(ctx), &a);
+    wg_event_unobserve_sync(wg_zero(&first), &b);
     SIM_EQUAL(wg_load_relaxed32(&calls), 2);
 }
 
@@ -234,8 +234,8 @@ static void observers_on_other_stacks(void) {
     SIM_EQUAL(wg_add(&first, 1), WG_OK);
     SIM_EQUAL(wg_add(&second, 1), WG_OK);
     struct sim_thread *a = sim_go("observer", observe_from_a_stack, NULL);
-    SIM_EQUAL(wg_context_observe(ctx, &mine, count_up, &calls), WG_OK);
-    SIM_EQUAL(wg_observe(&second, &also_mine, count_up, &calls), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), &mine, count_up, &calls), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_zero(&second), &also_mine, count_up, &calls), WG_OK);
     bool is_child = sim_fork();
     SIM_EQUAL(wg_done(&first), WG_OK);
     SIM_EQUAL(wg_done(&second), WG_OK);
@@ -251,13 +251,13 @@ static void observers_on_other_stacks(void) {
 static void observer_being_called(void) {
     wg_observer *a = malloc(sizeof *a), *b = malloc(sizeof *b);
     ctx = new_context(NULL, WG_FOREVER);
-    SIM_EQUAL(wg_context_observe(ctx, a, tell, NULL), WG_OK);
-    SIM_EQUAL(wg_context_observe(ctx, b, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), a, tell, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_ended(ctx), b, tell, NULL), WG_OK);
     struct sim_thread *canceller = sim_go("cancel", cancel, ctx);
     bool is_child = sim_fork();
     cancel(ctx);
-    wg_context_unobserve_sync(ctx, a); /* does not wait for a call that is not made here */
-    wg_context_unobserve_sync(ctx, b);
+    wg_event_unobserve_sync(wg_ended(ctx), a); /* does not wait for a call that is not made here */
+    wg_event_unobserve_sync(wg_ended(ctx), b);
     free(a);
     free(b);
     if (!is_child)
@@ -420,7 +420,7 @@ static void run(void *unused) {
     (void)unused;
     pass(TASK);
     SIM_EQUAL(wg_add(&wg, 1), WG_OK);
-    SIM_EQUAL(wg_observe(&wg, &observer, fork_in_observer, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_zero(&wg), &observer, fork_in_observer, NULL), WG_OK);
     SIM_EQUAL(wg_done(&wg), WG_OK);
     wg_add_relaxed32(&ran, 1);
 }

@@ -196,14 +196,14 @@ static void called(void *raw) {
 static void observe(void) {
     watched = malloc(sizeof *watched);
     *watched = (struct watched){.calls = 1};
-    SIM_EQUAL(wg_observe(wg, &watched->observer, called, watched), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_zero(wg), &watched->observer, called, watched), WG_OK);
 }
 
 static void observer_removed_or_called(void) {
     wg = new_waitgroup(1);
     observe();
     struct sim_thread *done = go_done(0);
-    bool prevented = wg_unobserve(wg, &watched->observer);
+    bool prevented = wg_event_unobserve(wg_zero(wg), &watched->observer);
     if (prevented)
         free(watched); /* a call now would touch it */
     sim_join(done);
@@ -218,7 +218,7 @@ static void observer_removed_in_sync(void) {
     wg = new_waitgroup(1);
     observe();
     struct sim_thread *done = go_done(0);
-    if (!wg_unobserve_sync(wg, &watched->observer))
+    if (!wg_event_unobserve_sync(wg_zero(wg), &watched->observer))
         SIM_EQUAL(watched->seen, 2); /* the call is over */
     free(watched);
     sim_join(done);
@@ -229,16 +229,16 @@ static void observer_removed_in_sync(void) {
 static void call_and_observe_again(void *raw) {
     struct watched *w = raw;
     w->seen++;
-    SIM_CHECK(!wg_unobserve_sync(wg, &w->observer));
+    SIM_CHECK(!wg_event_unobserve_sync(wg_zero(wg), &w->observer));
     if (w->seen == 1)
-        SIM_EQUAL(wg_observe(wg, &w->observer, call_and_observe_again, w), WG_OK);
+        SIM_EQUAL(wg_event_observe(wg_zero(wg), &w->observer, call_and_observe_again, w), WG_OK);
 }
 
 static void observer_observes_again(void) {
     wg = new_waitgroup(1);
     watched = malloc(sizeof *watched);
     *watched = (struct watched){.seen = 0};
-    SIM_EQUAL(wg_observe(wg, &watched->observer, call_and_observe_again, watched), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_zero(wg), &watched->observer, call_and_observe_again, watched), WG_OK);
     struct sim_thread *done = go_done(0);
     SIM_EQUAL(wg_wait(wg, FOREVER), WG_OK);
     SIM_EQUAL(wg_add(wg, 1), WG_OK);
