@@ -196,6 +196,15 @@ wg_status callback_take_slot(Callback *self);
 void callbacks_drop(Context *context);
 int callbacks_visit(Context *context, visitproc visit, void *arg);
 
+/* --- inspect.c --- */
+
+/* Such as "fetch.py:12", in `size` bytes. */
+void place_of_caller(char *place, size_t size);
+PyObject *inspect_dump(PyObject *module, PyObject *unused);
+PyObject *inspect_dump_on_signal(PyObject *module, PyObject *args);
+PyObject *inspect_leaks(PyObject *module, PyObject *since);
+PyObject *inspect_now(PyObject *module, PyObject *unused);
+
 /* --- task.c --- */
 
 /* WITHDRAWN: by Task.cancel(), before a worker took it. RETURNED: the core has yet to say what that means. */
@@ -217,6 +226,7 @@ struct Task {
             PyObject *traceback; /* of the exception, as it left the function */
         } outcome;               /* from RETURNED on */
     };
+    PyObject *title;             /* its name, or NULL without memory; the core has its UTF-8 until the task has ended */
     PyObject *callbacks;         /* a list of what add_done_callback() was given, or NULL */
     struct elsewhere *elsewhere; /* of one that an executor runs, until it has ended; else NULL */
     wg_waitgroup unended;        /* 1 until it has ended */

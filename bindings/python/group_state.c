@@ -26,7 +26,12 @@ GroupState *group_new(state *st, const group_options *options, wg_errgroup_optio
         Py_DECREF(self);
         return NULL;
     }
+    char place[80];
+    place_of_caller(place, sizeof place);
     core->name = name ? PyBytes_AS_STRING(name) : NULL;
+    core->where = place;
+    core->language = "Python";
+    core->track = true;
     wg_status status = wg_errgroup_new(&self->core, core);
     Py_XDECREF(name);
     if (status != WG_OK)

@@ -132,6 +132,12 @@ static PyMethodDef functions[] = {
     {"_at_exit", at_exit, METH_NOARGS, "_at_exit($module, /)\n--\n\nRuns when the interpreter exits."},
     {"_after_fork_in_child", after_fork_in_child, METH_NOARGS,
      "_after_fork_in_child($module, /)\n--\n\nRuns in the child of a fork."},
+    {"_dump", inspect_dump, METH_NOARGS, "_dump($module, /)\n--\n\nWhat wg_dump tells."},
+    {"_dump_on_signal", inspect_dump_on_signal, METH_VARARGS,
+     "_dump_on_signal($module, signum, fd, /)\n--\n\nDump to `fd` whenever the signal comes."},
+    {"_leaks", inspect_leaks, METH_O,
+     "_leaks($module, since, /)\n--\n\nWhat wg_leaks tells of groups made at `since`, see _now(), or later."},
+    {"_now", inspect_now, METH_NOARGS, "_now($module, /)\n--\n\nThe clock of the core, in nanoseconds."},
     {NULL, NULL, 0, NULL},
 };
 

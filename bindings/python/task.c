@@ -28,6 +28,9 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
     if (!task)
         return NULL;
     task->weakrefs = NULL;
+    task->title = named ? Py_NewRef(name) : name_of_callable(st, args[0]);
+    if (!task->title)
+        PyErr_Clear();
     task->callbacks = NULL;
     task->elsewhere = NULL;
     task->unended = (wg_waitgroup)WG_INIT;
@@ -79,9 +82,7 @@ static PyObject *given_name(Task *task) { return task->named ? task->arguments[P
 
 /* Put what the task became in the place of `fn`, which goes on in the spare slot. Takes over the references. */
 static void keep_outcome(Task *task, PyObject *fn, PyObject *value, PyObject *traceback) {
-    PyObject *name = task->named ? Py_NewRef(given_name(task)) : name_of_callable(task_state(task), fn);
-    if (!name)
-        PyErr_Clear();
+    PyObject *name = Py_XNewRef(task->title);
     task->arguments[0] = fn;
     guard_take(&task->lock);
     task->outcome.name = name;
@@ -371,12 +372,16 @@ static void ended(void *arg) {
 }
 
 wg_task task_for_core(Task *task) {
+    const char *name = task->title ? PyUnicode_AsUTF8(task->title) : NULL;
+    if (!name)
+        PyErr_Clear();
     return (wg_task){
         .fn = is_in_group(task) ? run_in_group : run_loose,
         .arg = task,
         .settled = settled,
         .ended = ended,
         .pool = task_state(task)->pool,
+        .name = name,
     };
 }
 
@@ -408,6 +413,7 @@ static void task_dealloc(Task *self) {
     Py_XDECREF(self->owner);
     Py_XDECREF(self->outcome.name);
     elsewhere_free(self->elsewhere);
+    Py_XDECREF(self->title);
     Py_XDECREF(self->callbacks);
     Py_XDECREF(self->outcome.value);
     Py_XDECREF(self->outcome.traceback);

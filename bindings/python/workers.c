@@ -333,6 +333,7 @@ int workers_start(state *st) {
         .before_sleep = before_sleep,
         .after_sleep = after_sleep,
         .data = st,
+        .name = "cwaitgroup",
 #ifndef Py_GIL_DISABLED
         .cores = 1,
 #endif

@@ -281,11 +281,12 @@ static unsigned report_sleepers(const struct sink *to, int64_t since) {
     return n;
 }
 
-unsigned wg_leaks(int fd, int64_t since) {
-    struct file file = {.fd = fd, .failed = fd < 0};
+unsigned wg_leaks_lines(void (*write)(void *arg, const char *line, size_t length), void *arg, int64_t since) {
     struct wg_snapshot seen;
+    if (!write)
+        return 0;
     wg_snapshot_take(&seen);
-    struct sink to = {write_to_file, &file, &seen};
+    struct sink to = {write, arg, &seen};
     unsigned n = 0;
     for (size_t i = 0; i < seen.group_count; i++)
         if (leaks(&seen.groups[i], since)) {
@@ -295,4 +296,9 @@ unsigned wg_leaks(int fd, int64_t since) {
     n += report_sleepers(&to, since);
     wg_snapshot_free(&seen);
     return n;
+}
+
+unsigned wg_leaks(int fd, int64_t since) {
+    struct file file = {.fd = fd, .failed = fd < 0};
+    return wg_leaks_lines(write_to_file, &file, since);
 }

@@ -11,6 +11,8 @@ Task             what ErrGroup.go() returns: a result to come
 as_completed     tasks, in the order in which they end
 Context          says "stop now", with a cause, a deadline and children
 current_context  the Context of the task that runs in this thread
+dump             writes who waits for whom, for a program that hangs
+dump_on_signal   does so whenever a signal comes
 progress         draws a progress bar of a group
 Queue            a queue.Queue whose get() and put() end with a context
 
@@ -37,10 +39,11 @@ from cwaitgroup._core import (
     __version__,
     current_context,
 )
+from cwaitgroup._inspect import dump, dump_on_signal, obey_environment
 from cwaitgroup._progress import progress
 from cwaitgroup._queue import Queue, ShutDown
 
-for _public in (as_completed, Queue):
+for _public in (as_completed, dump, dump_on_signal, Queue):
     _public.__module__ = "cwaitgroup"
 if ShutDown.__module__ == "cwaitgroup._queue":
     ShutDown.__module__ = "cwaitgroup"
@@ -60,5 +63,10 @@ __all__ = [
     "__version__",
     "as_completed",
     "current_context",
+    "dump",
+    "dump_on_signal",
     "progress",
 ]
+
+obey_environment()
+del obey_environment

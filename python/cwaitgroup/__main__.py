@@ -1,11 +1,14 @@
-"""python -m cwaitgroup: what is installed here, and does it work? Exit status 0 if it does, else 1."""
+"""python -m cwaitgroup: what is installed here, and does it work? Exit status 0 if it does, else 1.
+
+python -m cwaitgroup dump PID [SIGNAL]: have a process write who waits for whom to its standard error.
+"""
 
 import sys
 import sysconfig
 import time
 
 import cwaitgroup
-from cwaitgroup import Context, ErrGroup, WaitGroup, _core
+from cwaitgroup import Context, ErrGroup, WaitGroup, _core, _inspect
 
 HANG = 10  # seconds; far longer than anything here takes
 
@@ -62,6 +65,8 @@ def check_speed(seconds: float = 0.5) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["dump"]:
+        return _inspect.ask(sys.argv[2:])
     describe()
     for check in (check_wait_group, check_results, check_first_error, check_deadline, check_speed):
         try:

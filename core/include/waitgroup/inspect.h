@@ -43,6 +43,9 @@ WG_API wg_status wg_dump_on_signal(int signum, int fd);
  * time: whoever tests for leaks looks again for a while before it believes them. */
 WG_API unsigned wg_leaks(int fd, int64_t since);
 
+/* The same by calls of `write(arg, line, length)`, as wg_dump_lines makes them. */
+WG_API unsigned wg_leaks_lines(void (*write)(void *arg, const char *line, size_t length), void *arg, int64_t since);
+
 #ifdef __cplusplus
 }
 #endif
