@@ -80,6 +80,8 @@ def test_help_is_enough_to_use_it():
 
 def test_public_names():
     assert set(cwaitgroup.__all__) == {
+        "dump",
+        "dump_on_signal",
         "Cancelled",
         "Context",
         "DeadlineExceeded",
