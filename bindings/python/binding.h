@@ -226,7 +226,6 @@ struct Task {
             PyObject *traceback; /* of the exception, as it left the function */
         } outcome;               /* from RETURNED on */
     };
-    PyObject *title;             /* its name, or NULL without memory; the core has its UTF-8 until the task has ended */
     PyObject *callbacks;         /* a list of what add_done_callback() was given, or NULL */
     struct elsewhere *elsewhere; /* of one that an executor runs, until it has ended; else NULL */
     wg_waitgroup unended;        /* 1 until it has ended */
@@ -236,8 +235,9 @@ struct Task {
     atomic_bool seen;    /* somebody has been told of its exception */
     _Atomic char status; /* a task_status */
     PyObject
-        *arguments[]; /* a spare slot for vectorcall, which from RETURNED on holds `fn`; then the arguments; all NULL
-                              once settled */
+        *arguments[]; /* a slot that vectorcall may use, which holds the name, or NULL without memory, and from RETURNED on
+                              `fn`; then the arguments; all NULL once settled. The core has the UTF-8 of the name until
+                              the task has ended: by then the outcome has the name */
 };
 
 /* A new task of `owner`, of the arguments of `call`: a function and its arguments. It has one reference for the core

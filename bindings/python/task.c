@@ -28,9 +28,6 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
     if (!task)
         return NULL;
     task->weakrefs = NULL;
-    task->title = named ? Py_NewRef(name) : name_of_callable(st, args[0]);
-    if (!task->title)
-        PyErr_Clear();
     task->callbacks = NULL;
     task->elsewhere = NULL;
     task->unended = (wg_waitgroup)WG_INIT;
@@ -43,7 +40,9 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
     task->owner = Py_NewRef(owner);
     task->call.fn = Py_NewRef(args[0]);
     task->call.kwnames = Py_XNewRef(kwnames);
-    task->arguments[0] = NULL;
+    task->arguments[0] = named ? Py_NewRef(name) : name_of_callable(st, args[0]);
+    if (!task->arguments[0])
+        PyErr_Clear();
     for (Py_ssize_t i = 1; i <= n; i++)
         task->arguments[i] = Py_NewRef(args[i]);
     if (named)
@@ -82,7 +81,7 @@ static PyObject *given_name(Task *task) { return task->named ? task->arguments[P
 
 /* Put what the task became in the place of `fn`, which goes on in the spare slot. Takes over the references. */
 static void keep_outcome(Task *task, PyObject *fn, PyObject *value, PyObject *traceback) {
-    PyObject *name = Py_XNewRef(task->title);
+    PyObject *name = task->arguments[0];
     task->arguments[0] = fn;
     guard_take(&task->lock);
     task->outcome.name = name;
@@ -372,7 +371,7 @@ static void ended(void *arg) {
 }
 
 wg_task task_for_core(Task *task) {
-    const char *name = task->title ? PyUnicode_AsUTF8(task->title) : NULL;
+    const char *name = task->arguments[0] ? PyUnicode_AsUTF8(task->arguments[0]) : NULL;
     if (!name)
         PyErr_Clear();
     return (wg_task){
@@ -413,7 +412,6 @@ static void task_dealloc(Task *self) {
     Py_XDECREF(self->owner);
     Py_XDECREF(self->outcome.name);
     elsewhere_free(self->elsewhere);
-    Py_XDECREF(self->title);
     Py_XDECREF(self->callbacks);
     Py_XDECREF(self->outcome.value);
     Py_XDECREF(self->outcome.traceback);
