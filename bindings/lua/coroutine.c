@@ -20,14 +20,14 @@
 enum { FN = 1, VALUE, OWNER, CONTEXT };
 #define ARGUMENTS_MAX 250
 
-/* The stack of `body`. */
+/* The stack of `body`. In the place of the traceback is the home as long as there is none. */
 enum { TASK = 1, TRACEBACK, HANDLER, FUNCTION };
 
-enum { UP_HOME = lua_upvalueindex(1), UP_TYPE = lua_upvalueindex(2) };
+/* Of what starts tasks: the home, the metatable of tasks, and their table. */
+enum { UP_HOME = lua_upvalueindex(1), UP_TYPE = lua_upvalueindex(2), UP_TASKS = lua_upvalueindex(3) };
 
 static const char tasks_key;    /* registry: the table of tasks */
 static const char deadlock_key; /* registry: the report of the last deadlock */
-static const char type_key;     /* registry: the metatable of tasks */
 
 static wgl_coroutine *task_at(lua_State *L, int index) { return lua_touserdata(L, index); }
 
@@ -35,24 +35,22 @@ static int first_argument(const wgl_coroutine *task) { return task->of == WGL_OF
 
 /* --- the table of tasks: a free slot has the number of the next free one --- */
 
-/* Give the task on top a slot. May raise. */
-static void take_slot(lua_State *L, wgl_home *home) {
+/* Give the task on top a slot in the table at `tasks`. May raise. */
+static void take_slot(lua_State *L, wgl_home *home, int tasks) {
     wgl_coroutine *task = lua_touserdata(L, -1);
     int slot = home->free_slot, next = 0;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
     if (slot != 0) {
-        lua_rawgeti(L, -1, slot);
+        lua_rawgeti(L, tasks, slot);
         next = (int)lua_tointeger(L, -1);
         lua_pop(L, 1);
     } else
         slot = home->slots + 1;
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, slot);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, tasks, slot);
     if (slot > home->slots)
         home->slots = slot;
     home->free_slot = next;
     task->slot = slot;
-    lua_pop(L, 1);
 }
 
 /* Needs no memory. */
@@ -166,7 +164,7 @@ static wgl_coroutine *prepare(lua_State *L, wgl_home *home, wgl_task_of of, int 
     wgl_runner_reserve(L, home);
     wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, (of == WGL_OF_GROUP ? OWNER : CONTEXT) + count);
     *task = (wgl_coroutine){.of = (uint8_t)of, .count = count};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &type_key);
+    lua_pushvalue(L, UP_TYPE);
     lua_setmetatable(L, self);
     lua_pushvalue(L, fn);
     lua_setiuservalue(L, self, FN);
@@ -214,7 +212,9 @@ static void check_callable(lua_State *L, int arg) {
 }
 
 static int anchor(lua_State *L) {
-    take_slot(L, wgl_home_of(L));
+    wgl_coroutine_push_all(L);
+    lua_insert(L, 1);
+    take_slot(L, wgl_home_of(L), 1);
     return 0;
 }
 
@@ -249,7 +249,7 @@ static int go(lua_State *L, bool wait) {
     wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
     check_callable(L, 2);
     wgl_coroutine *task = prepare(L, home, WGL_OF_GROUP, 1, 0, 2);
-    take_slot(L, home);
+    take_slot(L, home, UP_TASKS);
     wg_status status = wgl_enter(task->owner);
     if (status == WG_OK) {
         enter_scope(task, current_scope(L, home));
@@ -275,7 +275,7 @@ static int waitgroup_go(lua_State *L) {
     wgl_push_context(L);
     lua_insert(L, 2);
     wgl_coroutine *task = prepare(L, home, WGL_OF_WAITGROUP, 1, 2, 3);
-    take_slot(L, home);
+    take_slot(L, home, UP_TASKS);
     wg_status status = wg_add(((wgl_waitgroup *)handle->object)->wg, 1);
     if (status != WG_OK) {
         give_slot(L, home, task);
@@ -399,13 +399,13 @@ static int on_error(lua_State *L) {
 
 static int finish_body(lua_State *L, int status, lua_KContext unused) {
     (void)unused;
-    wgl_home *home = wgl_home_of(L);
     if (status == LUA_OK || status == LUA_YIELD) {
-        succeed(L, home, task_at(L, TASK), FUNCTION);
+        succeed(L, lua_touserdata(L, TRACEBACK), task_at(L, TASK), FUNCTION);
         return 0;
     }
+    wgl_home *home = wgl_home_of(L);
     bool misused = task_at(L, TASK)->parked; /* something else has resumed it, and hears of it too */
-    fail(L, home, TASK, lua_gettop(L), TRACEBACK);
+    fail(L, home, TASK, lua_gettop(L), lua_isstring(L, TRACEBACK) ? TRACEBACK : 0);
     return misused ? lua_error(L) : 0;
 }
 
@@ -425,7 +425,7 @@ static lua_State *new_coroutine(lua_State *L, wgl_home *home, wgl_coroutine *tas
     lua_setiuservalue(L, self, VALUE);
     lua_pushcfunction(L, body);
     lua_pushvalue(L, self);
-    lua_pushnil(L);
+    lua_pushlightuserdata(L, home);
     lua_pushcfunction(L, on_error);
     lua_getiuservalue(L, self, FN);
     for (int i = 0; i < count; i++) {
@@ -703,7 +703,7 @@ static int run(lua_State *L) {
     wgl_push_context(L);
     lua_insert(L, 1);
     wgl_coroutine *task = prepare(L, home, WGL_OF_RUN, 0, 1, 2);
-    take_slot(L, home);
+    take_slot(L, home, UP_TASKS);
     enter_scope(task, task);
     launch(L, home, task);
     return wgl_wait(L, &(wgl_wish){.event = WGL_AT_SCOPE, .list = &task->results}, finish_run);
@@ -788,11 +788,17 @@ static const luaL_Reg functions[] = {{"sleep", sleep_for},
                                      {"current_context", current_context},
                                      {NULL, NULL}};
 
+static void push_upvalues(lua_State *L) {
+    wgl_push_home(L);
+    luaL_getmetatable(L, "waitgroup.CoroutineTask");
+    wgl_coroutine_push_all(L);
+}
+
 static void set_methods(lua_State *L, const char *type, const luaL_Reg *list) {
     luaL_getmetatable(L, type);
     lua_getfield(L, -1, "__index");
-    wgl_push_home(L);
-    luaL_setfuncs(L, list, 1);
+    push_upvalues(L);
+    luaL_setfuncs(L, list, 3);
     lua_pop(L, 2);
 }
 
@@ -809,13 +815,11 @@ void wgl_open_coroutines(lua_State *L) {
         lua_setfield(L, -2, "__tostring");
         luaL_newlib(L, methods);
         lua_setfield(L, -2, "__index");
-        lua_pushvalue(L, -1);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, &type_key);
     }
     lua_setfield(L, core, "CoroutineTask");
     luaL_setfuncs(L, functions, 0);
-    wgl_push_home(L);
-    lua_pushcclosure(L, run, 1);
+    push_upvalues(L);
+    lua_pushcclosure(L, run, 3);
     lua_setfield(L, core, "run");
     set_methods(L, wgl_type_name(WGL_ERRGROUP), group_methods);
     set_methods(L, wgl_type_name(WGL_WAITGROUP), waitgroup_methods);
