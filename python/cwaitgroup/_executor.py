@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cwaitgroup._core import Context, _run_in_context
+from cwaitgroup._core import Context, WaitGroup, _run_in_context
 
 if TYPE_CHECKING:
     from cwaitgroup import Task
@@ -56,11 +56,13 @@ def _runs_in_threads(executor: Any) -> bool:
     return isinstance(executor, ThreadPoolExecutor) and not isinstance(executor, interpreters)
 
 
+def _is_dask(executor: Any) -> bool:
+    return type(executor).__name__ == "ClientExecutor" and type(executor).__module__.startswith("distributed.")
+
+
 def _options(executor: Any) -> dict[str, Any]:
     """What submit() needs to be told."""
-    if type(executor).__name__ == "ClientExecutor" and type(executor).__module__.startswith("distributed."):
-        return {"pure": False}  # else Dask runs equal calls once
-    return {}
+    return {"pure": False} if _is_dask(executor) else {}  # else Dask runs equal calls once
 
 
 class Sender:
@@ -121,5 +123,13 @@ class Sender:
                 future.cancel()
 
     def _cancel_all(self) -> None:
-        for future, executor in reversed(list(self._futures.items())):
+        futures = list(self._futures.items())[::-1]
+        if any(_is_dask(executor) for _, executor in futures):
+            # Dask asks the scheduler, and cannot do so in its own thread, where an error may just have come in.
+            WaitGroup().go(self._cancel_each, futures)
+        else:
+            self._cancel_each(futures)
+
+    def _cancel_each(self, futures: list[tuple[Future[Any], Any]]) -> None:
+        for future, executor in futures:
             self._cancel(future, executor)
