@@ -168,6 +168,4 @@ wg_status wgl_find(wgl_home *home, lua_Integer id, wgl_object **object) {
     return *object ? WG_OK : WG_NO_MEMORY;
 }
 
-wgl_object *wgl_context_for(wg_context *ctx) {
-    return object_for(NULL, WG_KIND_CONTEXT, wg_context_retain(ctx));
-}
+wgl_object *wgl_context_for(wg_context *ctx) { return object_for(NULL, WG_KIND_CONTEXT, wg_context_retain(ctx)); }

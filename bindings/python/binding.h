@@ -6,7 +6,7 @@
  *
  *     ErrGroup ---> GroupState ---> Context ---> parent Context
  *                     ^            |
- *     Task -----------+            +------> `held`: what the core's errors point to (tasks, causes)
+ *     Task -----------+            +------> `carried`: what the core's errors point to (tasks, causes)
  *
  * A Task refers to its Group until it has ended, so a Group outlives its tasks, while its ErrGroup, the user's handle,
  * may go earlier. Errors of the core borrow the Python object they carry; the Context in which an error came up holds
@@ -29,18 +29,20 @@
 #include "waitgroup.h"
 
 typedef struct Context Context;
+typedef struct carried carried;
 
 /* One per interpreter (strictly, per module object). Lives as long as any object of the module's types. */
 typedef struct state {
     PyObject *module; /* borrowed */
     PyTypeObject *waitgroup_type, *errgroup_type, *group_type, *task_type, *context_type, *callback_type, *worker_type;
-    PyObject *cancelled_error, *deadline_error, *negative_error, *deadlock_error, *timeout_error;
+    PyObject *cancelled_error, *deadline_error, *negative_error, *deadlock_error, *timeout_error, *foreign_error;
     Context *root;                     /* around `base`: that of code outside of any task */
     PyObject *thread_type, *threading; /* threading.Thread; the module */
     PyTypeObject *partial_type;        /* functools.partial */
     PyObject *context_attribute;       /* "_context": the attribute of a Cancelled with the Context that has ended */
     PyObject *name_attribute, *qualname_attribute, *func_attribute, *call_attribute;
     PyInterpreterState *interpreter;
+    PyObject *known; /* a dict, made when first needed: see identity.c */
     wg_pool *pool;
     wg_context *base; /* the ancestor of all contexts of this interpreter; ends when it exits */
     home *home;
@@ -150,18 +152,18 @@ struct Context {
     state *st;
     wg_context *core;
     Context *parent;     /* or NULL */
-    PyObject *held;      /* a list, made when first needed: what errors of the core point to */
+    carried *carried;    /* what errors of the core point to: see crossing.c */
+    PyObject *foreign;   /* a dict, made when first needed: exceptions for errors of other languages */
     Callback *callbacks; /* those not called yet, guarded by `lock` of callback.c; each is a strong reference */
 };
 
 /* A new Context around `core`, whose reference it takes, also when it fails. */
 Context *context_wrap(state *st, wg_context *core, Context *parent);
-/* The Context to be a parent where none was given: that of the task of this thread; NULL for none. Borrowed. */
+/* The Context to be a parent where none was given: that of the task of this thread, in whatever language it is; a new
+ * reference. NULL for none, or with an exception set. */
 Context *context_of_this_task(state *st);
 /* The core's context to be a parent. */
 wg_context *context_core_or_base(state *st, const Context *parent);
-/* Hold `object` for as long as `self` lives. */
-int context_hold(Context *self, PyObject *object);
 /* A cause as the user gave it: None, an exception or a str. On true: *cause is NULL or borrowed. */
 bool check_cause(const char *call, PyObject *object, PyObject **cause);
 /* Cancel; the first call wins. */
@@ -179,6 +181,46 @@ PyObject *raise_wait_ended(state *st, const char *call, Context *given);
 
 /* Of Cancelled. */
 extern PyMethodDef cancelled_reduce_method;
+
+/* --- crossing.c: errors, in Python and in other languages --- */
+
+/* A new error of the core for `object`: a Task, whose exception it is, or the cause of a cancellation. The Context holds
+ * it. Without memory it is wg_error_no_memory(). */
+wg_error *context_carry(Context *self, PyObject *object, wg_error_kind kind);
+/* Let go of what the core has let go of. */
+void context_drop_carried(Context *self);
+/* The Context goes, and has released its core: those that still refer to an error keep its object. */
+void context_hand_over_carried(Context *self);
+/* The collector frees the Context and its objects: those that still refer to an error keep its text. */
+void context_lose_carried(Context *self);
+int context_visit_carried(Context *self, visitproc visit, void *arg);
+/* Put all errors of the interpreter into words, for other languages; and when its memory goes, leave it at that. */
+void errors_seal(state *st);
+void errors_outlive(const home *h);
+/* What an error of this interpreter points to, or, of a task, the Task: a new reference. NULL of any other error. */
+PyObject *object_of_error(const state *st, const wg_error *error);
+Task *task_of_error(const state *st, const wg_error *error);
+/* The exception for an error, a new reference, or a str, which a cause may be; a ForeignError for one of another language. */
+PyObject *value_of_error(Context *of, wg_error *error);
+/* The error of another language that `exception` stands for, with a reference; or NULL. */
+wg_error *foreign_error_of(const state *st, PyObject *exception);
+
+/* --- identity.c --- */
+
+/* The Python object for an object of the core, a new reference; NULL, with or without an exception set. */
+PyObject *known_object(state *st, const void *core);
+int make_known(state *st, const void *core, PyObject *object);
+/* Of one that goes. */
+void forget_known(state *st, const void *core);
+/* `id`, which the core has given to `core`, as an int; `object` is known from now on. */
+PyObject *id_of(state *st, int64_t id, const void *core, PyObject *object);
+/* The Context for a context of the core, a new reference. */
+Context *context_for(state *st, wg_context *core);
+/* attach(id). */
+PyObject *attach_object(PyObject *module, PyObject *id);
+/* New objects around what came by an id, whose reference passes to them, also when they fail. */
+PyObject *errgroup_wrap(state *st, wg_errgroup *core);
+PyObject *waitgroup_wrap(state *st, wg_shared *core);
 
 /* --- callback.c: a call to be made when an event comes --- */
 
@@ -295,6 +337,10 @@ struct GroupState {
     int64_t grace;  /* nanoseconds, 0 for none */
     bool all_errors;
     bool goes_on;            /* a failed task does not cancel the others */
+    atomic_bool shared;      /* another language may know it */
+    atomic_uint inside;      /* how many of its tasks run in this interpreter */
+    bool attached;           /* another language made it, or the program: then */
+    wg_observer at_exit;     /* tells of the end of the interpreter */
     atomic_bool noted;       /* the raised error has been told of the others */
     atomic_bool left_behind; /* the user has been told of tasks that the grace period left behind */
     atomic_bool abandoned;   /* nobody will ask for the outcome any more: it was given, or the handle is gone */
@@ -311,6 +357,8 @@ typedef struct {
     Context *parent; /* or NULL */
 } group_options;
 
+/* The group around `core`, which another language made, or the program; takes over the reference, also when it fails. */
+GroupState *group_attach(state *st, wg_errgroup *core);
 /* A new group of `options`, and of those of the core. NULL with an exception set. */
 GroupState *group_new(state *st, const group_options *options, wg_errgroup_options *core);
 /* A task that runs: on the stack of its thread. */

@@ -11,7 +11,8 @@ Context *context_wrap(state *st, wg_context *core, Context *parent) {
     self->st = st;
     self->core = core;
     self->parent = (Context *)Py_XNewRef((PyObject *)parent);
-    self->held = NULL;
+    self->carried = NULL;
+    self->foreign = NULL;
     self->callbacks = NULL;
     PyObject_GC_Track(self);
     return self;
@@ -19,37 +20,18 @@ Context *context_wrap(state *st, wg_context *core, Context *parent) {
 
 Context *context_of_this_task(state *st) {
     thread_self *self = self_thread();
-    Task *task = self->task;
     if (self->context)
-        return self->context->st == st ? self->context : NULL;
-    if (!task || state_of_type(Py_TYPE(task)) != st || Py_TYPE(task->owner) != st->group_type)
-        return NULL;
-    return ((GroupState *)task->owner)->context;
+        return self->context->st == st ? (Context *)Py_NewRef((PyObject *)self->context) : NULL;
+    Task *task = self->task;
+    bool ours = task && state_of_type(Py_TYPE(task)) == st && Py_TYPE(task->owner) == st->group_type;
+    Context *context = ours ? ((GroupState *)task->owner)->context : NULL;
+    wg_context *core = wg_context_current();
+    if (context && (!core || core == context->core))
+        return (Context *)Py_NewRef((PyObject *)context);
+    return core ? context_for(st, core) : NULL; /* of a task of another language */
 }
 
 wg_context *context_core_or_base(state *st, const Context *parent) { return parent ? parent->core : st->base; }
-
-int context_hold(Context *self, PyObject *object) {
-    int result = -1;
-    Py_BEGIN_CRITICAL_SECTION(self);
-    if (self->held || (self->held = PyList_New(0)))
-        result = PyList_Append(self->held, object);
-    Py_END_CRITICAL_SECTION();
-    return result;
-}
-
-/* Undo context_hold. */
-static void unhold(Context *self, PyObject *object) {
-    Py_BEGIN_CRITICAL_SECTION(self);
-    for (Py_ssize_t i = PyList_GET_SIZE(self->held) - 1; i >= 0; i--) {
-        if (PyList_GET_ITEM(self->held, i) == object) {
-            if (PyList_SetSlice(self->held, i, i + 1, NULL) < 0)
-                PyErr_Clear(); /* it is held longer, that is all */
-            break;
-        }
-    }
-    Py_END_CRITICAL_SECTION();
-}
 
 bool check_cause(const char *call, PyObject *object, PyObject **cause) {
     *cause = NULL;
@@ -66,10 +48,10 @@ bool check_cause(const char *call, PyObject *object, PyObject **cause) {
 int context_cancel_with(Context *self, PyObject *cause) {
     wg_error *error = NULL;
     if (cause) {
-        if (context_hold(self, cause) < 0)
-            return -1;
-        error = wg_error_new(WG_ERROR_FAILURE, cause, NULL);
-        if (!wg_error_value(error)) {
+        error = foreign_error_of(self->st, cause);
+        if (!error)
+            error = context_carry(self, cause, WG_ERROR_FAILURE);
+        if (error == wg_error_no_memory()) {
             PyErr_NoMemory();
             return -1;
         }
@@ -77,26 +59,23 @@ int context_cancel_with(Context *self, PyObject *cause) {
     wg_status status = wg_context_cancel(self->core, error);
     wg_error_release(error);
     if (cause && status != WG_OK)
-        unhold(self, cause);
+        context_drop_carried(self);
     return 0;
 }
 
 /* What was given to cancel(), or None. */
-static PyObject *given_cause(const Context *self) {
+static PyObject *given_cause(Context *self) {
     wg_error *error = wg_context_cause(self->core);
-    PyObject *object = wg_error_value(error);
-    if (!object)
-        return error == wg_error_no_memory() ? PyObject_CallNoArgs(PyExc_MemoryError) : Py_NewRef(Py_None);
-    if (Py_TYPE(object) == self->st->task_type)
-        object = ((Task *)object)->outcome.value;
-    return Py_NewRef(object);
+    if (!error || error == wg_error_deadline() || error == wg_error_cancelled())
+        return Py_NewRef(Py_None);
+    return value_of_error(self, error);
 }
 
 bool context_ended_with(const Context *self, const Context *ancestor) {
     if (wg_context_status(ancestor->core) != wg_context_status(self->core) ||
         wg_context_cause(ancestor->core) != wg_context_cause(self->core))
         return false; /* it ended for a reason of its own */
-    while (self && self != ancestor)
+    while (self && self->core != ancestor->core)
         self = self->parent;
     return self != NULL;
 }
@@ -145,11 +124,18 @@ PyObject *raise_ended(Context *self, const char *call, const char *subject, PyOb
 }
 
 PyObject *raise_wait_ended(state *st, const char *call, Context *given) {
-    Context *own = given ? NULL : context_of_this_task(st);
     if (given)
         return raise_ended(given, call, "context", NULL);
-    if (own)
-        return raise_ended(own, call, "this task's group", ((GroupState *)self_thread()->task->owner)->name);
+    Context *own = context_of_this_task(st);
+    if (own) {
+        Task *task = self_thread()->task;
+        GroupState *group = task && Py_TYPE(task->owner) == st->group_type ? (GroupState *)task->owner : NULL;
+        raise_ended(own, call, "this task's group", group && group->context == own ? group->name : NULL);
+        Py_DECREF((PyObject *)own);
+        return NULL;
+    }
+    if (PyErr_Occurred())
+        return NULL;
     return PyErr_Format(st->cancelled_error, "%s: this task's group cancelled", call); /* a task of another language */
 }
 
@@ -177,6 +163,14 @@ static PyObject *cancelled_reduce(PyObject *self, PyObject *Py_UNUSED(unused)) {
 PyMethodDef cancelled_reduce_method = {"__reduce__", cancelled_reduce, METH_NOARGS,
                                        "__reduce__($self, /)\n--\n\nFor pickle; without the Context."};
 
+static PyObject *context_below(state *st, Context *parent, int64_t deadline) {
+    wg_context *core;
+    wg_status status = wg_context_new(&core, context_core_or_base(st, parent), deadline);
+    if (status != WG_OK)
+        return raise_status(st, status, "Context()");
+    return (PyObject *)context_wrap(st, core, parent);
+}
+
 static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"parent", "timeout", "deadline", NULL};
     state *st = state_of_type(type);
@@ -188,36 +182,42 @@ static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     if (at != WG_FOREVER && (deadline == WG_FOREVER || at < deadline))
         deadline = at;
+    if (parent && parent != Py_None && Py_TYPE(parent) != st->context_type)
+        return PyErr_Format(PyExc_TypeError, "parent must be a Context or None, not %.200s", Py_TYPE(parent)->tp_name);
     if (!parent)
         parent = (PyObject *)context_of_this_task(st);
-    else if (parent == Py_None)
-        parent = NULL;
-    else if (Py_TYPE(parent) != st->context_type)
-        return PyErr_Format(PyExc_TypeError, "parent must be a Context or None, not %.200s", Py_TYPE(parent)->tp_name);
-    wg_context *core;
-    wg_status status = wg_context_new(&core, context_core_or_base(st, (Context *)parent), deadline);
-    if (status != WG_OK)
-        return raise_status(st, status, "Context()");
-    return (PyObject *)context_wrap(st, core, (Context *)parent);
+    else
+        parent = parent == Py_None ? NULL : Py_NewRef(parent);
+    if (PyErr_Occurred())
+        return NULL;
+    PyObject *self = context_below(st, (Context *)parent, deadline);
+    Py_XDECREF(parent);
+    return self;
 }
 
-/* There is no clear: the core points into `held`, and may into the parent's. The exceptions, tasks and callbacks on the
+/* There is no clear: the core points into `carried`, and may into the parent's. The exceptions, tasks and callbacks on the
  * way round a cycle can be cleared. */
 static int context_traverse(Context *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->parent);
-    Py_VISIT(self->held);
-    return callbacks_visit(self, visit, arg);
+    Py_VISIT(self->foreign);
+    int result = context_visit_carried(self, visit, arg);
+    return result ? result : callbacks_visit(self, visit, arg);
 }
+
+/* Only the collector calls this. */
+static void context_finalize(Context *self) { context_lose_carried(self); }
 
 static void context_dealloc(Context *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, context_dealloc) /* ancestors may be many */
         if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    forget_known(self->st, self->core);
     callbacks_drop(self);
     wg_context_release(self->core);
-    Py_XDECREF(self->held);
+    context_hand_over_carried(self);
+    Py_XDECREF(self->foreign);
     Py_XDECREF((PyObject *)self->parent);
     PyObject_GC_Del(self);
     Py_DECREF(type);
@@ -311,6 +311,10 @@ static PyObject *context_get_deadline(Context *self, void *Py_UNUSED(unused)) {
     if (deadline == WG_FOREVER)
         return Py_NewRef(Py_None);
     return PyFloat_FromDouble(deadline == WG_POLL ? 0.0 : wg_seconds(deadline));
+}
+
+static PyObject *context_get_id(Context *self, void *Py_UNUSED(unused)) {
+    return id_of(self->st, wg_context_id(self->core), self->core, (PyObject *)self);
 }
 
 static PyObject *context_get_cause(Context *self, void *Py_UNUSED(unused)) { return context_cause_object(self); }
@@ -470,6 +474,9 @@ static PyGetSetDef context_getset[] = {
      "What it was cancelled with, an exception or a str; a DeadlineExceeded after its\n"
      "deadline; None if it was cancelled with nothing, or lives.",
      NULL},
+    {"id", (getter)context_get_id, NULL,
+     "A number by which attach() finds the context in another language of this process. It\ndoes not keep the context.",
+     NULL},
     {"deadline", (getter)context_get_deadline, NULL,
      "When its time is over, on the clock of time.monotonic(), in seconds; or None.\n"
      "Always the same number, which may be handed on as the deadline= of another.",
@@ -483,11 +490,17 @@ static PyMemberDef context_members[] = {
 };
 
 static PyType_Slot context_slots[] = {
-    {Py_tp_new, context_new},           {Py_tp_dealloc, context_dealloc},
-    {Py_tp_traverse, context_traverse}, {Py_tp_repr, context_repr},
-    {Py_tp_doc, (void *)context_doc},   {Py_tp_methods, context_methods},
-    {Py_tp_getset, context_getset},     {Py_tp_members, context_members},
-    {Py_am_await, context_await},       {0, NULL},
+    {Py_tp_new, context_new},
+    {Py_tp_dealloc, context_dealloc},
+    {Py_tp_traverse, context_traverse},
+    {Py_tp_repr, context_repr},
+    {Py_tp_doc, (void *)context_doc},
+    {Py_tp_methods, context_methods},
+    {Py_tp_getset, context_getset},
+    {Py_tp_members, context_members},
+    {Py_am_await, context_await},
+    {Py_tp_finalize, context_finalize},
+    {0, NULL},
 };
 
 PyType_Spec context_spec = {

@@ -87,14 +87,14 @@ static bool name_from_object(PyObject *object, PyObject **name) {
     return false;
 }
 
-/* The parent of a group: the Context given, or, for None, that of this thread's task. */
+/* The parent of a group: the Context given, or, for None, that of this thread's task; a new reference. */
 static bool parent_from_object(state *st, PyObject *object, Context **parent) {
     if (object && object != Py_None && Py_TYPE(object) != st->context_type) {
         PyErr_Format(PyExc_TypeError, "context must be a Context or None, not %.200s", Py_TYPE(object)->tp_name);
         return false;
     }
-    *parent = !object || object == Py_None ? context_of_this_task(st) : (Context *)object;
-    return true;
+    *parent = !object || object == Py_None ? context_of_this_task(st) : (Context *)Py_NewRef(object);
+    return !PyErr_Occurred();
 }
 
 /* An executor, borrowed, or NULL for None. */
@@ -133,15 +133,9 @@ static bool parse_options(state *st, PyObject *args, PyObject *kwargs, group_opt
     return true;
 }
 
-static PyObject *errgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    state *st = state_of_type(type);
-    group_options options;
-    wg_errgroup_options core = {.pool = st->pool};
-    PyObject *executor;
-    if (!parse_options(st, args, kwargs, &options, &core, &executor))
-        return NULL;
-    GroupState *group = group_new(st, &options, &core);
-    ErrGroup *self = group ? (ErrGroup *)type->tp_alloc(type, 0) : NULL;
+/* Takes over the reference to `group`, which may be NULL with an exception set. */
+static PyObject *handle_of(state *st, GroupState *group, PyObject *executor) {
+    ErrGroup *self = group ? (ErrGroup *)st->errgroup_type->tp_alloc(st->errgroup_type, 0) : NULL;
     if (!self) {
         Py_XDECREF((PyObject *)group);
         return NULL;
@@ -149,6 +143,25 @@ static PyObject *errgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->group = group;
     self->executor = Py_XNewRef(executor);
     return (PyObject *)self;
+}
+
+static PyObject *errgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    state *st = state_of_type(type);
+    group_options options = {.parent = NULL};
+    wg_errgroup_options core = {.pool = st->pool};
+    PyObject *executor = NULL;
+    GroupState *group = NULL;
+    if (parse_options(st, args, kwargs, &options, &core, &executor))
+        group = group_new(st, &options, &core);
+    Py_XDECREF((PyObject *)options.parent);
+    return handle_of(st, group, executor);
+}
+
+PyObject *errgroup_wrap(state *st, wg_errgroup *core) {
+    PyObject *self = handle_of(st, group_attach(st, core), NULL);
+    if (self && make_known(st, core, self) < 0)
+        Py_CLEAR(self);
+    return self;
 }
 
 static int errgroup_traverse(ErrGroup *self, visitproc visit, void *arg) {
@@ -172,7 +185,7 @@ static void warn_of_unfinished(ErrGroup *self) {
 }
 
 static void errgroup_finalize(ErrGroup *self) {
-    if (!self->group)
+    if (!self->group || atomic_load(&self->group->shared)) /* then somebody else may wait for it */
         return;
     PyObject *raised = PyErr_GetRaisedException();
     warn_of_unfinished(self);
@@ -188,6 +201,8 @@ static void errgroup_dealloc(ErrGroup *self) {
     PyObject_GC_UnTrack(self);
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
+    if (self->group)
+        forget_known(self->group->st, self->group->core);
     Py_XDECREF((PyObject *)self->group);
     Py_XDECREF(self->executor);
     Py_XDECREF(self->sender);
@@ -199,10 +214,10 @@ static void errgroup_dealloc(ErrGroup *self) {
 /* " error=ValueError('x')", " ended", or "". */
 static PyObject *text_of_end(GroupState *group) {
     wg_error *first;
-    Task *failed = wg_errgroup_errors(group->core, &first, 1) > 0 ? wg_error_value(first) : NULL;
-    if (!failed)
+    if (wg_errgroup_errors(group->core, &first, 1) == 0)
         return PyUnicode_FromString(wg_context_status(group->context->core) != WG_OK ? " ended" : "");
-    PyObject *text = safe_repr(failed->outcome.value);
+    PyObject *exception = value_of_error(group->context, first), *text = exception ? safe_repr(exception) : NULL;
+    Py_XDECREF(exception);
     if (text)
         Py_SETREF(text, PyUnicode_FromFormat(" error=%U", text));
     return text;
@@ -664,6 +679,14 @@ static PyObject *errgroup_get_context(ErrGroup *self, void *Py_UNUSED(unused)) {
     return Py_NewRef((PyObject *)self->group->context);
 }
 
+static PyObject *errgroup_get_id(ErrGroup *self, void *Py_UNUSED(unused)) {
+    GroupState *group = self->group;
+    atomic_store(&group->shared, true);
+    if (make_known(group->st, group->context->core, (PyObject *)group->context) < 0)
+        return NULL;
+    return id_of(group->st, wg_errgroup_id(group->core), group->core, (PyObject *)self);
+}
+
 static PyObject *errgroup_get_errors(ErrGroup *self, void *Py_UNUSED(unused)) { return group_errors_seen(self->group); }
 
 static PyObject *errgroup_get_name(ErrGroup *self, void *Py_UNUSED(unused)) {
@@ -762,6 +785,9 @@ static PyGetSetDef errgroup_getset[] = {
     {"limit", (getter)errgroup_get_limit, (setter)errgroup_set_limit,
      "How many tasks may run at once, or None. May be set at any time: more\n"
      "room lets blocked go() calls in, less takes effect as tasks end.",
+     NULL},
+    {"id", (getter)errgroup_get_id, NULL,
+     "A number by which attach() finds the group in another language of this process. It\ndoes not keep the group.",
      NULL},
     {"name", (getter)errgroup_get_name, NULL, "The name given, or None.", NULL},
     {"backlog", (getter)errgroup_get_backlog, NULL, "How many tasks may be queued beyond the limit.", NULL},

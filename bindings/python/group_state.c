@@ -1,7 +1,7 @@
 /* group_state.c - GroupState: what the tasks of an ErrGroup refer to while they run, and the user's handle as well. */
 #include "binding.h"
 
-GroupState *group_new(state *st, const group_options *options, wg_errgroup_options *core) {
+static GroupState *new_state(state *st, const group_options *options, bool goes_on) {
     GroupState *self = PyObject_GC_New(GroupState, st->group_type);
     if (!self)
         return NULL;
@@ -11,7 +11,10 @@ GroupState *group_new(state *st, const group_options *options, wg_errgroup_optio
     self->name = Py_XNewRef(options->name);
     self->grace = options->grace;
     self->all_errors = options->all_errors;
-    self->goes_on = core->continue_on_error;
+    self->goes_on = goes_on;
+    self->attached = false;
+    atomic_init(&self->shared, false);
+    atomic_init(&self->inside, 0);
     atomic_init(&self->noted, false);
     atomic_init(&self->left_behind, false);
     atomic_init(&self->abandoned, false);
@@ -19,6 +22,13 @@ GroupState *group_new(state *st, const group_options *options, wg_errgroup_optio
     self->lock = (guard){0};
     self->running = NULL;
     PyObject_GC_Track(self);
+    return self;
+}
+
+GroupState *group_new(state *st, const group_options *options, wg_errgroup_options *core) {
+    GroupState *self = new_state(st, options, core->continue_on_error);
+    if (!self)
+        return NULL;
     core->parent = context_core_or_base(st, options->parent);
     core->grace = options->grace;
     PyObject *name = self->name ? PyUnicode_AsEncodedString(self->name, "utf-8", "backslashreplace") : NULL;
@@ -43,6 +53,39 @@ GroupState *group_new(state *st, const group_options *options, wg_errgroup_optio
     return self;
 }
 
+/* The interpreter ends, and with it the tasks that run here: then the group cannot come to its end as it should. */
+static void leave_at_exit(void *raw) {
+    GroupState *self = raw;
+    if (atomic_load(&self->inside) == 0)
+        return;
+    wg_error *cause = wg_errorf("the Python interpreter ended while tasks of the group ran in it");
+    wg_errgroup_cancel(self->core, cause);
+    wg_error_release(cause);
+}
+
+GroupState *group_attach(state *st, wg_errgroup *core) {
+    const char *text = wg_errgroup_name(core);
+    group_options options = {.grace = wg_errgroup_grace(core)};
+    if (*text && !(options.name = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace"))) {
+        wg_errgroup_release(core);
+        return NULL;
+    }
+    GroupState *self = new_state(st, &options, wg_errgroup_continues(core));
+    Py_XDECREF(options.name);
+    if (!self) {
+        wg_errgroup_release(core);
+        return NULL;
+    }
+    self->core = core;
+    atomic_store(&self->shared, true);
+    self->context = context_for(st, wg_errgroup_context(core));
+    if (!self->context)
+        Py_CLEAR(self);
+    else if (wg_event_observe(wg_ended(st->base), &self->at_exit, leave_at_exit, self) == WG_OK)
+        self->attached = true;
+    return self;
+}
+
 static int group_traverse(GroupState *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->context);
@@ -53,6 +96,8 @@ static void group_dealloc(GroupState *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_XDECREF(self->name);
+    if (self->attached)
+        wg_event_unobserve_sync(wg_ended(self->st->base), &self->at_exit);
     wg_errgroup_release(self->core);
     Py_XDECREF((PyObject *)self->context);
     PyObject_GC_Del(self);

@@ -39,7 +39,7 @@ PyObject *await_iterator(PyObject *object, const char *name) {
 static PyObject *current_context(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
     Context *context = context_of_this_task(st);
-    return Py_NewRef((PyObject *)(context ? context : st->root));
+    return context || PyErr_Occurred() ? (PyObject *)context : Py_NewRef((PyObject *)st->root);
 }
 
 PyDoc_STRVAR(current_context_doc,
@@ -54,6 +54,23 @@ PyDoc_STRVAR(current_context_doc,
              ">>> with ErrGroup() as g:\n"
              "...     g.go(current_context).result() is g.context\n"
              "True");
+
+PyDoc_STRVAR(attach_doc, "attach($module, id, /)\n"
+                         "--\n"
+                         "\n"
+                         "The WaitGroup, ErrGroup or Context with that id, made in any language of this process.\n"
+                         "\n"
+                         "`id` is what its attribute `id` gives in Python, its method `id()` in Lua, and\n"
+                         "wg_errgroup_id() and its like in C. An id owns nothing: whoever gives it away keeps\n"
+                         "the object until the other side has attached. The same object comes back each time.\n"
+                         "\n"
+                         ">>> group = ErrGroup()\n"
+                         ">>> attach(group.id) is group\n"
+                         "True\n"
+                         "\n"
+                         "Raises LookupError if no object has the id, or if its object is gone, is known to its\n"
+                         "own language only, or is of a process from which this one was forked; TypeError if\n"
+                         "`id` is no int. Any thread may call it.");
 
 static PyObject *pool_counts(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
@@ -73,6 +90,8 @@ static void end_all_contexts(state *st) {
 static PyObject *at_exit(PyObject *module, PyObject *Py_UNUSED(unused)) {
     state *st = state_of_module(module);
     guest *me = home_guest(st->home);
+    if (wg_ids_in_use())
+        errors_seal(st);
     end_all_contexts(st);
     wg_pool_stop(st->pool);
     atomic_store(&st->closing, true);
@@ -123,6 +142,7 @@ static PyObject *run_in_context(PyObject *module, PyObject *args) {
 
 static PyMethodDef functions[] = {
     {"current_context", current_context, METH_NOARGS, current_context_doc},
+    {"attach", attach_object, METH_O, attach_doc},
     {"_current_task", current_task, METH_NOARGS,
      "_current_task($module, /)\n--\n\nThe Task that runs in this thread, or None."},
     {"_run_in_context", run_in_context, METH_VARARGS,
@@ -188,7 +208,12 @@ static int add_exceptions(PyObject *module, state *st) {
                       &st->negative_error) < 0 ||
         add_exception(module, "cwaitgroup.WaitTimeout",
                       "The `timeout` of a call has passed before what it waits for; no function of a task raises it.",
-                      Py_NewRef(PyExc_TimeoutError), &st->timeout_error) < 0)
+                      Py_NewRef(PyExc_TimeoutError), &st->timeout_error) < 0 ||
+        add_exception(
+            module, "cwaitgroup.ForeignError",
+            "An error of a task of another language, or the cause of a cancellation there: its `message`, its\n"
+            "`language`, and its `traceback`, a str or None.",
+            Py_NewRef(PyExc_Exception), &st->foreign_error) < 0)
         return -1;
     return add_exception(module, "cwaitgroup.DeadlockError",
                          "The call could never have returned, because it would have waited for itself.",
@@ -246,6 +271,7 @@ static int register_events(PyObject *module, state *st) {
 
 static void dict_goes(PyObject *capsule) {
     home *h = PyCapsule_GetPointer(capsule, NULL);
+    errors_outlive(h);
     home_is_gone(h);
     home_release(h);
 }
@@ -321,7 +347,7 @@ static int execute(PyObject *module) {
     DO(st->callback_type) DO(st->worker_type) DO(st->root) DO(st->cancelled_error) DO(st->deadline_error)              \
     DO(st->negative_error) DO(st->deadlock_error) DO(st->timeout_error) DO(st->thread_type) DO(st->threading)          \
     DO(st->partial_type) DO(st->context_attribute) DO(st->name_attribute) DO(st->qualname_attribute)                   \
-    DO(st->func_attribute) DO(st->call_attribute)
+    DO(st->func_attribute) DO(st->call_attribute) DO(st->foreign_error) DO(st->known)
 /* clang-format on */
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {

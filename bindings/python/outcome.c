@@ -3,11 +3,8 @@
 
 /* --- The errors of the tasks --- */
 
-/* The exception that an error of the core stands for, a new reference. */
-static PyObject *exception_of(const wg_error *error) {
-    Task *task = wg_error_value(error);
-    return task ? Py_NewRef(task->outcome.value) : PyObject_CallNoArgs(PyExc_MemoryError);
-}
+/* The exception that an error of a task stands for, a new reference. */
+static PyObject *exception_of(GroupState *group, wg_error *error) { return value_of_error(group->context, error); }
 
 /* All errors of the core so far, borrowed from the group, in memory to be freed by PyMem_Free; NULL with an exception
  * set. Those that come meanwhile are left out. */
@@ -26,7 +23,7 @@ PyObject *group_errors(GroupState *group) {
     wg_error **errors = core_errors(group, &n);
     PyObject *tuple = errors ? PyTuple_New((Py_ssize_t)n) : NULL;
     for (size_t i = 0; tuple && i < n; i++) {
-        PyObject *exception = exception_of(errors[i]);
+        PyObject *exception = exception_of(group, errors[i]);
         if (exception)
             PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, exception);
         else
@@ -45,8 +42,9 @@ static size_t mark_seen(GroupState *group) {
         return 0;
     }
     for (size_t i = 0; i < n; i++) {
-        Task *task = wg_error_value(errors[i]);
+        Task *task = task_of_error(group->st, errors[i]);
         news += task && !atomic_exchange(&task->seen, true);
+        Py_XDECREF((PyObject *)task);
     }
     PyMem_Free(errors);
     return news;
@@ -155,17 +153,18 @@ static PyObject *all_errors(GroupState *group) {
 
 /* The exception for an outcome that is not WG_OK, with the traceback that it had when it left its task. NULL with an
  * exception set. */
-static PyObject *exception_of_outcome(GroupState *group, const char *call, wg_status status, const wg_error *first) {
+static PyObject *exception_of_outcome(GroupState *group, const char *call, wg_status status, wg_error *first) {
     if (status != WG_FAILED) {
         raise_ended(group->context, call, "group", group->name);
         return PyErr_GetRaisedException();
     }
     if (group->all_errors)
         return all_errors(group);
-    PyObject *exception = exception_of(first);
-    Task *task = wg_error_value(first);
+    PyObject *exception = exception_of(group, first);
+    Task *task = task_of_error(group->st, first);
     if (exception && task)
         PyException_SetTraceback(exception, task->outcome.traceback ? task->outcome.traceback : Py_None);
+    Py_XDECREF((PyObject *)task);
     return exception;
 }
 
@@ -177,7 +176,7 @@ static void outcome_is_given(GroupState *group, const char *call) {
 }
 
 /* Raise the outcome. -1 with an exception set, or 0. */
-static int raise_outcome(GroupState *group, const char *call, wg_status status, const wg_error *first) {
+static int raise_outcome(GroupState *group, const char *call, wg_status status, wg_error *first) {
     outcome_is_given(group, call);
     if (status == WG_OK)
         return tell_stragglers(group, NULL);
@@ -241,7 +240,7 @@ static void raise_timeout(GroupState *group, const char *call) {
 }
 
 /* What a wait that ended with `status` raises. -1 with an exception set, or 0. */
-static int conclude(GroupState *group, const char *call, int status, const wg_error *first) {
+static int conclude(GroupState *group, const char *call, int status, wg_error *first) {
     if (is_outcome(status))
         return raise_outcome(group, call, status, first);
     if (status == RAISED)

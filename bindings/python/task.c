@@ -232,12 +232,12 @@ static bool is_stop(state *st, PyObject *exception) {
  * certain to let go of the error. */
 static wg_error *error_of_task(Task *task, GroupState *group, PyObject *exception) {
     bool stop = is_stop(group->st, exception);
-    bool echo = stop && wg_context_status(group->context->core) != WG_OK;
-    if (!echo && context_hold(group->context, (PyObject *)task) < 0) {
-        PyErr_Clear();
-        return wg_error_no_memory();
-    }
-    return wg_error_new(stop ? WG_ERROR_STOP : WG_ERROR_FAILURE, task, NULL);
+    if (stop && wg_context_status(group->context->core) != WG_OK)
+        return wg_error_cancelled();
+    wg_error *foreign = foreign_error_of(group->st, exception);
+    if (foreign)
+        return foreign;
+    return context_carry(group->context, (PyObject *)task, stop ? WG_ERROR_STOP : WG_ERROR_FAILURE);
 }
 
 wg_error *task_keep_result(Task *task, GroupState *group, PyObject *fn, PyObject *result) {
@@ -262,7 +262,9 @@ static wg_error *run_in_group(void *arg, wg_context *Py_UNUSED(ctx)) {
     if (!attach(group->st, &a))
         return wg_error_cancelled();
     if (task_leave_queue(task, RUNNING)) {
+        atomic_fetch_add(&group->inside, 1);
         PyObject *fn, *result = run_function(task, group, &fn);
+        atomic_fetch_sub(&group->inside, 1);
         /* Here, where the core knows that a wait for the group would be for this task as well, it forgets its call. */
         error = task_keep_result(task, group, fn, result);
     }

@@ -5,7 +5,8 @@ typedef struct {
     PyObject_HEAD
     PyObject *weakrefs;
     state *st;
-    wg_waitgroup wg;
+    wg_shared *shared;
+    wg_waitgroup *wg; /* in that */
 } WaitGroup;
 
 /* `object` as a step of the count. A step too large for any count is one the core refuses. */
@@ -34,6 +35,26 @@ static PyObject *raise_of_step(state *st, wg_status status, const char *call, in
                                               : "would pass 2147483647; it is unchanged");
 }
 
+/* Takes over the reference to `shared`, also when it fails. */
+static PyObject *wrap(state *st, wg_shared *shared) {
+    WaitGroup *self = (WaitGroup *)st->waitgroup_type->tp_alloc(st->waitgroup_type, 0);
+    if (!self) {
+        wg_shared_release(shared);
+        return NULL;
+    }
+    self->st = st;
+    self->shared = shared;
+    self->wg = wg_shared_waitgroup(shared);
+    return (PyObject *)self;
+}
+
+PyObject *waitgroup_wrap(state *st, wg_shared *core) {
+    PyObject *self = wrap(st, core);
+    if (self && make_known(st, core, self) < 0)
+        Py_CLEAR(self);
+    return self;
+}
+
 static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"n", NULL};
     PyObject *object = NULL;
@@ -43,11 +64,13 @@ static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     if (object && !step_from_object(object, &n))
         return NULL;
     state *st = state_of_type(type);
-    WaitGroup *self = (WaitGroup *)type->tp_alloc(type, 0);
+    wg_shared *shared;
+    if (wg_shared_new(&shared) != WG_OK)
+        return PyErr_NoMemory();
+    WaitGroup *self = (WaitGroup *)wrap(st, shared);
     if (!self)
         return NULL;
-    self->st = st;
-    wg_status status = wg_add(&self->wg, n);
+    wg_status status = wg_add(self->wg, n);
     if (status != WG_OK) {
         char call[48];
         Py_DECREF(self);
@@ -61,12 +84,14 @@ static void waitgroup_dealloc(WaitGroup *self) {
     PyTypeObject *type = Py_TYPE(self);
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
+    forget_known(self->st, self->shared);
+    wg_shared_release(self->shared);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 static PyObject *waitgroup_repr(WaitGroup *self) {
-    return PyUnicode_FromFormat("<cwaitgroup.WaitGroup count=%d>", (int)wg_count(&self->wg));
+    return PyUnicode_FromFormat("<cwaitgroup.WaitGroup count=%d>", (int)wg_count(self->wg));
 }
 
 static PyObject *waitgroup_add(WaitGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -82,16 +107,16 @@ static PyObject *waitgroup_add(WaitGroup *self, PyObject *const *args, Py_ssize_
     }
     if (args && !step_from_object(args[0], &n))
         return NULL;
-    wg_status status = wg_add(&self->wg, n);
+    wg_status status = wg_add(self->wg, n);
     if (status == WG_OK)
         return Py_NewRef(Py_None);
     char call[48];
     snprintf(call, sizeof call, "WaitGroup.add(%lld)", (long long)n);
-    return raise_of_step(self->st, status, call, wg_count(&self->wg));
+    return raise_of_step(self->st, status, call, wg_count(self->wg));
 }
 
 static PyObject *waitgroup_done(WaitGroup *self, PyObject *Py_UNUSED(unused)) {
-    wg_status status = wg_done(&self->wg);
+    wg_status status = wg_done(self->wg);
     if (status != WG_OK)
         return raise_of_step(self->st, status, "WaitGroup.done()", 0);
     return Py_NewRef(Py_None);
@@ -100,7 +125,7 @@ static PyObject *waitgroup_done(WaitGroup *self, PyObject *Py_UNUSED(unused)) {
 static wg_status call_wait(void *wg, const wg_until *until) { return wg_wait(wg, until); }
 
 static PyObject *waitgroup_wait_until(WaitGroup *self, const char *call, int64_t deadline, Context *context) {
-    int status = block(self->st, call_wait, &self->wg, deadline, context ? context->core : NULL);
+    int status = block(self->st, call_wait, self->wg, deadline, context ? context->core : NULL);
     switch (status) {
     case WG_OK: return Py_NewRef(Py_True);
     case WG_TIMEOUT: return Py_NewRef(Py_False);
@@ -121,7 +146,7 @@ static PyObject *waitgroup_wait(WaitGroup *self, PyObject *const *args, Py_ssize
     static const wg_until poll = {.deadline = WG_POLL};
     int64_t deadline;
     Context *context;
-    if (nargs == 0 && !kwnames && wg_wait(&self->wg, &poll) == WG_OK)
+    if (nargs == 0 && !kwnames && wg_wait(self->wg, &poll) == WG_OK)
         return Py_NewRef(Py_True); /* as cheap as a look at the count */
     if (!parse_wait(self->st, call, args, nargs, kwnames, &deadline, &context))
         return NULL;
@@ -135,7 +160,7 @@ static PyObject *waitgroup_go(WaitGroup *self, PyObject *const *args, Py_ssize_t
     if (!task)
         return NULL;
     wg_task core = task_for_core(task);
-    wg_status status = wg_start(&self->wg, &core);
+    wg_status status = wg_start(self->wg, &core);
     if (status != WG_OK) {
         task_discard(task);
         return raise_status(st, status, call);
@@ -145,11 +170,15 @@ static PyObject *waitgroup_go(WaitGroup *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyObject *waitgroup_observe(WaitGroup *self, PyObject *fn) {
-    return callback_for_event(self->st, wg_zero(&self->wg), (PyObject *)self, fn);
+    return callback_for_event(self->st, wg_zero(self->wg), (PyObject *)self, fn);
 }
 
 static PyObject *waitgroup_get_count(WaitGroup *self, void *Py_UNUSED(unused)) {
-    return PyLong_FromLong(wg_count(&self->wg));
+    return PyLong_FromLong(wg_count(self->wg));
+}
+
+static PyObject *waitgroup_get_id(WaitGroup *self, void *Py_UNUSED(unused)) {
+    return id_of(self->st, wg_shared_id(self->shared), self->shared, (PyObject *)self);
 }
 
 static PyObject *waitgroup_enter(WaitGroup *self, PyObject *Py_UNUSED(unused)) { return Py_NewRef((PyObject *)self); }
@@ -280,6 +309,10 @@ static PyMethodDef waitgroup_methods[] = {
 static PyGetSetDef waitgroup_getset[] = {
     {"count", (getter)waitgroup_get_count, NULL,
      "The count just now, an int; it may have changed by the time you look.", NULL},
+    {"id", (getter)waitgroup_get_id, NULL,
+     "A number by which attach() finds the wait group in another language of this process.\nIt does not keep the wait "
+     "group.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -916,6 +916,8 @@ const char *wg_errgroup_name(const wg_errgroup *g) { return g ? g->name : ""; }
 
 int64_t wg_errgroup_grace(const wg_errgroup *g) { return g ? g->grace : 0; }
 
+bool wg_errgroup_continues(const wg_errgroup *g) { return g && g->continues; }
+
 int wg_errgroup_backlog(const wg_errgroup *g) { return g ? g->slots.ahead : 0; }
 
 wg_context *wg_errgroup_context(wg_errgroup *g) { return g ? g->context : NULL; }

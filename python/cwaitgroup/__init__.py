@@ -13,11 +13,12 @@ Context          says "stop now", with a cause, a deadline and children
 current_context  the Context of the task that runs in this thread
 dump             writes who waits for whom, for a program that hangs
 dump_on_signal   does so whenever a signal comes
+attach           the object with an id, made in any language of this process
 progress         draws a progress bar of a group
 Queue            a queue.Queue whose get() and put() end with a context
 
 Errors: Cancelled, DeadlineExceeded, WaitTimeout, NegativeCounterError, DeadlockError,
-ShutDown.
+ForeignError, ShutDown.
 """
 
 # All modules of the package are imported here: an import under way in another thread stays half done in the child of a
@@ -32,11 +33,13 @@ from cwaitgroup._core import (
     DeadlineExceeded,
     DeadlockError,
     ErrGroup,
+    ForeignError,
     NegativeCounterError,
     Task,
     WaitGroup,
     WaitTimeout,
     __version__,
+    attach,
     current_context,
 )
 from cwaitgroup._inspect import dump, dump_on_signal, obey_environment
@@ -54,6 +57,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeadlockError",
     "ErrGroup",
+    "ForeignError",
     "NegativeCounterError",
     "Queue",
     "ShutDown",
@@ -62,6 +66,7 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "as_completed",
+    "attach",
     "current_context",
     "dump",
     "dump_on_signal",

@@ -36,6 +36,15 @@ class DeadlockError(RuntimeError):
 class WaitTimeout(TimeoutError):
     """The `timeout` of a call has passed before what it waits for; no function of a task raises it."""
 
+class ForeignError(Exception):
+    """An error of a task of another language, or the cause of a cancellation there: its `message`, its
+    `language`, and its `traceback`, a str or None.
+    """
+
+    message: str
+    language: str
+    traceback: str | None
+
 @final
 class WaitGroup:
     """Wait until a number of things have happened.
@@ -121,6 +130,11 @@ class WaitGroup:
 
         Raises TypeError if `fn` cannot be called or is async; RuntimeError if no thread
         can be started or the interpreter is shutting down. Any thread may call it.
+        """
+    @property
+    def id(self) -> int:
+        """A number by which attach() finds the wait group in another language of this process.
+        It does not keep the wait group.
         """
     @property
     def count(self) -> int:
@@ -243,6 +257,11 @@ class Context:
 
         Raises OSError if there is none to be had, RuntimeError in the child of a fork if it
         was made before.
+        """
+    @property
+    def id(self) -> int:
+        """A number by which attach() finds the context in another language of this process. It
+        does not keep the context.
         """
     @property
     def cause(self) -> BaseException | str | None:
@@ -625,6 +644,11 @@ class ErrGroup:
         """The exceptions of the tasks that have failed so far, a tuple in order of failing."""
     limit: int | None
     @property
+    def id(self) -> int:
+        """A number by which attach() finds the group in another language of this process. It
+        does not keep the group.
+        """
+    @property
     def name(self) -> str | None:
         """The name given, or None."""
     @property
@@ -667,6 +691,22 @@ class ErrGroup:
         self, slot: Any, name: str | None, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Task[_T] | None: ...
     _body: Any
+
+def attach(id: int, /) -> WaitGroup | ErrGroup | Context:
+    """The WaitGroup, ErrGroup or Context with that id, made in any language of this process.
+
+    `id` is what its attribute `id` gives in Python, its method `id()` in Lua, and
+    wg_errgroup_id() and its like in C. An id owns nothing: whoever gives it away keeps
+    the object until the other side has attached. The same object comes back each time.
+
+    >>> group = ErrGroup()
+    >>> attach(group.id) is group
+    True
+
+    Raises LookupError if no object has the id, or if its object is gone, is known to its
+    own language only, or is of a process from which this one was forked; TypeError if
+    `id` is no int. Any thread may call it.
+    """
 
 def current_context() -> Context:
     """The Context of the ErrGroup whose task runs in this thread.

@@ -87,6 +87,7 @@ def test_public_names():
         "DeadlineExceeded",
         "DeadlockError",
         "ErrGroup",
+        "ForeignError",
         "NegativeCounterError",
         "Queue",
         "ShutDown",
@@ -95,6 +96,7 @@ def test_public_names():
         "WaitTimeout",
         "__version__",
         "as_completed",
+        "attach",
         "current_context",
         "progress",
     }

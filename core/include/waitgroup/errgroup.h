@@ -15,6 +15,7 @@
 #ifndef WAITGROUP_ERRGROUP_H
 #define WAITGROUP_ERRGROUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -107,6 +108,7 @@ WG_API wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit);
 WG_API const char *wg_errgroup_name(const wg_errgroup *g);
 WG_API int64_t wg_errgroup_grace(const wg_errgroup *g);
 WG_API int wg_errgroup_backlog(const wg_errgroup *g);
+WG_API bool wg_errgroup_continues(const wg_errgroup *g); /* after an error: continue_on_error */
 
 /* The context that its tasks get, borrowed. */
 WG_API wg_context *wg_errgroup_context(wg_errgroup *g);

@@ -1,0 +1,321 @@
+"""Objects that Python and Lua states of one process share: identity, tasks at home, errors, contexts, ends."""
+
+import gc
+import threading
+from pathlib import Path
+
+import pytest
+from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, ForeignError, WaitGroup, attach, current_context
+from lua_in_python import Lua, LuaError
+
+BUILD = Path(__file__).resolve().parents[2] / "build/lua"
+HANG = 60
+
+
+@pytest.fixture
+def new_lua():
+    """new_lua() opens a Lua state in which `w` is the module."""
+    states = []
+
+    def new():
+        states.append(Lua())
+        states[-1].run(
+            f"package.path = '{BUILD}/?.lua;{BUILD}/?/init.lua;' .. package.path "
+            f"package.cpath = '{BUILD}/?.so;' .. package.cpath "
+            "w = require 'waitgroup'"
+        )
+        return states[-1]
+
+    yield new
+    for state in states:
+        state.close()
+
+
+@pytest.fixture
+def lua(new_lua):
+    return new_lua()
+
+
+def share(lua, name, thing):
+    lua.run(f"{name} = w.attach({thing.id})")
+    return thing
+
+
+def from_lua(lua, expression):
+    return attach(int(lua.run(f"kept = kept or {{}} kept[#kept + 1] = {expression} return tostring(kept[#kept]:id())")))
+
+
+class TestIdentity:
+    @pytest.mark.parametrize("make", [WaitGroup, ErrGroup, Context], ids=lambda make: make.__name__)
+    def test_from_python_and_back(self, lua, make):
+        thing = share(lua, "thing", make())
+        assert int(lua.run("return tostring(thing:id())")) == thing.id
+        assert attach(int(lua.run("return tostring(thing:id())"))) is thing
+
+    @pytest.mark.parametrize("kind", ["new", "errgroup", "context"])
+    def test_from_lua_and_back(self, lua, kind):
+        thing = from_lua(lua, f"w.{kind}()")
+        assert lua.run(f"return tostring(w.attach({thing.id}) == kept[1])") == "true"
+        assert from_lua(lua, "kept[1]") is thing
+
+    def test_the_context_of_a_group_is_one_object(self, lua):
+        group = share(lua, "g", ErrGroup())
+        assert from_lua(lua, "g:context()") is group.context
+        assert lua.run(f"return tostring(w.attach({group.context.id}) == g:context())") == "true"
+
+    def test_a_group_knows_what_it_was_made_with(self, lua):
+        group = from_lua(lua, "w.errgroup { name = 'jobs', limit = 3, on_error = 'continue' }")
+        assert (group.name, group.limit, group.on_error) == ("jobs", 3, "continue")
+        share(lua, "g", ErrGroup(name="loads", limit=2))
+        assert lua.run("return g:name() .. g:limit()") == "loads2"
+
+    def test_the_other_side_keeps_it(self, lua):
+        group = ErrGroup()
+        number = share(lua, "g", group).id
+        del group
+        gc.collect()
+        again = attach(number)
+        assert again.go(pow, 2, 3).result(HANG) == 8
+        again.wait(HANG)
+
+    def test_what_stands_for_nothing(self, lua):
+        with pytest.raises(LookupError, match="no object has this id"):
+            attach(7)
+        number = int(lua.run("return tostring(w.new():id())"))
+        lua.run("collectgarbage() collectgarbage()")
+        with pytest.raises(LookupError, match="the object with this id is gone: keep a reference"):
+            attach(number)
+        channel = int(lua.run("ch = w.channel(1) return tostring(ch:id())"))
+        with pytest.raises(LookupError, match="only the language which made it knows"):
+            attach(channel)
+        group = ErrGroup()
+        with pytest.raises(LuaError, match="is that of a waitgroup.ErrGroup, not of a waitgroup.Context"):
+            lua.run(f"w.attach({group.id}, 'context')")
+
+
+class TestCounts:
+    def test_each_side_adds_and_is_done(self, lua):
+        wg = share(lua, "wg", WaitGroup(1))
+        lua.run("wg:add(2)")
+        assert wg.count == 3
+        wg.done()
+        lua.run("wg:done()")
+        assert not wg.wait(0)
+        lua.run("wg:done()")
+        assert wg.wait(HANG)
+
+
+class TestTasks:
+    def test_each_runs_at_home_under_one_limit(self, lua):
+        group = from_lua(lua, "w.errgroup { limit = 2 }")
+        started, go_on = threading.Semaphore(0), threading.Event()
+
+        def wait():
+            started.release()
+            assert go_on.wait(HANG)
+            return threading.current_thread().name
+
+        tasks = [group.go(wait) for _ in range(2)]
+        assert started.acquire(timeout=HANG) and started.acquire(timeout=HANG)
+        assert lua.run("return select(2, kept[1]:try_thread(function() end))") == "limit"
+        assert group.try_go(int) is None
+        go_on.set()
+        assert all(task.result(HANG) for task in tasks)
+        assert (
+            lua.run("local t = kept[1]:thread(function(n) return n + 1 end, 41) return tostring(select(2, t:result()))")
+            == "42"
+        )
+        lua.run("kept[1]:go(function() w.sleep(0.001) done = true end) assert(kept[1]:wait())")
+        assert lua.run("return tostring(done)") == "true"
+        group.wait(HANG)
+
+    def test_threads_of_a_python_group(self, lua):
+        group = share(lua, "g", ErrGroup())
+        lua.run("for i = 1, 20 do g:thread(function(i) return i end, i) end")
+        tasks = [group.go(abs, -i) for i in range(20)]
+        group.wait(HANG)
+        assert group.completed == 40 and [task.result() for task in tasks] == list(range(20))
+
+
+class TestErrors:
+    def test_of_python_in_lua(self, lua):
+        def fail():
+            raise ValueError("three")
+
+        group = share(lua, "g", ErrGroup())
+        group.go(fail)
+        assert lua.run("ok, text, trace = g:wait() return text") == "ValueError: three"
+        assert "in fail" in lua.run("return trace") and lua.run("return trace").startswith("Traceback")
+        assert lua.run("return g:errors()[1]") == "ValueError: three"
+        with pytest.raises(ValueError, match="three"):
+            group.wait()
+
+    @pytest.mark.parametrize(
+        "thrown, text",
+        [
+            ("'plain'", "plain"),
+            ("{ 1 }", "(error object is a table value)"),
+            ("42", "42"),
+            ("nil", "<no error object>"),
+        ],
+    )
+    @pytest.mark.parametrize("how", ["go", "thread"])
+    def test_of_lua_in_python(self, lua, how, thrown, text):
+        group = share(lua, "g", ErrGroup())
+        lua.run(f"g:{how}(function() error({thrown}, 0) end) w.run(function() g:wait() end)")
+        with pytest.raises(ForeignError) as raised:
+            group.wait(HANG)
+        error = raised.value
+        assert (str(error), error.message, error.language) == (text, text, "Lua")
+        assert "stack traceback" in error.traceback and error.traceback in error.__notes__
+        assert group.errors == (error,) and group.errors[0] is error
+
+    def test_what_comes_home_is_the_very_value(self, lua):
+        value = ValueError("there and back")
+
+        def fail():
+            raise value
+
+        group = from_lua(lua, "w.errgroup()")
+        group.go(fail)
+        assert "ValueError" in lua.run("return select(2, kept[1]:wait())")
+        number = group.id
+        del group
+        gc.collect()
+        with pytest.raises(ValueError) as raised:
+            attach(number).wait()
+        assert raised.value is value
+
+    def test_a_lua_value_comes_home_through_a_python_task(self, lua):
+        inner, outer = share(lua, "inner", ErrGroup()), share(lua, "outer", ErrGroup())
+        lua.run("value = { 'the very' } inner:go(function() error(value, 0) end) inner:wait()")
+        outer.go(inner.wait)
+        assert lua.run("local ok, err = outer:wait() return tostring(err == value)") == "true"
+
+    def test_a_stop_is_none(self, lua):
+        group = share(lua, "g", ErrGroup())
+        lua.run(
+            "t = g:thread(function()  local ctx = require('waitgroup').current_context()  ctx:wait() ctx:check() end)"
+        )
+        task = group.go(lambda: (current_context().wait(), current_context().check()))
+        group.cancel()
+        group.wait(HANG)
+        assert group.errors == () and task.cancelled()
+        assert lua.run("return tostring(t:cancelled())") == "true"
+
+    def test_causes(self, lua):
+        parent = share(lua, "parent", Context())
+        child = from_lua(lua, "w.context { parent = parent }")
+        cause = KeyError("why")
+        parent.cancel(cause)
+        assert lua.run("return select(2, kept[1]:err())") == "KeyError: 'why'"
+        assert child.cause is cause
+        other = share(lua, "other", Context())
+        lua.run("other:cancel('because')")
+        assert isinstance(other.cause, ForeignError) and str(other.cause) == "because"
+        with pytest.raises(Cancelled) as raised:
+            other.check()
+        assert raised.value.__cause__ is other.cause
+
+
+class TestContexts:
+    def test_a_lua_failure_ends_a_python_wait(self, lua):
+        group = from_lua(lua, "w.errgroup()")
+        waiting = threading.Event()
+
+        def wait():
+            waiting.set()
+            assert current_context().wait(HANG)
+            return current_context() is group.context
+
+        task = group.go(wait)
+        assert waiting.wait(HANG)
+        lua.run("kept[1]:thread(function() error('stop them', 0) end)")
+        with pytest.raises(ForeignError, match="stop them"):
+            group.wait(HANG)
+        assert task.result()
+
+    def test_a_python_failure_ends_a_lua_wait(self, lua):
+        group = share(lua, "g", ErrGroup())
+        lua.run(f"t = g:thread(function(seconds) return select(2, require('waitgroup').sleep(seconds)) end, {HANG})")
+        group.go(int, "x")
+        with pytest.raises(ValueError):
+            group.wait(HANG)
+        assert lua.run("return select(2, t:result())") == "cancelled"
+
+    def test_deadlines_and_callbacks(self, lua):
+        context = from_lua(lua, "w.context { timeout = 0.01 }")
+        called = threading.Event()
+        context.add_callback(called.set)
+        assert called.wait(HANG) and isinstance(context.cause, DeadlineExceeded)
+        other = share(lua, "c", Context())
+        lua.run("c:on_cancel(function() heard = true end)")
+        other.cancel("enough")
+        assert lua.run("w.yield() c:wait() return tostring(heard)") == "true"
+
+    def test_python_in_a_task_of_lua_sees_its_context(self, lua):
+        """A Python callback of a Lua thread task, as lupa makes them: here, of a C function of ctypes."""
+        group = from_lua(lua, "w.errgroup()")
+        assert (
+            group.go(lambda: lua.run("return tostring(w.current_context() == kept[1]:context())")).result(HANG)
+            == "true"
+        )
+        assert lua.run("return tostring(w.current_context())") == "nil"
+
+
+class TestEnds:
+    def test_a_lua_state_goes_and_leaves_its_error(self, new_lua):
+        lua = new_lua()
+        group = share(lua, "g", ErrGroup())
+        lua.run("g:go(function() error({ 'gone' }, 0) end) w.run(function() g:wait() end)")
+        lua.run("g = nil")
+        lua.close()
+        lua.close = lambda: None
+        with pytest.raises(ForeignError, match="table value"):
+            group.wait(HANG)
+
+    def test_a_lua_state_goes_with_coroutines_in_a_python_group(self, new_lua):
+        lua = new_lua()
+        group = share(lua, "g", ErrGroup())
+        lua.run(f"g:go(function() w.sleep({HANG}) end)")
+        started = threading.Event()
+        task = group.go(lambda: started.set() or current_context().wait(HANG))
+        assert started.wait(HANG)
+        lua.close()
+        lua.close = lambda: None
+        with pytest.raises(ForeignError, match="its Lua state closed"):
+            group.wait(HANG)
+        assert task.result()
+
+    def test_a_state_that_only_attached_does_not_end_the_group(self, new_lua):
+        lua = new_lua()
+        go_on = threading.Event()
+        group = share(lua, "g", ErrGroup())
+        task = group.go(go_on.wait, HANG)
+        lua.close()
+        lua.close = lambda: None
+        assert group.try_go(int) is not None
+        go_on.set()
+        assert task.result(HANG)
+        group.wait(HANG)
+
+    def test_nothing_stays(self, lua):
+        def round():
+            group = share(lua, "g", ErrGroup(limit=3))
+            other = from_lua(lua, "w.errgroup()")
+            group.go(int)
+            lua.run("kept = nil g:thread(function() error('x', 0) end)")
+            other.go(int, "x").exception(HANG)
+            with pytest.raises(ForeignError):
+                group.wait(HANG)
+            lua.run("g = nil")
+
+        def measure():
+            for _ in range(50):
+                round()
+            gc.collect()
+            lua.run("collectgarbage() collectgarbage()")
+            return sum(type(thing) in (ErrGroup, Context, ForeignError) for thing in gc.get_objects())
+
+        first = measure()
+        assert measure() <= first + 5
