@@ -1,4 +1,4 @@
-"""Turn the results of the benchmark sets into one JSON file, one Markdown table and one chart.
+"""Turn the results of the benchmark sets into one JSON file, Markdown tables and charts.
 
 usage: report.py SET... (reads build/bench/SET.json; `make bench` calls this)
 
@@ -12,8 +12,12 @@ A benchmark set writes build/bench/SET.json, a list of measurements:
      "samples": 9,               how many independent repetitions
      "target": "at most 13 ns"}  what this library should reach here, in words, or null
 
+build/bench/growth.json, if it is there, has the curves that growth/curves.py describes. A docs/benchmarks-NAME.json,
+copied from docs/benchmarks.json of another machine, gives a column beside this one.
+
 Written are docs/benchmarks.json (the measurements and the machine), docs/benchmarks.svg (the ratio of each peer to
-this library) and the parts of docs/benchmarks.md and README.md between two marks. The ratio is how many times better
+this library), docs/benchmarks-choices.svg (the dozen of them in README), docs/benchmarks-growth.svg, and the parts of
+docs/benchmarks.md and README.md between two marks. The ratio is how many times better
 this library is: below 1 the peer wins. Where its spread is more than half of it, it is called noisy, and hollow in
 the chart.
 """
@@ -27,9 +31,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from charts import draw_all, draw_choices, draw_growth
 
 TOP = Path(__file__).resolve().parents[1]
+DOCS = TOP / "docs"
 OURS = "waitgroup"
 MARKS = "<!-- results: written by bench/report.py -->", "<!-- end of results -->"
 TITLES = {"core": "C", "python": "Python", "lua": "Lua"}
@@ -67,7 +74,10 @@ class Comparison(NamedTuple):
 
 def read(path: Path) -> list[Comparison]:
     """The comparisons of a set, in its order. A kind of work without a value of ours is an error."""
-    measurements = [Measurement(**entry) for entry in json.loads(path.read_text())]
+    return compare([Measurement(**entry) for entry in json.loads(path.read_text())], path)
+
+
+def compare(measurements: list[Measurement], path: Path) -> list[Comparison]:
     comparisons = []
     for work in dict.fromkeys(m.work for m in measurements):
         of_work = [m for m in measurements if m.work == work]
@@ -133,64 +143,50 @@ def write_between_marks(path: Path, lines: list[str]) -> None:
     path.write_text(before + "\n".join([MARKS[0], "", *lines, "", MARKS[1]]) + after)
 
 
-def write_markdown(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:
+def noisy_ratios(sets: dict[str, list[Comparison]]) -> list[str]:
+    """Those that say little, by name."""
+    named = [f"{c.work} beside {p.subject}" for cs in sets.values() for c in cs for p in c.peers if c.noisy(p)]
+    return ["", "Noisy, so that they say little: " + "; ".join(named) + "."] if named else []
+
+
+def ratios(sets: dict[str, list[Comparison]]) -> dict[tuple[str, str], str]:
+    return {
+        (c.work, p.subject): number(c.ratio(p)) + (" (noisy)" if c.noisy(p) else "")
+        for comparisons in sets.values()
+        for c in comparisons
+        for p in c.peers
+    }
+
+
+def side_by_side(sets: dict[str, list[Comparison]], about: dict[str, str]) -> list[str]:
+    """The ratios of this machine beside those of others, where there are any."""
+    columns = {f"{about['processor']}, {about['date']}": ratios(sets)}
+    for path in sorted(DOCS.glob("benchmarks-*.json")):
+        other = json.loads(path.read_text())
+        theirs = {name: compare([Measurement(**m) for m in ms], path) for name, ms in other["measurements"].items()}
+        columns[f"{other['machine']['processor']}, {other['machine']['date']}"] = ratios(theirs)
+    if len(columns) == 1:
+        return []
+    here = next(iter(columns.values()))
+    lines = ["", "### Machines side by side, by ratio", "", "| work | peer | " + " | ".join(columns) + " |"]
+    lines.append("|---|---|" + "---:|" * len(columns))
+    for key in here:
+        lines.append(f"| {key[0]} | {key[1]} | " + " | ".join(c.get(key, "") for c in columns.values()) + " |")
+    return lines
+
+
+def write_markdown(sets: dict[str, list[Comparison]], about: dict[str, str], growth: list[dict[str, Any]]) -> None:
     picture = "![the ratio of each peer to this library, for each kind of work]({})"
     lines = [picture.format("benchmarks.svg"), "", *(f"- {key}: {value}" for key, value in about.items())]
+    lines += noisy_ratios(sets)
+    if growth:
+        lines += ["", "### Cost as work grows", "", "![what one costs, of ever more](benchmarks-growth.svg)"]
+    lines += side_by_side(sets, about)
     for name, comparisons in sets.items():
         lines += ["", f"### {TITLES.get(name, name)}", "", *table(comparisons)]
-    write_between_marks(TOP / "docs" / "benchmarks.md", lines)
+    write_between_marks(DOCS / "benchmarks.md", lines)
     legend = "A ratio above 1 means that this library does better than the peer."
-    write_between_marks(TOP / "README.md", [picture.format("docs/benchmarks.svg"), "", legend])
-
-
-def write_chart(sets: dict[str, list[Comparison]], about: dict[str, str]) -> None:
-    """One panel for each set: the ratio of each peer for each kind of work, on a logarithmic axis."""
-    import matplotlib  # here, since all else can do without
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    rows = {name: [(c, p) for c in comparisons for p in c.peers] for name, comparisons in sets.items()}
-    rows = {name: pairs for name, pairs in rows.items() if pairs}
-    heights = [len(pairs) + 1.5 for pairs in rows.values()]
-    figure, axes = plt.subplots(
-        len(rows),
-        1,
-        figsize=(10, 0.26 * sum(heights) + 1),
-        squeeze=False,
-        sharex=True,
-        height_ratios=heights,
-        layout="constrained",
-    )
-    for axis, (name, pairs) in zip(axes[:, 0], rows.items(), strict=False):
-        for y, (c, peer) in enumerate(pairs):
-            ratio = c.ratio(peer)
-            colour = "tab:blue" if ratio >= 1 else "tab:orange"
-            relative = c.ratio_spread(peer) / ratio  # as a factor, which is symmetric on this axis
-            error = [[ratio - ratio / (1 + relative)], [ratio * relative]]
-            axis.errorbar(
-                ratio,
-                y,
-                xerr=error,
-                fmt="o",
-                color=colour,
-                markersize=4,
-                elinewidth=1,
-                mfc="white" if c.noisy(peer) else colour,
-            )
-            axis.annotate(number(ratio), (ratio, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
-        axis.set_yticks(range(len(pairs)), [f"{c.work}: {peer.subject}" for c, peer in pairs], fontsize=7)
-        axis.set_ylim(len(pairs) - 0.4, -0.6)
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.axvline(1, color="black", linewidth=0.8)
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_title(TITLES.get(name, name), fontsize=9, loc="left")
-    axes[-1, 0].set_xlabel("how many times better than the peer (left of 1, in orange, the peer wins)", fontsize=8)
-    figure.suptitle(f"waitgroup beside its peers: {about['processor']}, {about['date']}", fontsize=9)
-    figure.savefig(TOP / "docs" / "benchmarks.svg", metadata={"Date": None})
+    write_between_marks(TOP / "README.md", [picture.format("docs/benchmarks-choices.svg"), "", legend])
 
 
 def main(names: list[str]) -> None:
@@ -198,18 +194,26 @@ def main(names: list[str]) -> None:
         raise SystemExit(__doc__)
     sets = {name: read(TOP / "build" / "bench" / f"{name}.json") for name in names}
     about = machine()
-    (TOP / "docs" / "benchmarks.json").write_text(
+    grown = TOP / "build" / "bench" / "growth.json"
+    growth = json.loads(grown.read_text()) if grown.exists() else []
+    (DOCS / "benchmarks.json").write_text(
         json.dumps(
             {
                 "machine": about,
                 "measurements": {name: [m._asdict() for c in sets[name] for m in [c.ours, *c.peers]] for name in names},
+                "growth": growth,
             },
             indent=1,
         )
         + "\n"
     )
-    write_markdown(sets, about)
-    write_chart(sets, about)
+    write_markdown(sets, about, growth)
+    draw_all(
+        sets, TITLES, f"waitgroup beside its peers: {about['processor']}, {about['date']}", DOCS / "benchmarks.svg"
+    )
+    draw_choices(sets, DOCS / "benchmarks-choices.svg")
+    if growth:
+        draw_growth(growth, DOCS / "benchmarks-growth.svg")
     for name, comparisons in sets.items():
         print(f"{TITLES.get(name, name)}:", *table(comparisons), sep="\n")
 

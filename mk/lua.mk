@@ -42,7 +42,7 @@ test-lua: lua lua-hosts | system-test ## the Lua module, with busted
 	$(Q)LUA_BUILD=$(LUA_BUILD) $(LUA) /usr/bin/busted -Xoutput $(LUA_REPORT)
 
 .PHONY: bench-lua
-bench-lua: lua | system-test system-bench-lua ## measure the Lua module beside luv, cqueues, copas and bare coroutines
+bench-lua: lua | system-test system-bench-lua bench-quiet ## measure the Lua module beside luv, cqueues, copas and bare coroutines
 	@mkdir -p build/bench
 	UV_THREADPOOL_SIZE=2 tools/in-tree-lua bench/lua/bench.lua build/bench/lua.json
 

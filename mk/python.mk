@@ -53,5 +53,5 @@ verify-python-fork: python ## thousands of forks under load
 	WG_TEST_EFFORT=50 $(PYTHON) -m pytest tests/python/test_fork_load.py -p no:cacheprovider
 
 .PHONY: bench-python
-bench-python: python $(PY_READY_BENCH) ## the Python package beside its peers (BENCH_QUICK=1: in a minute)
+bench-python: python $(PY_READY_BENCH) | bench-quiet ## the Python package beside its peers (BENCH_QUICK=1: in a minute)
 	$(PYTHON) bench/python/run.py build/bench/python.json

@@ -21,7 +21,7 @@ from works import GO, WORKS, Work
 
 OURS = "waitgroup"
 QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
-ROUNDS = 3 if QUICK else 15
+ROUNDS = 3 if QUICK else 9
 SECONDS = 0.03 if QUICK else 0.1  # of one process's measuring
 HANG = 120  # seconds after which a process is given up
 

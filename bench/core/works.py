@@ -44,7 +44,7 @@ WORKS = [
         "million_tasks",
         "1,000,000 empty tasks, per task",
         scale=1e6,
-        peers={"Go errgroup": 0.5, "TBB": 1, "libuv": None, "Go WaitGroup": None},
+        peers={"Go errgroup": 0.5, "TBB": 1, "libuv": None, "GThreadPool": None, "Go WaitGroup": None},
         single=True,
     ),
     Work(
@@ -57,7 +57,14 @@ WORKS = [
     Work(
         "one_task",
         "one task: go + wait",
-        peers={"Go errgroup": 1.5, "Go errgroup with context": None, "Go WaitGroup": None, "TBB": None, "libuv": None},
+        peers={
+            "Go errgroup": 1.5,
+            "Go errgroup with context": None,
+            "Go WaitGroup": None,
+            "TBB": None,
+            "libuv": None,
+            "GThreadPool": None,
+        },
     ),
     Work(
         "meeting",

@@ -10,7 +10,7 @@ local core = require "waitgroup.core"
 package.path = package.path .. ";/usr/share/lua/5.2/?.lua;/usr/share/lua/5.1/?.lua"
 local copas = require "copas"
 
-local SAMPLES = 9
+local SAMPLES = tonumber(os.getenv "BENCH_QUICK") and 1 or 9
 local measurements = {}
 
 local function quantile(sorted, q)
@@ -221,6 +221,42 @@ compare("two computing tasks", "ms", {
     return (core.now() - start) / 1000000
   end },
 })
+
+-- Values through a channel, from one state to another. With cqueues, lines on the socket pair of its threads.
+
+local VALUES <const> = 50000
+
+compare("a number through a channel from a thread", "us", {
+  { "waitgroup", per_item(VALUES, function(count)
+    local g, channel = waitgroup.errgroup(), waitgroup.channel(100)
+    g:thread(function(ch, n)
+      for i = 1, n do
+        ch:send(i)
+      end
+      ch:close()
+    end, channel, count)
+    local got = 0
+    for _ in channel:each() do
+      got = got + 1
+    end
+    assert(g:wait())
+    assert(got == count)
+  end) },
+  { "lines on a socket of cqueues.thread", per_item(VALUES, function(count)
+    local t, socket = thread.start(function(con, n)
+      for i = 1, n do
+        con:write(i, "\n")
+      end
+      con:flush()
+    end, count)
+    local got = 0
+    for _ in socket:lines() do
+      got = got + 1
+    end
+    t:join()
+    assert(got == count)
+  end) },
+}, 5)
 
 -- Tables there and back.
 

@@ -14,9 +14,12 @@ from concurrent.futures import wait as wait_for_futures
 from pathlib import Path
 from typing import NamedTuple
 
+import aiologic
 import anyio
 import anyio.to_thread
 import joblib
+import loky
+import trio
 from cwaitgroup import Context, ErrGroup, WaitGroup
 
 
@@ -89,7 +92,23 @@ def by_joblib() -> None:
     joblib.Parallel(n_jobs=8, backend="threading")(joblib.delayed(nothing)() for _ in range(FEWER))
 
 
-def per_task(function: Callable[[], None], tasks: int) -> Callable[[], float]:
+def by_trio() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            for _ in range(FEWER):
+                tasks.start_soon(trio.to_thread.run_sync, nothing)
+
+    trio.run(main)
+
+
+def by_loky() -> float:
+    """In processes, which are there already."""
+    executor = loky.get_reusable_executor(max_workers=2)
+    executor.submit(nothing).result()
+    return per_task(lambda: wait_for_futures([executor.submit(nothing) for _ in range(FEWER)]), FEWER)()
+
+
+def per_task(function: Callable[[], object], tasks: int) -> Callable[[], float]:
     return lambda: seconds(function) / tasks * 1e6
 
 
@@ -170,6 +189,40 @@ def sleep_in_threads() -> None:
     threads = [threading.Thread(target=time.sleep, args=(NAP,)) for _ in range(SLEEPERS)]
     for thread in threads:
         thread.start()
+    for thread in threads:
+        thread.join()
+
+
+CROWD = 1_000
+
+
+def crowd_in_group() -> None:
+    """All wait for one thing, and are released by it."""
+    gate, arrived = WaitGroup(1), WaitGroup(CROWD)
+
+    def arrive_and_wait() -> None:
+        arrived.done()
+        gate.wait()
+
+    with ErrGroup() as g:
+        for _ in range(CROWD):
+            g.go(arrive_and_wait)
+        arrived.wait()
+        gate.done()
+
+
+def crowd_in_threads() -> None:
+    gate, arrived = threading.Event(), threading.Barrier(CROWD + 1)
+
+    def arrive_and_wait() -> None:
+        arrived.wait()
+        gate.wait()
+
+    threads = [threading.Thread(target=arrive_and_wait) for _ in range(CROWD)]
+    for thread in threads:
+        thread.start()
+    arrived.wait()
+    gate.set()
     for thread in threads:
         thread.join()
 
@@ -256,6 +309,31 @@ def memory_of_executor() -> float:
     return child(MEMORY.format(setup="e = ThreadPoolExecutor(1); go = e.submit", end="e.shutdown()", refuse=False))
 
 
+RESULTS = """
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from cwaitgroup import ErrGroup
+def peak():
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024
+def make(i): return b"%d" % i * 400
+before = peak()
+{run}
+print(peak() - before)
+"""
+
+
+def memory_of_results_in_group() -> float:
+    run = "with ErrGroup(limit=2) as g:\n  for i in range(50_000): g.go(make, i)"
+    return child(RESULTS.format(run=run))
+
+
+def memory_of_results_in_executor() -> float:
+    run = "with ThreadPoolExecutor(2) as e:\n  for i in range(50_000): e.submit(make, i)"
+    return child(RESULTS.format(run=run))
+
+
 INTERRUPT = """
 import os, signal, threading, time
 from cwaitgroup import WaitGroup
@@ -277,9 +355,10 @@ def interrupt(wait: str) -> Callable[[], float]:
     return lambda: child(INTERRUPT.format(wait=wait))
 
 
-wait_group, condition, lock, context, event = (
+wait_group, condition, countdown, lock, context, event = (
     WaitGroup(),
     ConditionWaitGroup(),
+    aiologic.CountdownEvent(),
     threading.Lock(),
     Context(),
     threading.Event(),
@@ -296,7 +375,9 @@ WORKS = [
             "ThreadPoolExecutor(8)": per_task(by_executor, MANY),
             "asyncio.TaskGroup": per_task(by_asyncio, MANY),
             "anyio.to_thread": per_task(by_anyio, FEWER),
+            "trio.to_thread": per_task(by_trio, FEWER),
             "joblib threading": per_task(by_joblib, FEWER),
+            "loky, 2 processes": by_loky,
         },
     ),
     Work(
@@ -316,6 +397,7 @@ WORKS = [
         {
             "waitgroup": loop_cost("wg.add(); wg.done()", wg=wait_group),
             "threading.Condition": loop_cost("wg.add(); wg.done()", wg=condition),
+            "aiologic.CountdownEvent": loop_cost("c.up(); c.down()", c=countdown),
             "Lock acquire and release": loop_cost("lock.acquire(); lock.release()", lock=lock),
         },
     ),
@@ -347,6 +429,15 @@ WORKS = [
         },
     ),
     Work(
+        "1,000 tasks that wait for one thing, and are released",
+        "s",
+        "at most twice 1,000 threads",
+        {
+            "waitgroup": lambda: seconds(crowd_in_group),
+            "1,000 threads": lambda: seconds(crowd_in_threads),
+        },
+    ),
+    Work(
         "8 tasks that hash 64 MB each",
         "s",
         "within 5 % of half the serial time, on two cores",
@@ -364,6 +455,15 @@ WORKS = [
         {
             "waitgroup": memory_of_group,
             "ThreadPoolExecutor": memory_of_executor,
+        },
+    ),
+    Work(
+        "memory of 50,000 results of 2 KB that nobody keeps, limit 2",
+        "MB",
+        None,
+        {
+            "waitgroup": memory_of_results_in_group,
+            "ThreadPoolExecutor(2)": memory_of_results_in_executor,
         },
     ),
     Work(
