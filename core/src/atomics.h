@@ -39,15 +39,6 @@ static inline bool wg_cas_relaxed32(wg_a32 *p, uint32_t *old, uint32_t v) {
     return atomic_compare_exchange_strong_explicit(p, old, v, memory_order_relaxed, memory_order_relaxed);
 }
 
-/* One more, unless it is zero: a reference to what may have lost its last one. */
-static inline bool wg_try_add32(wg_a32 *p) {
-    uint32_t n = wg_load_relaxed32(p);
-    while (n > 0)
-        if (wg_cas_relaxed32(p, &n, n + 1))
-            return true;
-    return false;
-}
-
 static inline uint64_t wg_load_relaxed64(const wg_a64 *p) { return atomic_load_explicit(p, memory_order_relaxed); }
 static inline uint64_t wg_load_acquire64(const wg_a64 *p) { return atomic_load_explicit(p, memory_order_acquire); }
 static inline void wg_store_relaxed64(wg_a64 *p, uint64_t v) { atomic_store_explicit(p, v, memory_order_relaxed); }

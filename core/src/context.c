@@ -31,6 +31,7 @@
 #include "fork.h"
 #include "frame.h"
 #include "inspect.h"
+#include "ref.h"
 #include "registry.h"
 #include "timer.h"
 #include "wait.h"
@@ -91,11 +92,11 @@ wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg) {
 
 wg_context *wg_context_retain(wg_context *ctx) {
     if (ctx && ctx != &root)
-        wg_add_relaxed32(&ctx->refs, 1);
+        wg_ref_take(&ctx->refs);
     return ctx;
 }
 
-bool wg_context_try_retain(wg_context *ctx) { return wg_try_add32(&ctx->refs); }
+bool wg_context_try_retain(wg_context *ctx) { return wg_ref_try_take(&ctx->refs); }
 
 static bool try_retain(void *ctx) { return ctx == &root || wg_context_try_retain(ctx); }
 
@@ -317,7 +318,7 @@ wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline)
 
 void wg_context_release(wg_context *ctx) {
     /* A loop, not a recursion: chains may be long. */
-    while (ctx && ctx != &root && wg_sub_acq_rel32(&ctx->refs, 1) == 1) {
+    while (ctx && ctx != &root && wg_ref_drop(&ctx->refs)) {
         wg_context *parent = ctx->parent;
         wg_registry_end(&ctx->id);
         leave_parent(ctx);
@@ -384,12 +385,9 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
         status = WG_OK;
         if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
             status = wg_waiter_sleep(&w, until);
-        wg_waiter_leave(&w);
-        bool bound_ended = wg_context_check(bound) != WG_OK;
-        if (wg_context_check(ctx) != WG_OK)
-            status = WG_OK;
-        else if (bound_ended)
-            status = WG_CONTEXT_ENDED;
+        wg_reason reason = wg_waiter_finish(&w);
+        if (reason != WG_ON_NOTHING)
+            status = reason == WG_ON_SUBJECT ? WG_OK : WG_CONTEXT_ENDED;
     } while (status == WG_FORKED); /* a context is of the child too */
     wg_context_release(ctx);
     return status;

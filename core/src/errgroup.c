@@ -33,6 +33,7 @@
 #include "frame.h"
 #include "inspect.h"
 #include "pool.h"
+#include "ref.h"
 #include "registry.h"
 #include "slots.h"
 #include "wait.h"
@@ -180,12 +181,12 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
 
 wg_errgroup *wg_errgroup_retain(wg_errgroup *g) {
     if (g)
-        wg_add_relaxed32(&g->refs, 1);
+        wg_ref_take(&g->refs);
     return g;
 }
 
 void wg_errgroup_release(wg_errgroup *g) {
-    if (!g || wg_sub_acq_rel32(&g->refs, 1) != 1)
+    if (!g || !wg_ref_drop(&g->refs))
         return;
     wg_registry_end(&g->id);
     strike_off(g);
@@ -214,7 +215,7 @@ void wg_errgroup_release(wg_errgroup *g) {
     free(g);
 }
 
-static bool try_retain(void *group) { return wg_try_add32(&((wg_errgroup *)group)->refs); }
+static bool try_retain(void *group) { return wg_ref_try_take(&((wg_errgroup *)group)->refs); }
 
 int64_t wg_errgroup_id(wg_errgroup *g) { return g ? wg_registry_id(&g->id, WG_KIND_ERRGROUP, g, try_retain) : 0; }
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "atomics.h"
+#include "ref.h"
 
 struct wg_error {
     wg_a32 refs;
@@ -72,13 +72,13 @@ wg_error *wg_errorf(const char *format, ...) {
 
 wg_error *wg_error_retain(wg_error *error) {
     if (error && error->type != &immortal)
-        wg_add_relaxed32(&error->refs, 1);
+        wg_ref_take(&error->refs);
     return error;
 }
 
 /* The value goes last: its destructor may end the thread. */
 void wg_error_release(wg_error *error) {
-    if (!error || error->type == &immortal || wg_sub_acq_rel32(&error->refs, 1) != 1)
+    if (!error || error->type == &immortal || !wg_ref_drop(&error->refs))
         return;
     void (*destroy)(void *value) = error->destroy;
     void *value = error->value;

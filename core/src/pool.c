@@ -41,6 +41,7 @@
 #include "monitor.h"
 #include "os.h"
 #include "queue.h"
+#include "ref.h"
 #include "waitqueue.h"
 
 #define IDLE_TIME (5 * WG_SECOND)
@@ -265,22 +266,13 @@ static void drop(void *raw) {
 /* Run the works of a list without starting them. */
 static void drop_all(struct wg_work *works) { wg_finish(drop, &works); }
 
-/* A reference, unless the last one has gone already. */
-static bool try_retain(wg_pool *pool) {
-    uint32_t refs = wg_load_relaxed32(&pool->refs);
-    while (refs > 0)
-        if (wg_cas_relaxed32(&pool->refs, &refs, refs + 1))
-            return true;
-    return false;
-}
-
 bool wg_pools_starve(void) { return wg_load_relaxed32(&starved_pools) > 0; }
 
 /* The pool that comes after `pool`, with a reference, in exchange for the one to `pool`; NULL at the end. */
 static wg_pool *next_pool(wg_pool *pool) {
     wg_mutex_lock(&pools_lock);
     wg_pool *next = pool == &process_pool ? pools : pool->next;
-    while (next && !try_retain(next))
+    while (next && !wg_ref_try_take(&next->refs))
         next = next->next; /* its last reference has just gone */
     wg_mutex_unlock(&pools_lock);
     wg_pool_release(pool);
@@ -710,12 +702,12 @@ wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host) {
 
 wg_pool *wg_pool_retain(wg_pool *pool) {
     if (pool && pool != &process_pool)
-        wg_add_relaxed32(&pool->refs, 1);
+        wg_ref_take(&pool->refs);
     return pool;
 }
 
 void wg_pool_release(wg_pool *pool) {
-    if (!pool || pool == &process_pool || wg_sub_acq_rel32(&pool->refs, 1) != 1)
+    if (!pool || pool == &process_pool || !wg_ref_drop(&pool->refs))
         return;
     wg_mutex_lock(&pools_lock);
     wg_pool **link = &pools;

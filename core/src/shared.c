@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "ref.h"
 #include "registry.h"
 
 struct wg_shared {
@@ -24,17 +25,17 @@ wg_status wg_shared_new(wg_shared **out) {
 
 wg_shared *wg_shared_retain(wg_shared *shared) {
     if (shared)
-        wg_add_relaxed32(&shared->refs, 1);
+        wg_ref_take(&shared->refs);
     return shared;
 }
 
 static bool try_retain(void *object) {
     wg_shared *shared = object;
-    return wg_try_add32(&shared->refs);
+    return wg_ref_try_take(&shared->refs);
 }
 
 void wg_shared_release(wg_shared *shared) {
-    if (!shared || wg_sub_acq_rel32(&shared->refs, 1) != 1)
+    if (!shared || !wg_ref_drop(&shared->refs))
         return;
     wg_registry_end(&shared->id);
     free(shared);

@@ -271,16 +271,14 @@ static wg_status sleep_in_queue(struct wg_slots *slots, const wg_until *until, w
     if (wg_waiter_context(&me.waiter, slots->context, WG_ON_GROUP) &&
         wg_waiter_context(&me.waiter, context, WG_ON_CONTEXT))
         status = wg_waiter_sleep(&me.waiter, until);
-    wg_waiter_leave(&me.waiter);
     leave_as_thread(slots, &me);
-    uint32_t happened = wg_load_acquire32(&me.waiter.word);
-    if (happened & WG_ON_SUBJECT)
-        return WG_OK;
-    if (wg_context_check(slots->context) != WG_OK)
-        return wg_context_status(slots->context);
-    if (happened & WG_ON_DEADLOCK)
-        return WG_DEADLOCK;
-    return wg_context_check(context) != WG_OK ? WG_CONTEXT_ENDED : status;
+    switch (wg_waiter_finish(&me.waiter)) {
+    case WG_ON_SUBJECT: return WG_OK;
+    case WG_ON_GROUP: return wg_context_status(slots->context);
+    case WG_ON_DEADLOCK: return WG_DEADLOCK;
+    case WG_ON_CONTEXT: return WG_CONTEXT_ENDED;
+    default: return status;
+    }
 }
 
 wg_status wg_slots_wait(struct wg_slots *slots, const wg_until *until, bool ahead, bool *first) {

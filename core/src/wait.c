@@ -30,14 +30,11 @@ bool wg_until_unbounded(const wg_until *until) {
 bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit) {
     if (!ctx)
         return true;
-    if (wg_context_check(ctx) != WG_OK)
-        return false;
     struct wg_wait_entry *entry = &w->ends[w->contexts].entry;
     *entry = (struct wg_wait_entry){.word = &w->word, .bit = bit};
-    if (!wg_context_link(ctx, entry))
-        return false;
-    w->ends[w->contexts++].context = ctx;
-    return true;
+    w->ends[w->contexts].context = ctx;
+    w->ends[w->contexts++].bit = bit;
+    return wg_context_check(ctx) == WG_OK && wg_context_link(ctx, entry);
 }
 
 /* The earliest deadline of those that the sleep must keep. The timer keeps those of contexts too; but it may have found
@@ -79,9 +76,20 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
     return wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status;
 }
 
-void wg_waiter_leave(struct wg_waiter *w) {
+/* The lowest bit that is set. */
+static wg_reason first_reason(uint32_t happened) { return (wg_reason)(happened & (0 - happened)); }
+
+wg_reason wg_waiter_finish(struct wg_waiter *w) {
     for (int i = 0; i < w->contexts; i++)
         wg_context_unlink(w->ends[i].context, &w->ends[i].entry);
+    uint32_t happened = wg_load_acquire32(&w->word) & ~WG_KICKED;
+    if (happened & WG_ON_SUBJECT) /* the contexts may be gone */
+        return WG_ON_SUBJECT;
+    /* The last one first: it may have been ended by what the others speak of, but not before. */
+    for (int i = w->contexts - 1; i >= 0; i--)
+        if (wg_context_check(w->ends[i].context) != WG_OK)
+            happened |= w->ends[i].bit;
+    return first_reason(happened);
 }
 
 /* Look a few times before sleeping. */
@@ -92,6 +100,16 @@ static wg_status spin(const wg_waitgroup *wg) {
         status = wg_wait_look(wg);
     }
     return status;
+}
+
+/* If the bit of zero is set the wait group may be gone. */
+static void stop_waiting_for_zero(wg_waitgroup *wg, struct wg_waiter *w) {
+    if (wg_load_acquire32(&w->word) & WG_ON_SUBJECT)
+        return;
+    struct wg_bucket *bucket = wg_bucket_of(wg);
+    wg_mutex_lock(&bucket->lock);
+    wg_wait_entry_unlink(&w->subject);
+    wg_mutex_unlock(&bucket->lock);
 }
 
 wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group) {
@@ -123,21 +141,14 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
                           .epoch = wg_fork_epoch()};
     if (!wg_wait_link(wg, &w.subject))
         return WG_OK;
-    if (!wg_waiter_context(&w, context, WG_ON_CONTEXT) || !wg_waiter_context(&w, group, WG_ON_GROUP))
-        status = WG_OK; /* one has ended: no need to sleep */
-    else
+    status = WG_OK; /* if one has ended already, there is no need to sleep */
+    if (wg_waiter_context(&w, group, WG_ON_GROUP) && wg_waiter_context(&w, context, WG_ON_CONTEXT))
         status = wg_waiter_sleep(&w, until);
-    wg_waiter_leave(&w);
-    /* Zero came first if its bit is set; then the wait group may be gone. */
-    if (!(wg_load_acquire32(&w.word) & WG_ON_SUBJECT)) {
-        struct wg_bucket *bucket = wg_bucket_of(wg);
-        wg_mutex_lock(&bucket->lock);
-        wg_wait_entry_unlink(&w.subject);
-        wg_mutex_unlock(&bucket->lock);
+    stop_waiting_for_zero(wg, &w);
+    switch (wg_waiter_finish(&w)) {
+    case WG_ON_SUBJECT: return WG_OK;
+    case WG_ON_GROUP: return WG_CANCELLED;
+    case WG_ON_CONTEXT: return WG_CONTEXT_ENDED;
+    default: return status;
     }
-    if (wg_load_acquire32(&w.word) & WG_ON_SUBJECT)
-        return WG_OK;
-    if (wg_context_check(context) != WG_OK)
-        return WG_CONTEXT_ENDED;
-    return wg_context_check(group) != WG_OK ? WG_CANCELLED : status;
 }

@@ -8,14 +8,16 @@
 #include "waitqueue.h"
 #include "waits.h"
 
-/* The bits of a waiter's park word: what has happened. Each is set at most once, by whoever made it happen. There is
- * also WG_KICKED, see waitqueue.h. */
-enum {
+/* The bits of a waiter's park word: what has happened. Each is set at most once, by the thread that made it happen. There
+ * is also WG_KICKED, see waitqueue.h. When several have happened, the lowest says why the wait ended: what the call is about
+ * comes before what else may end it, and the end of a group before that of a context which it may have ended. */
+typedef enum wg_reason {
+    WG_ON_NOTHING = 0,
     WG_ON_SUBJECT = 1,  /* what the call is about: zero, the context's end, a slot */
-    WG_ON_CONTEXT = 2,  /* the context that bounds the wait has ended */
-    WG_ON_GROUP = 4,    /* the group's own context has ended */
-    WG_ON_DEADLOCK = 8, /* every slot is held by a task that waits for one */
-};
+    WG_ON_GROUP = 2,    /* the group's own context has ended */
+    WG_ON_DEADLOCK = 4, /* every slot is held by a task that waits for one */
+    WG_ON_CONTEXT = 8,  /* the context that bounds the wait has ended */
+} wg_reason;
 
 /* Sleeps on one subject and up to two contexts. Lives on the stack of the thread that waits. */
 struct wg_waiter {
@@ -23,6 +25,7 @@ struct wg_waiter {
     struct wg_wait_entry subject;
     struct {
         wg_context *context;
+        uint32_t bit;
         struct wg_wait_entry entry;
     } ends[2];
     int contexts;
@@ -36,7 +39,7 @@ wg_context *wg_until_context(const wg_until *until);
 /* Could nothing but what it waits for end the wait? */
 bool wg_until_unbounded(const wg_until *until);
 
-/* Sleep on `ctx` too; NULL is allowed. False: it has ended, and nothing is linked. */
+/* Sleep on `ctx` too; NULL is allowed. False: it has ended. The context that bounds the wait comes last. */
 bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit);
 
 /* Sleep until a bit is set: WG_OK; or WG_TIMEOUT: until's deadline has passed, or that of a context slept on, which the
@@ -44,8 +47,10 @@ bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit);
  * child of a fork that came in something the wait has called. */
 wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
 
-/* Unlink it from the contexts. Its owner unlinks it from its subject. */
-void wg_waiter_leave(struct wg_waiter *w);
+/* The end of a wait, whether or not it slept: unlink the waiter from the contexts, and say why the wait has ended.
+ * WG_ON_NOTHING: the status of wg_waiter_sleep says why. The owner has unlinked the waiter from its subject before. Contexts
+ * are looked at by the clock, which may call observers. */
+wg_reason wg_waiter_finish(struct wg_waiter *w);
 
 /* wg_wait, which returns WG_CANCELLED when `group`, a context or NULL, ends. */
 wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group);

@@ -57,14 +57,6 @@ SIM_RMW(wg_add_release, 64, SIM_ADD, SIM_RELEASE)
 SIM_CAS(wg_cas_relaxed, 64, SIM_RELAXED, SIM_RELAXED)
 SIM_CAS(wg_cas_acq_rel, 64, SIM_ACQ_REL, SIM_ACQUIRE)
 
-SIM_INLINE bool wg_try_add32(wg_a32 *p) {
-    uint32_t n = wg_load_relaxed32(p);
-    while (n > 0)
-        if (wg_cas_relaxed32(p, &n, n + 1))
-            return true;
-    return false;
-}
-
 #define malloc(size) sim_malloc(size)
 #define free(p) sim_free(p)
 

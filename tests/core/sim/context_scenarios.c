@@ -222,6 +222,19 @@ static void parent_and_child_cancelled(void) {
     wg_error_release(theirs);
 }
 
+/* What is waited for also ends the context that bounds the wait, but not before: the wait never says that its bound has
+ * ended. */
+static void waits_for_what_ends_its_bound(void) {
+    ctx = new_context(NULL, WG_FOREVER);
+    child = new_context(ctx, WG_FOREVER);
+    struct sim_thread *canceller = sim_go("cancel", cancel, NULL);
+    wg_status status = wg_context_wait(ctx, &(wg_until){.deadline = wg_after(1), .context = child});
+    SIM_CHECK(status == WG_OK || status == WG_TIMEOUT);
+    sim_join(canceller);
+    wg_context_release(child);
+    wg_context_release(ctx);
+}
+
 /* A wait that also looks at another context, and at the clock. */
 static void wait_against_all(void) {
     ctx = new_context(NULL, WG_FOREVER);
@@ -371,6 +384,7 @@ static void observers_end_their_threads(void) {
 
 const struct sim_scenario context_scenarios[] = {
     {"observers_end_their_threads", observers_end_their_threads, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"waits_for_what_ends_its_bound", waits_for_what_ends_its_bound, .cores = 1, .exhaustive = 2, .spurious = true},
     {"first_cancel_wins", first_cancel_wins, .cores = 1, .exhaustive = 2, .spurious = true},
     {"removed_or_called", removed_or_called, .cores = 1, .exhaustive = 3, .spurious = false},
     {"removed_in_sync", removed_in_sync, .cores = 1, .exhaustive = 3, .spurious = true},
