@@ -11,7 +11,7 @@
  *   failed, failures, outcome   under the lock of the slots
  *   slots.closed      set last, under the same lock, with release: whoever reads it may read outcome
  *   started, ended, never_started   any thread, atomically; they are only shown to users
- *   lane              see pool.h
+ *   queue              see pool.h
  *   others            grows only, under the same lock; its entries do not change
  *   context, pool, grace, continues, name   never after its making
  *
@@ -71,7 +71,7 @@ WG_KEPT_IN_SLABS(struct named_task);
 /* Where the tasks of the group queue that run in another pool than the group's own. */
 struct other_pool {
     wg_pool *pool; /* with a reference */
-    struct wg_lane lane;
+    struct wg_queue queue;
     struct other_pool *next;
 };
 
@@ -99,8 +99,8 @@ struct wg_errgroup {
     wg_context *context;
     wg_pool *pool;
     int64_t grace;
-    wg_a64 grace_end;    /* set once, by the first wait that finds the group cancelled; 0 before */
-    struct wg_lane lane; /* its far end, and what follows, is for workers: apart from what `go` touches */
+    wg_a64 grace_end;      /* set once, by the first wait that finds the group cancelled; 0 before */
+    struct wg_queue queue; /* its far end, and what follows, is for workers: apart from what `go` touches */
     struct other_pool *others;
     wg_a64 started, ended, never_started;
     struct task *failed, **last_failed;
@@ -205,11 +205,11 @@ void wg_errgroup_release(wg_errgroup *g) {
     }
     for (struct other_pool *other = g->others, *next; other; other = next) {
         next = other->next;
-        wg_lane_end(&other->lane);
+        wg_queue_end(&other->queue);
         wg_pool_release(other->pool);
         free(other);
     }
-    wg_lane_end(&g->lane);
+    wg_queue_end(&g->queue);
     wg_context_release(g->context);
     wg_pool_release(g->pool);
     free(g);
@@ -514,11 +514,11 @@ static void run_task(struct wg_work *work, bool skip) { live_from_start(work, sk
 static void run_simple_task(struct wg_work *work, bool skip) { live_from_start(work, skip, true); }
 
 /* Under the lock: the queue in `pool`, or NULL. */
-static struct wg_lane *lane_in(wg_errgroup *g, const wg_pool *pool) {
+static struct wg_queue *queue_in(wg_errgroup *g, const wg_pool *pool) {
     struct other_pool *other = g->others;
     while (other && other->pool != pool)
         other = other->next;
-    return other ? &other->lane : NULL;
+    return other ? &other->queue : NULL;
 }
 
 /* Add a queue in `pool`, unless another thread has done it. False without memory. */
@@ -528,7 +528,7 @@ static bool add_pool(wg_errgroup *g, wg_pool *pool) {
     if (!other)
         return false;
     wg_mutex_lock(&bucket->lock);
-    bool known = lane_in(g, pool);
+    bool known = queue_in(g, pool);
     if (!known) {
         *other = (struct other_pool){.pool = wg_pool_retain(pool), .next = g->others};
         g->others = other;
@@ -540,23 +540,23 @@ static bool add_pool(wg_errgroup *g, wg_pool *pool) {
 }
 
 /* The queue of the group in `pool`; NULL without memory. */
-static struct wg_lane *lane_of(wg_errgroup *g, wg_pool *pool) {
+static struct wg_queue *queue_of(wg_errgroup *g, wg_pool *pool) {
     if (pool == g->pool)
-        return &g->lane;
+        return &g->queue;
     struct wg_bucket *bucket = bucket_of(g);
-    struct wg_lane *lane;
+    struct wg_queue *queue;
     do {
         wg_mutex_lock(&bucket->lock);
-        lane = lane_in(g, pool);
+        queue = queue_in(g, pool);
         wg_mutex_unlock(&bucket->lock);
-    } while (!lane && add_pool(g, pool));
-    return lane;
+    } while (!queue && add_pool(g, pool));
+    return queue;
 }
 
 static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct named_task *task) {
-    struct wg_lane *lane = lane_of(g, pool);
+    struct wg_queue *queue = queue_of(g, pool);
     size_t size = g->lists ? sizeof *task : sizeof task->task;
-    return lane ? wg_pool_submit(pool, lane, &task->task.work, size) : WG_NO_MEMORY;
+    return queue ? wg_pool_submit(pool, queue, &task->task.work, size) : WG_NO_MEMORY;
 }
 
 /* Tasks queued ahead of the slots. */
@@ -592,7 +592,7 @@ static void start_ready(wg_errgroup *g, struct wg_link *ready) {
 /* A task that has a place starts if a slot is free, and is stored otherwise. */
 static wg_status place(wg_errgroup *g, wg_pool *pool, const struct named_task *task) {
     struct wg_link ready = {NULL, NULL};
-    struct stored_task *stored = lane_of(g, pool) ? malloc(sizeof *stored) : NULL;
+    struct stored_task *stored = queue_of(g, pool) ? malloc(sizeof *stored) : NULL;
     if (!stored)
         return WG_NO_MEMORY;
     *stored = (struct stored_task){.pool = pool, .task = *task};
@@ -764,7 +764,7 @@ static int64_t end_of_grace(wg_errgroup *g) {
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
     if (g->grace == 0) {
         bool unbounded = wg_until_unbounded(until) && !until->interruptible;
-        while (unbounded && wg_pool_help(g->pool, &g->lane)) {}
+        while (unbounded && wg_pool_help(g->pool, &g->queue)) {}
         return wg_wait_zero(&g->slots.tasks, until, NULL);
     }
     if (wg_context_check(g->context) == WG_OK) {

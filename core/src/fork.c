@@ -1,7 +1,7 @@
 /* fork.c - fork in the middle of work.
  *
  * The handlers hold every lock of the core across the fork, so that the child finds all lists whole. That cannot
- * deadlock: nothing is waited for, and nobody else's code is called, while one is held. Not held are the locks of lanes:
+ * deadlock: nothing is waited for, and nobody else's code is called, while one is held. Not held are the locks of queues:
  * see wg_pools_reset.
  *
  * The child has one thread, the one that forked. It may have done so in a task, in an observer, in what a host does for a

@@ -22,13 +22,13 @@
  * starting a thread for it has failed. In the latter case the pool is *starved*: every submit and every wait tries again,
  * and those that sleep already are woken to do so. A submit is accepted only if the pool has a worker, or a thread for one
  * has been started for certain. Every place that puts a queue into the ring, or stops searching, calls ensure_searcher() to
- * keep this true. Work for a queue that is listed already needs no more than the lock of that queue.
+ * keep this true. Work for a queue that is in the ring already needs no more than the lock of that queue.
  *
  * While as many workers compute as there are cores, the searcher does not take work. It is then the monitor, see monitor.h,
  * and adds workers if tasks are blocked. A worker that sleeps in a wait of this library says so (wg_pool_block), and is not
  * counted as computing, which needs no tick.
  *
- * Fields of a pool are guarded by its lock, except `ring.lanes` and `needs_worker`, which are also read without, and `host`,
+ * Fields of a pool are guarded by its lock, except `ring.queues` and `needs_worker`, which are also read without, and `host`,
  * which is constant. The lock of a queue may be taken while holding the pool's: the one pair of locks in the core. */
 #include "pool.h"
 
@@ -90,9 +90,9 @@ struct wg_pool {
     char apart[64];
     wg_a32 needs_worker; /* starved, or without any worker: a submit has to see to it */
     wg_pool_host host;
-    char name[16];        /* of its threads */
-    wg_pool *next;        /* among all pools */
-    struct wg_lane loose; /* work of no group */
+    char name[16];         /* of its threads */
+    wg_pool *next;         /* among all pools */
+    struct wg_queue loose; /* work of no group */
 };
 
 /* What has to be done after the lock is let go. */
@@ -126,9 +126,9 @@ bool wg_worth_spinning(const wg_pool *pool) { return cores_of(pool ? pool : &pro
 
 static unsigned workers_of(const wg_pool *pool) { return pool->present + pool->expected; }
 
-static struct wg_work *take(wg_pool *pool, struct wg_lane *lane) {
+static struct wg_work *take(wg_pool *pool, struct wg_queue *queue) {
     pool->taken++;
-    return wg_ring_pop(&pool->ring, lane);
+    return wg_ring_pop(&pool->ring, queue);
 }
 
 /* The searcher. */
@@ -291,20 +291,20 @@ void wg_pools_retry(void) {
     }
 }
 
-/* Take the work with `ticket` back out of its lane, if there is no worker to take it. */
-static bool take_back(wg_pool *pool, struct wg_lane *lane, uint64_t ticket) {
+/* Take the work with `ticket` back out of its queue, if there is no worker to take it. */
+static bool take_back(wg_pool *pool, struct wg_queue *queue, uint64_t ticket) {
     wg_mutex_lock(&pool->lock);
-    bool taken_back = !has_worker(pool) && wg_ring_withdraw(&pool->ring, lane, ticket);
+    bool taken_back = !has_worker(pool) && wg_ring_withdraw(&pool->ring, queue, ticket);
     wg_mutex_unlock(&pool->lock);
     return taken_back;
 }
 
-/* With the lock held: has another thread found the lane unlisted, and is it about to list it? */
-static bool being_listed(struct wg_lane *lane) {
-    wg_mutex_lock(&lane->lock);
-    bool listed = lane->listed;
-    wg_mutex_unlock(&lane->lock);
-    return listed && !lane->next;
+/* With the lock held: has another thread found the queue not on the ring, and is it about to insert it? */
+static bool being_inserted(struct wg_queue *queue) {
+    wg_mutex_lock(&queue->lock);
+    bool on_ring = queue->on_ring;
+    wg_mutex_unlock(&queue->lock);
+    return on_ring && !queue->next;
 }
 
 /* With the lock held; it is let go meanwhile. */
@@ -315,30 +315,30 @@ static void wait_a_little(wg_pool *pool) {
     wg_mutex_lock(&pool->lock);
 }
 
-wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_work *original, size_t size) {
-    struct wg_entry entry = wg_enqueue(lane, original, size);
+wg_status wg_pool_submit(wg_pool *pool, struct wg_queue *queue, const struct wg_work *original, size_t size) {
+    struct wg_entry entry = wg_enqueue(queue, original, size);
     if (!entry.work)
         return WG_NO_MEMORY;
-    if (!entry.must_list && !wg_load_relaxed32(&pool->needs_worker))
+    if (!entry.must_insert && !wg_load_relaxed32(&pool->needs_worker))
         return WG_OK;
     wg_mutex_lock(&pool->lock);
-    if (entry.must_list && pool->stopped) {
+    if (entry.must_insert && pool->stopped) {
         wg_mutex_unlock(&pool->lock);
-        drop_all(wg_empty_inbox(lane)->next); /* what came in behind; the first is the caller's */
+        drop_all(wg_empty_inbox(queue)->next); /* what came in behind; the first is the caller's */
         wg_work_free(entry.work);
         return WG_STOPPED;
     }
-    if (entry.must_list) {
-        wg_ring_insert(&pool->ring, lane);
+    if (entry.must_insert) {
+        wg_ring_insert(&pool->ring, queue);
     }
     /* Before the queue is in the ring nobody starts a thread for it, so there could be no worker. */
-    while (!entry.must_list && !has_worker(pool) && being_listed(lane))
+    while (!entry.must_insert && !has_worker(pool) && being_inserted(queue))
         wait_a_little(pool);
     struct action action = ensure_searcher(pool);
     if (action.what == NONE && !has_worker(pool) && pool->ring.next)
         action = new_worker(pool);
     wg_mutex_unlock(&pool->lock);
-    if (perform(pool, action) || !take_back(pool, lane, entry.ticket))
+    if (perform(pool, action) || !take_back(pool, queue, entry.ticket))
         return WG_OK;
     wg_work_free(entry.work);
     return WG_NO_THREADS;
@@ -655,11 +655,11 @@ static void help(void *raw) {
 }
 
 /* The wait that helps is no point of cancellation, so the task is none either. */
-bool wg_pool_help(wg_pool *pool, struct wg_lane *lane) {
+bool wg_pool_help(wg_pool *pool, struct wg_queue *queue) {
     if (!pool->host.callers_help || wg_self()->helping >= DEEPEST_HELP)
         return false;
     wg_mutex_lock(&pool->lock);
-    struct wg_work *work = lane->first ? take(pool, lane) : NULL; /* that is, if it is in the ring */
+    struct wg_work *work = queue->first ? take(pool, queue) : NULL; /* that is, if it is in the ring */
     wg_mutex_unlock(&pool->lock);
     if (!work)
         return false;
@@ -716,7 +716,7 @@ void wg_pool_release(wg_pool *pool) {
     *link = pool->next;
     wg_mutex_unlock(&pools_lock);
     set_starved(pool, false);
-    wg_lane_end(&pool->loose);
+    wg_queue_end(&pool->loose);
     free(pool);
 }
 
@@ -771,7 +771,7 @@ void wg_pools_look(void (*look)(void *arg, const struct wg_pool_load *load), voi
     }
 }
 
-struct wg_lane *wg_pool_loose(wg_pool *pool) {
+struct wg_queue *wg_pool_loose(wg_pool *pool) {
     return &pool->loose;
 }
 
@@ -789,12 +789,12 @@ static void keep(wg_pool *pool, struct wg_worker *me) {
         clock_it(pool, me);
 }
 
-/* No lane of a group can be left with its lock held, unless nobody will want it: outside of the pool's lock, which fork.c
+/* No queue of a group can be left with its lock held, unless nobody will want it: outside of the pool's lock, which fork.c
  * holds, only a thread that has a slot of the group takes it; so in the child the group is of the parent for good. */
 static void reset(wg_pool *pool) {
     while (pool->ring.next)
         wg_ring_forget(&pool->ring);
-    pool->loose = (struct wg_lane){.first = NULL}; /* another thread may have held its lock */
+    pool->loose = (struct wg_queue){.first = NULL}; /* another thread may have held its lock */
     pool->ring.queued = 0;
     pool->idle = pool->monitoring = pool->clocked = NULL;
     pool->present = pool->expected = pool->starting = pool->computing = pool->clocks = 0;

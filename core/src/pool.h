@@ -9,19 +9,19 @@
 /* NULL is the pool of the process. */
 wg_pool *wg_pool_or_default(wg_pool *pool);
 
-/* The lane for work of no group. */
-struct wg_lane *wg_pool_loose(wg_pool *pool);
+/* The queue for work of no group. */
+struct wg_queue *wg_pool_loose(wg_pool *pool);
 
-/* Queue a copy of `work`, of `size` bytes, in `lane`. WG_OK; WG_STOPPED, WG_NO_THREADS, WG_NO_MEMORY: it is not
+/* Queue a copy of `work`, of `size` bytes, in `queue`. WG_OK; WG_STOPPED, WG_NO_THREADS, WG_NO_MEMORY: it is not
  * queued. */
-wg_status wg_pool_submit(wg_pool *pool, struct wg_lane *lane, const struct wg_work *work, size_t size);
+wg_status wg_pool_submit(wg_pool *pool, struct wg_queue *queue, const struct wg_work *work, size_t size);
 
 /* Is there a pool that could not start a thread it needs? Whoever waits tries again for it from time to time. */
 bool wg_pools_starve(void);
 void wg_pools_retry(void);
 
-/* If the pool lets callers help, take the first work of `lane` and run it here. False if there was none. */
-bool wg_pool_help(wg_pool *pool, struct wg_lane *lane);
+/* If the pool lets callers help, take the first work of `queue` and run it here. False if there was none. */
+bool wg_pool_help(wg_pool *pool, struct wg_queue *queue);
 
 /* Call the first before this thread sleeps in a wait of the library, and the second when it has woken: the core of a
  * worker is free meanwhile. */

@@ -18,80 +18,80 @@ struct wg_work *wg_work_new(size_t size) {
 
 void wg_work_free(struct wg_work *work) { wg_slab_give(work, work->place); }
 
-void wg_lane_end(struct wg_lane *lane) { wg_slabs_end(&lane->memory); }
+void wg_queue_end(struct wg_queue *queue) { wg_slabs_end(&queue->memory); }
 
-struct wg_entry wg_enqueue(struct wg_lane *lane, const struct wg_work *original, size_t size) {
+struct wg_entry wg_enqueue(struct wg_queue *queue, const struct wg_work *original, size_t size) {
     struct wg_entry entry = {.work = NULL};
-    wg_mutex_lock(&lane->lock);
-    struct wg_work *work = make(&lane->memory, size);
+    wg_mutex_lock(&queue->lock);
+    struct wg_work *work = make(&queue->memory, size);
     if (work) {
         uint16_t place = work->place;
         memcpy(work, original, size);
         work->next = NULL;
         work->place = place;
-        work->ticket = ++lane->tickets & WG_TICKETS;
-        entry = (struct wg_entry){work, work->ticket, !lane->listed};
-        if (lane->first_in)
-            lane->last_in->next = work;
+        work->ticket = ++queue->tickets & WG_TICKETS;
+        entry = (struct wg_entry){work, work->ticket, !queue->on_ring};
+        if (queue->first_in)
+            queue->last_in->next = work;
         else
-            lane->first_in = work;
-        lane->last_in = work;
-        lane->in++;
-        lane->listed = true;
+            queue->first_in = work;
+        queue->last_in = work;
+        queue->in++;
+        queue->on_ring = true;
     }
-    wg_mutex_unlock(&lane->lock);
+    wg_mutex_unlock(&queue->lock);
     return entry;
 }
 
-struct wg_work *wg_empty_inbox(struct wg_lane *lane) {
-    wg_mutex_lock(&lane->lock);
-    struct wg_work *first = lane->first_in;
-    lane->first_in = NULL;
-    lane->in = 0;
-    lane->listed = false;
-    wg_mutex_unlock(&lane->lock);
+struct wg_work *wg_empty_inbox(struct wg_queue *queue) {
+    wg_mutex_lock(&queue->lock);
+    struct wg_work *first = queue->first_in;
+    queue->first_in = NULL;
+    queue->in = 0;
+    queue->on_ring = false;
+    wg_mutex_unlock(&queue->lock);
     return first;
 }
 
-/* Move what the inbox holds to the far end, now empty; if there is nothing, unlist the queue. */
-static bool refill(struct wg_ring *ring, struct wg_lane *lane) {
-    wg_mutex_lock(&lane->lock);
-    lane->first = lane->first_in;
-    lane->first_in = NULL;
-    ring->queued += lane->in;
-    lane->in = 0;
-    lane->listed = lane->first != NULL;
-    wg_mutex_unlock(&lane->lock);
-    return lane->first != NULL;
+/* Move what the inbox holds to the far end, now empty; if there is nothing, the queue leaves the ring. */
+static bool refill(struct wg_ring *ring, struct wg_queue *queue) {
+    wg_mutex_lock(&queue->lock);
+    queue->first = queue->first_in;
+    queue->first_in = NULL;
+    ring->queued += queue->in;
+    queue->in = 0;
+    queue->on_ring = queue->first != NULL;
+    wg_mutex_unlock(&queue->lock);
+    return queue->first != NULL;
 }
 
-void wg_ring_insert(struct wg_ring *ring, struct wg_lane *lane) {
-    refill(ring, lane);
+void wg_ring_insert(struct wg_ring *ring, struct wg_queue *queue) {
+    refill(ring, queue);
     if (!ring->next)
-        ring->next = lane->next = lane->prev = lane;
-    lane->next = ring->next; /* behind all others */
-    lane->prev = ring->next->prev;
-    lane->prev->next = lane->next->prev = lane;
-    wg_store_relaxed32(&ring->lanes, wg_load_relaxed32(&ring->lanes) + 1);
+        ring->next = queue->next = queue->prev = queue;
+    queue->next = ring->next; /* behind all others */
+    queue->prev = ring->next->prev;
+    queue->prev->next = queue->next->prev = queue;
+    wg_store_relaxed32(&ring->queues, wg_load_relaxed32(&ring->queues) + 1);
 }
 
-static void ring_remove(struct wg_ring *ring, struct wg_lane *lane) {
-    lane->prev->next = lane->next;
-    lane->next->prev = lane->prev;
-    if (ring->next == lane)
-        ring->next = lane->next == lane ? NULL : lane->next;
-    lane->next = lane->prev = NULL;
-    wg_store_relaxed32(&ring->lanes, wg_load_relaxed32(&ring->lanes) - 1);
+static void ring_remove(struct wg_ring *ring, struct wg_queue *queue) {
+    queue->prev->next = queue->next;
+    queue->next->prev = queue->prev;
+    if (ring->next == queue)
+        ring->next = queue->next == queue ? NULL : queue->next;
+    queue->next = queue->prev = NULL;
+    wg_store_relaxed32(&ring->queues, wg_load_relaxed32(&ring->queues) - 1);
 }
 
-struct wg_work *wg_ring_pop(struct wg_ring *ring, struct wg_lane *lane) {
-    struct wg_work *work = lane->first;
-    lane->first = work->next;
+struct wg_work *wg_ring_pop(struct wg_ring *ring, struct wg_queue *queue) {
+    struct wg_work *work = queue->first;
+    queue->first = work->next;
     ring->queued--;
-    if (!lane->first && !refill(ring, lane))
-        ring_remove(ring, lane);
-    else if (ring->next == lane)
-        ring->next = lane->next;
+    if (!queue->first && !refill(ring, queue))
+        ring_remove(ring, queue);
+    else if (ring->next == queue)
+        ring->next = queue->next;
     return work;
 }
 
@@ -107,40 +107,40 @@ static bool cut(struct wg_work **list, uint64_t ticket, struct wg_work **before)
     return false;
 }
 
-bool wg_ring_withdraw(struct wg_ring *ring, struct wg_lane *lane, uint64_t ticket) {
+bool wg_ring_withdraw(struct wg_ring *ring, struct wg_queue *queue, uint64_t ticket) {
     struct wg_work *before;
-    if (cut(&lane->first, ticket, &before)) {
+    if (cut(&queue->first, ticket, &before)) {
         ring->queued--;
-        if (!lane->first && !refill(ring, lane))
-            ring_remove(ring, lane);
+        if (!queue->first && !refill(ring, queue))
+            ring_remove(ring, queue);
         return true;
     }
-    wg_mutex_lock(&lane->lock);
-    bool last = lane->first_in && lane->last_in->ticket == ticket;
-    bool there = cut(&lane->first_in, ticket, &before);
+    wg_mutex_lock(&queue->lock);
+    bool last = queue->first_in && queue->last_in->ticket == ticket;
+    bool there = cut(&queue->first_in, ticket, &before);
     if (there)
-        lane->in--;
+        queue->in--;
     if (last)
-        lane->last_in = before;
-    wg_mutex_unlock(&lane->lock);
+        queue->last_in = before;
+    wg_mutex_unlock(&queue->lock);
     return there;
 }
 
 unsigned long wg_ring_count(const struct wg_ring *ring) {
     unsigned long n = ring->queued;
-    struct wg_lane *lane = ring->next;
-    if (lane)
+    struct wg_queue *queue = ring->next;
+    if (queue)
         do {
-            wg_mutex_lock(&lane->lock);
-            n += lane->in;
-            wg_mutex_unlock(&lane->lock);
-            lane = lane->next;
-        } while (lane != ring->next);
+            wg_mutex_lock(&queue->lock);
+            n += queue->in;
+            wg_mutex_unlock(&queue->lock);
+            queue = queue->next;
+        } while (queue != ring->next);
     return n;
 }
 
 void wg_ring_forget(struct wg_ring *ring) {
-    struct wg_lane *lane = ring->next;
-    ring_remove(ring, lane);
-    *lane = (struct wg_lane){.first = NULL};
+    struct wg_queue *queue = ring->next;
+    ring_remove(ring, queue);
+    *queue = (struct wg_queue){.first = NULL};
 }

@@ -6,8 +6,8 @@
  * A queue has two ends, apart in memory, so that the thread that submits and the worker do not pull one cache line back and
  * forth. Work is enqueued in the inbox. Whenever the far end has run empty, it is refilled with all that the inbox holds.
  *
- * Invariants. A queue is in the ring exactly while its far end is not empty. `listed` is set, under the lock of the queue, by
- * whoever enqueues into a queue that is not listed: that thread has to put it into the ring, and nobody else does. It is
+ * Invariants. A queue is in the ring exactly while its far end is not empty. `on_ring` is set, under the lock of the queue, by
+ * the thread that enqueues into a queue which is not: that thread has to put the queue into the ring, and no other does. It is
  * cleared when a refill finds the inbox empty. */
 #ifndef WG_QUEUE_H
 #define WG_QUEUE_H
@@ -30,10 +30,10 @@ struct wg_work {
 };
 
 /* The queued work of one group. */
-struct wg_lane {
+struct wg_queue {
     /* Guarded by the queue's lock: the inbox. */
     wg_mutex lock;
-    bool listed;
+    bool on_ring;
     struct wg_work *first_in, *last_in;
     unsigned long in; /* how many are between them */
     uint64_t tickets; /* how many have ever come in */
@@ -41,14 +41,14 @@ struct wg_lane {
     char apart[64];
     /* Guarded by the pool's lock: the far end. */
     struct wg_work *first;
-    struct wg_lane *next, *prev; /* in the ring; else NULL */
+    struct wg_queue *next, *prev; /* in the ring; else NULL */
 };
 
-/* Guarded by the pool's lock; `lanes` is also read without. */
+/* Guarded by the pool's lock; `queues` is also read without. */
 struct wg_ring {
-    wg_a32 lanes;         /* how many queues */
-    unsigned long queued; /* works at their far ends */
-    struct wg_lane *next; /* to be served; NULL: the ring is empty */
+    wg_a32 queues;         /* how many queues */
+    unsigned long queued;  /* works at their far ends */
+    struct wg_queue *next; /* to be served; NULL: the ring is empty */
 };
 
 /* The result of wg_enqueue. The work may have run before the caller looks, and other work may lie at its address by then:
@@ -56,7 +56,7 @@ struct wg_ring {
 struct wg_entry {
     struct wg_work *work; /* NULL: there was no memory */
     uint64_t ticket;
-    bool must_list; /* the caller must insert the queue into the ring */
+    bool must_insert; /* the caller must insert the queue into the ring */
 };
 
 /* Memory for a work of `size` bytes that is of no queue; NULL: there is none. */
@@ -64,24 +64,24 @@ struct wg_work *wg_work_new(size_t size);
 void wg_work_free(struct wg_work *work);
 
 /* Put a copy of `original` into the inbox. Takes the lock of the queue. */
-struct wg_entry wg_enqueue(struct wg_lane *lane, const struct wg_work *original, size_t size);
+struct wg_entry wg_enqueue(struct wg_queue *queue, const struct wg_work *original, size_t size);
 
-/* Take all out of an inbox that was never listed; returns the first. Takes the lock of the queue. */
-struct wg_work *wg_empty_inbox(struct wg_lane *lane);
+/* Take all out of the inbox of a queue that was never put into the ring; returns the first. Takes the lock of the queue. */
+struct wg_work *wg_empty_inbox(struct wg_queue *queue);
 
 /* A queue that has come to its end makes no more works; those it made may still be about. */
-void wg_lane_end(struct wg_lane *lane);
+void wg_queue_end(struct wg_queue *queue);
 
 /* All of these with the pool's lock held. */
 
 /* Refill the queue, and put it into the ring, behind all others. */
-void wg_ring_insert(struct wg_ring *ring, struct wg_lane *lane);
+void wg_ring_insert(struct wg_ring *ring, struct wg_queue *queue);
 
 /* The first work of a queue in the ring. Afterwards, if none is left, the queue is not touched again: its group may go. */
-struct wg_work *wg_ring_pop(struct wg_ring *ring, struct wg_lane *lane);
+struct wg_work *wg_ring_pop(struct wg_ring *ring, struct wg_queue *queue);
 
 /* Take the work with `ticket` out of its queue. False if it is there no more. */
-bool wg_ring_withdraw(struct wg_ring *ring, struct wg_lane *lane, uint64_t ticket);
+bool wg_ring_withdraw(struct wg_ring *ring, struct wg_queue *queue, uint64_t ticket);
 
 /* How many works there are, with those in the inboxes. */
 unsigned long wg_ring_count(const struct wg_ring *ring);
@@ -90,6 +90,6 @@ unsigned long wg_ring_count(const struct wg_ring *ring);
 void wg_ring_forget(struct wg_ring *ring);
 
 /* Without the lock: is any work queued? A guess. */
-static inline bool wg_ring_waits(const struct wg_ring *ring) { return wg_load_relaxed32(&ring->lanes) > 0; }
+static inline bool wg_ring_waits(const struct wg_ring *ring) { return wg_load_relaxed32(&ring->queues) > 0; }
 
 #endif

@@ -71,7 +71,8 @@ struct wg_self *wg_self(void) {
 }
 
 struct wg_thread_id wg_thread_id(void) {
-    return (struct wg_thread_id){(int32_t)(engine->current - engine->threads) + 1, (uint64_t)(uintptr_t)engine->current};
+    return (struct wg_thread_id){(int32_t)(engine->current - engine->threads) + 1,
+                                 (uint64_t)(uintptr_t)engine->current};
 }
 
 bool wg_on_stack(const void *p) {
