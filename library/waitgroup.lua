@@ -492,6 +492,16 @@ function waitgroup.on_error(fn) end
 ---@field forward? fun(resume: function, ...) yields the values in a new coroutine of the loop, and calls `resume` with what
 ---  the loop resumes that with; without it, whoever resumes the coroutine of a task that has yielded goes on with the task
 
+--- Write who waits for whom in this process to an open file, or to standard error: groups of all languages, their tasks and
+--- waits, the pools, and where this state is. What is stuck comes first. Raises if `file` is no open file.
+---@param file? file*
+function waitgroup.dump(file) end
+
+--- Write groups, tasks, waits and pools to standard error whenever the signal comes, also in a busy loop: a number, "USR1",
+--- "USR2" or "QUIT". It replaces the handler of the signal. Raises if the signal cannot be caught.
+---@param signal integer|string
+function waitgroup.dump_on_signal(signal) end
+
 --- Another event loop is in use from now on. Waits in its coroutines yield to it; tasks run in it, also if nobody waits for
 --- them; and what a task yields otherwise than by a wait of ours goes to it, so that tasks may use its sleeps and sockets.
 ---@param loop? string|waitgroup.Adapter "cqueues", "copas", "luv", or an adapter; nil: none

@@ -404,6 +404,12 @@ static int new (lua_State *L) {
     if (parent)
         options.parent = parent->ctx;
     const char *text = luaL_optstring(L, 5, "");
+    char place[80];
+    wgl_place_of_caller(L, 2, place, sizeof place);
+    options.name = text;
+    options.language = "Lua";
+    options.where = place;
+    options.track = true;
     wgl_home *home = wgl_home_of(L);
     wgl_handle *handle = wgl_push_empty(L, WGL_ERRGROUP);
     lua_pushvalue(L, 1);

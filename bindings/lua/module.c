@@ -114,7 +114,8 @@ int luaopen_waitgroup_core(lua_State *L) {
                                    wgl_errgroup_functions,
                                    wgl_channel_functions,
                                    wgl_foreign_functions,
-                                   wgl_report_functions};
+                                   wgl_report_functions,
+                                   wgl_inspect_functions};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         luaL_setfuncs(L, all[i], 0);
     lua_pushstring(L, wg_version());

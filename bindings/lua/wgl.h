@@ -439,6 +439,12 @@ void wgl_call_reporting(lua_State *L); /* call the function on top; its error is
 void wgl_report_forget(lua_State *L);
 extern const luaL_Reg wgl_report_functions[];
 
+/* --- inspect.c --- */
+
+/* Such as "fetch.lua:12": where the function at `level` of the stack is, in `size` bytes; "" if that is not known. */
+void wgl_place_of_caller(lua_State *L, int level, char *place, size_t size);
+extern const luaL_Reg wgl_inspect_functions[];
+
 /* --- tasks on threads --- */
 
 /* Two threads work on it, and each cache line that both touch costs: so it is small, with what both need together. */

@@ -11,6 +11,7 @@ local error, type, pairs, tostring, setmetatable = error, type, pairs, tostring,
 local math_type, to_integer, max_integer = math.type, math.tointeger, math.maxinteger
 local require, pcall, ipairs, package = require, pcall, ipairs, package
 local concat, sort = table.concat, table.sort
+local io, traceback = io, debug.traceback
 
 local waitgroup = { _VERSION = core.version }
 
@@ -246,6 +247,23 @@ function waitgroup.use(loop)
     core.argerror(1, "the name of an event loop, an adapter, or nil expected, got " .. shown(loop))
   end
   use(loop)
+end
+
+--- Write who waits for whom in this process to `file`, an open file, or to standard error: the groups of all languages,
+--- their tasks and waits, the pools, and where this state is. What is stuck comes first.
+function waitgroup.dump(file)
+  file = file or io.stderr
+  if io.type(file) ~= "file" then
+    core.argerror(1, "an open file or nil expected, got " .. shown(file))
+  end
+  file:write(core.dump_text(), traceback("this Lua state:", 2), "\n")
+  file:flush()
+end
+
+--- Write the groups, tasks, waits and pools to standard error whenever the signal comes: a number, "USR1", "USR2" or
+--- "QUIT". It works in a busy loop too. WAITGROUP_DUMP=USR1 in the environment does the same.
+function waitgroup.dump_on_signal(signal)
+  core.dump_on_signal(signal)
 end
 
 core.module("waitgroup", waitgroup)

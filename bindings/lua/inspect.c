@@ -1,0 +1,91 @@
+/* inspect.c - looking into a program that hangs, and at what a test leaves behind. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wgl.h"
+
+void wgl_place_of_caller(lua_State *L, int level, char *place, size_t size) {
+    lua_Debug ar;
+    place[0] = '\0';
+    if (lua_getstack(L, level, &ar) && lua_getinfo(L, "Sl", &ar) && ar.currentline > 0)
+        snprintf(place, size, "%s:%d", ar.short_src, ar.currentline);
+}
+
+/* What the core tells is kept apart from Lua, whose errors must not leave the core. */
+struct text {
+    char *bytes;
+    size_t length, room;
+};
+
+static void append(void *raw, const char *line, size_t length) {
+    struct text *text = raw;
+    if (text->length + length > text->room) {
+        size_t room = 2 * (text->length + length);
+        char *more = realloc(text->bytes, room);
+        if (!more)
+            return;
+        text->bytes = more;
+        text->room = room;
+    }
+    memcpy(text->bytes + text->length, line, length);
+    text->length += length;
+}
+
+static int push_bytes(lua_State *L) {
+    const struct text *text = lua_touserdata(L, 1);
+    lua_pushlstring(L, text->length ? text->bytes : "", text->length);
+    return 1;
+}
+
+static int push_text(lua_State *L, struct text *text) {
+    lua_pushcfunction(L, push_bytes);
+    lua_pushlightuserdata(L, text);
+    int status = lua_pcall(L, 1, 1, 0);
+    free(text->bytes);
+    return status == LUA_OK ? 1 : lua_error(L);
+}
+
+/* dump_text() */
+static int dump_text(lua_State *L) {
+    struct text text = {NULL, 0, 0};
+    (void)wg_dump_lines(append, &text);
+    return push_text(L, &text);
+}
+
+/* leaks_text(since, from now()) */
+static int leaks_text(lua_State *L) {
+    struct text text = {NULL, 0, 0};
+    int64_t since = luaL_checkinteger(L, 1);
+    (void)wg_leaks_lines(append, &text, since);
+    return push_text(L, &text);
+}
+
+static int now(lua_State *L) {
+    lua_pushinteger(L, wg_now());
+    return 1;
+}
+
+static int signal_named(const char *name) {
+    if (strncmp(name, "SIG", 3) == 0)
+        name += 3;
+    return strcmp(name, "USR1") == 0 ? SIGUSR1 : strcmp(name, "USR2") == 0 ? SIGUSR2 : strcmp(name, "QUIT") == 0 ? SIGQUIT : 0;
+}
+
+/* dump_on_signal(number, or the name USR1, USR2 or QUIT) */
+static int dump_on_signal(lua_State *L) {
+    int signum = lua_type(L, 1) == LUA_TSTRING ? signal_named(lua_tostring(L, 1)) : (int)luaL_checkinteger(L, 1);
+    wg_status status = wg_dump_on_signal(signum, 2);
+    if (status == WG_INVALID)
+        return wgl_argerror(L, 1, 1, "the number of a signal that can be caught, 'USR1', 'USR2' or 'QUIT' expected");
+    if (status != WG_OK)
+        return wgl_error(L, 1, "cannot dump on a signal: %s", wg_strstatus(status));
+    return 0;
+}
+
+const luaL_Reg wgl_inspect_functions[] = {{"dump_text", dump_text},
+                                          {"leaks_text", leaks_text},
+                                          {"now", now},
+                                          {"dump_on_signal", dump_on_signal},
+                                          {NULL, NULL}};
