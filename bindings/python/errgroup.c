@@ -566,6 +566,10 @@ static PyObject *start_in_loop(PyObject *self, const char *function, PyObject *a
     return result;
 }
 
+static PyObject *errgroup_as_executor(PyObject *self, PyObject *Py_UNUSED(unused)) {
+    return call_python("cwaitgroup._executor", "GroupExecutor", &self, 1);
+}
+
 static PyObject *errgroup_go_async(PyObject *self, PyObject *args, PyObject *kwargs) {
     return start_in_loop(self, "go_in_loop", args, kwargs);
 }
@@ -740,6 +744,7 @@ static PyMethodDef errgroup_methods[] = {
     {"start", (PyCFunction)(void (*)(void))errgroup_start, METH_VARARGS | METH_KEYWORDS, errgroup_start_doc},
     {"map", (PyCFunction)(void (*)(void))errgroup_map, METH_FASTCALL, errgroup_map_doc},
     {"imap", (PyCFunction)(void (*)(void))errgroup_imap, METH_FASTCALL | METH_KEYWORDS, errgroup_imap_doc},
+    {"as_executor", (PyCFunction)errgroup_as_executor, METH_NOARGS, errgroup_as_executor_doc},
     {"wait", (PyCFunction)(void (*)(void))errgroup_wait, METH_FASTCALL | METH_KEYWORDS, errgroup_wait_doc},
     {"cancel", (PyCFunction)(void (*)(void))errgroup_cancel, METH_VARARGS | METH_KEYWORDS, errgroup_cancel_doc},
     {"go_async", (PyCFunction)(void (*)(void))errgroup_go_async, METH_VARARGS | METH_KEYWORDS, errgroup_go_async_doc},

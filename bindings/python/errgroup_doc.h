@@ -107,6 +107,22 @@ PyDoc_STRVAR(errgroup_start_doc,
              "Raises what go() raises, and TypeError if `args` is no tuple or list, or `kwargs` no\n"
              "dict.");
 
+PyDoc_STRVAR(errgroup_as_executor_doc,
+             "as_executor($self, /)\n"
+             "--\n"
+             "\n"
+             "A concurrent.futures.Executor whose calls are tasks of the group.\n"
+             "\n"
+             "For libraries that take one. submit() never blocks: without room a call stands in the\n"
+             "queue for a slot. An error of a call is its future's, and the group's as well. Its\n"
+             "shutdown() waits for what was submitted to it, and lets the group go on.\n"
+             "\n"
+             ">>> with ErrGroup(limit=2) as g, g.as_executor() as executor:\n"
+             "...     list(executor.map(abs, [-1, -2]))\n"
+             "[1, 2]\n"
+             "\n"
+             "submit() raises what go() raises for a cancelled or finished group.");
+
 PyDoc_STRVAR(errgroup_go_async_doc,
              "go_async($self, fn, /, *args, **kwargs)\n"
              "--\n"

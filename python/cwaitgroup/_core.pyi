@@ -600,6 +600,19 @@ class ErrGroup:
     ) -> Generator[_T]: ...
     @overload
     def imap(self, fn: Callable[..., _T], /, *iterables: Iterable[Any], ordered: bool = True) -> Generator[_T]: ...
+    def as_executor(self) -> Executor:
+        """A concurrent.futures.Executor whose calls are tasks of the group.
+
+        For libraries that take one. submit() never blocks: without room a call stands in the
+        queue for a slot. An error of a call is its future's, and the group's as well. Its
+        shutdown() waits for what was submitted to it, and lets the group go on.
+
+        >>> with ErrGroup(limit=2) as g, g.as_executor() as executor:
+        ...     list(executor.map(abs, [-1, -2]))
+        [1, 2]
+
+        submit() raises what go() raises for a cancelled or finished group.
+        """
     def wait(self, timeout: float | None = None, *, context: Context | None = None) -> None:
         """Wait until every task has ended, and raise the first error, if there was one.
 

@@ -10,15 +10,16 @@ import contextvars
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
 
-from cwaitgroup._core import Context, WaitGroup, _run_in_context
+from cwaitgroup._core import Cancelled, Context, WaitGroup, _run_in_context
 
 if TYPE_CHECKING:
-    from cwaitgroup import Task
+    from cwaitgroup import ErrGroup, Task
 
 
 def _read_boot() -> str | None:
@@ -133,3 +134,105 @@ class Sender:
     def _cancel_each(self, futures: list[tuple[Future[Any], Any]]) -> None:
         for future, executor in futures:
             self._cancel(future, executor)
+
+
+# --- The other way: a group as an executor ---
+
+
+class _TaskFuture(Future[Any]):
+    """The future of a task: it cannot be cancelled once that runs."""
+
+    _task: Task[Any] | None = None
+
+    def cancel(self) -> bool:
+        task = self._task
+        if task is not None and not self.done() and not task.cancel():
+            return False
+        return super().cancel()
+
+    def running(self) -> bool:
+        return self._task is not None and self._task.running()
+
+    def _follow(self, task: Task[Any]) -> None:
+        self._task = task
+        task.add_done_callback(self._end)
+
+    def _drop(self) -> None:
+        super().cancel()
+        self.set_running_or_notify_cancel()
+
+    def _end(self, task: Task[Any]) -> None:
+        if task.cancelled():
+            self._drop()
+        elif self.set_running_or_notify_cancel():
+            error = task.exception()
+            if error is None:
+                self.set_result(task.result())
+            else:
+                self.set_exception(error)
+
+
+class _Queued:
+    """A call for which there was no slot. It stands in the queue for one, and blocks no thread."""
+
+    def __init__(self, group: ErrGroup, future: _TaskFuture, call: Callable[..., Any]) -> None:
+        self._group, self._future, self._call = group, future, call
+        self._variables = contextvars.copy_context()
+        self._arrivals = count()
+        self._slot = group._observe_slot(self._arrive)
+        self._arrive()
+
+    def _arrive(self) -> None:
+        """Called once when there is `_slot`, and once when it has come; the second call goes on."""
+        if next(self._arrivals) == 1:
+            self._variables.run(self._start)
+
+    def _start(self) -> None:
+        try:
+            if self._future.cancelled():
+                self._slot._give_slot()
+            elif (task := self._group._start_in_slot(self._slot, None, self._call)) is not None:
+                self._future._follow(task)
+        except Cancelled:
+            self._future._drop()
+        except BaseException as error:
+            self._future.set_exception(error)
+
+
+class GroupExecutor(Executor):
+    """What ErrGroup.as_executor() returns."""
+
+    def __init__(self, group: ErrGroup) -> None:
+        self._group = group
+        self._futures: dict[_TaskFuture, None] = {}  # those that have not ended
+        self._unended = WaitGroup()
+        self._shut = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Start fn(*args, **kwargs) as a task of the group, or queue it until there is a slot; never blocks."""
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        call = partial(fn, *args, **kwargs)
+        future = _TaskFuture()
+        task = self._group._start_now(None, call)
+        self._unended.add(1)
+        self._futures[future] = None
+        future.add_done_callback(self._ended)
+        if task is not None:
+            future._follow(task)
+        else:
+            _Queued(self._group, future, call)
+        return future
+
+    def _ended(self, future: Future[Any]) -> None:
+        self._futures.pop(cast(_TaskFuture, future), None)
+        self._unended.done()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more; the group goes on. With `wait`, wait for what was submitted here."""
+        self._shut = True
+        if cancel_futures:
+            for future in list(self._futures):
+                future.cancel()
+        if wait:
+            self._unended.wait()

@@ -1,5 +1,6 @@
 """Groups whose tasks run on borrowed executors."""
 
+import asyncio
 import itertools
 import multiprocessing
 import os
@@ -405,3 +406,70 @@ def test_ctrl_c(child, tmp_path):
     (tmp_path / "release").touch()
     status, out, err = program.end()
     assert (status, out) == (0, "True True"), err
+
+
+# --- The other way ---
+
+
+def test_a_group_as_an_executor():
+    with ErrGroup(limit=2) as g, g.as_executor() as executor:
+        assert isinstance(executor, Executor)
+        assert list(executor.map(pow, [2] * 50, range(50))) == [2**n for n in range(50)]
+        assert executor.submit(add, 1, second=2).result(HANG) == 3
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(abs, 1)
+
+
+def test_submit_never_blocks(gate):
+    with ErrGroup(limit=1) as g:
+        executor = g.as_executor()
+        running = executor.submit(gate.wait)
+        queued = [executor.submit(abs, -n) for n in range(100)]
+        until(running.running)
+        assert not running.cancel() and not running.done()
+        assert queued[7].cancel() and queued[7].cancelled()
+        assert g.running == 1
+        gate.set()
+        executor.shutdown()
+        assert [future.result() for future in queued if future is not queued[7]] == [n for n in range(100) if n != 7]
+
+
+def test_its_errors_are_the_groups(gate):
+    with pytest.raises(Boom), ErrGroup(limit=1) as g:
+        executor = g.as_executor()
+        waits = executor.submit(gate.wait)
+        failed, never = executor.submit(boom), executor.submit(abs, 1)
+        gate.set()
+        with pytest.raises(Boom):
+            failed.result(HANG)
+        with pytest.raises(CancelledError):
+            never.result(HANG)
+    assert waits.result() is True
+    with pytest.raises(RuntimeError, match="finished"):
+        executor.submit(abs, 1)
+
+
+def test_what_is_queued_is_cancelled_with_the_group(gate):
+    with ErrGroup(limit=1) as g:
+        executor = g.as_executor()
+        executor.submit(gate.wait)
+        queued = [executor.submit(abs, n) for n in range(20)]
+        g.cancel()
+        assert all(future.cancelled() for future in queued)
+        gate.set()
+        executor.shutdown()
+
+
+def test_run_in_executor():
+    async def main():
+        loop = asyncio.get_running_loop()
+        async with ErrGroup(limit=2) as g:
+            calls = [loop.run_in_executor(g.as_executor(), pow, 2, n) for n in range(30)]
+            assert await asyncio.gather(*calls) == [2**n for n in range(30)]
+
+    asyncio.run(main())
+
+
+def test_an_executor_of_a_group_on_an_executor(executor):
+    with ErrGroup(limit=2, executor=executor) as g:
+        assert list(g.as_executor().map(abs, range(-10, 0))) == list(range(10, 0, -1))
