@@ -227,7 +227,7 @@ function ErrGroup:events() end
 ---@return nil none nil
 function ErrGroup:timeout() end
 
---- A word that says "stop now", with a cause, a deadline, and children that hear it too.
+--- Says "stop now" to all that refer to it, with a cause, a deadline, and children that end with it.
 ---@class waitgroup.Context
 local Context = {}
 

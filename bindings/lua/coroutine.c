@@ -404,7 +404,7 @@ static int finish_body(lua_State *L, int status, lua_KContext unused) {
         return 0;
     }
     wgl_home *home = wgl_home_of(L);
-    bool misused = task_at(L, TASK)->parked; /* something else has resumed it, and hears of it too */
+    bool misused = task_at(L, TASK)->parked; /* other code has resumed it, and gets the error too */
     fail(L, home, TASK, lua_gettop(L), lua_isstring(L, TRACEBACK) ? TRACEBACK : 0);
     return misused ? lua_error(L) : 0;
 }

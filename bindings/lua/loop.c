@@ -249,7 +249,7 @@ static bool group_from_outside(const wgl_errgroup *g, unsigned own, wgl_event ev
     return g->grace > 0 && may_end;
 }
 
-/* Whether the event of the subscription may be brought about by anything but the coroutines of this state. */
+/* Whether anything except the coroutines of this state may bring about the event of the subscription. */
 static bool from_outside(const wgl_subscription *s) {
     wgl_object *subject = s->subject;
     if (!s->handle) /* it was finalized; or it is the end of a thread task */

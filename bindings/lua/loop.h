@@ -88,7 +88,7 @@ struct wgl_subscription {
     wgl_subscription *next, **link; /* among all of the state */
     unsigned held;
     uint8_t event;
-    bool cancelled; /* nobody wants to hear of it any more: it is freed when it comes out of the mailbox */
+    bool cancelled; /* nothing waits for it any more: it is freed when it comes out of the mailbox */
 };
 
 /* The subscription of `handle` for `event`, made if need be; a new one for a slot, while the caller holds `held` of them.

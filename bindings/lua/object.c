@@ -204,7 +204,7 @@ static bool has_home(lua_State *L) {
     return there;
 }
 
-/* The handle at `index` will not be called any more, but its object stays until the home goes. */
+/* The handle at `index` gets no more calls. Its object stays until the home goes. */
 static void keep(lua_State *L, int index) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_handles) != LUA_TTABLE) {
         lua_newtable(L);

@@ -221,7 +221,7 @@ static void jump(wgl_stack *from, wgl_stack *to) {
 }
 #endif
 
-/* --- what watches over memory hears of stacks --- */
+/* --- sanitizers must know the stacks --- */
 
 #ifdef WITH_ASAN
 static _Thread_local wgl_stack *left; /* the stack that this thread has just left */

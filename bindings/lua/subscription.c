@@ -1,4 +1,4 @@
-/* subscription.c - what a Lua state wants to hear from the core, and its mailbox.
+/* subscription.c - the events of the core that a Lua state waits for, and its mailbox.
  *
  * A subscription observes one event of one object. When the event comes, the core calls `fire` in whatever thread brought it
  * about: that pushes the subscription into the mailbox of its home and, if the state listens, makes its descriptor readable.

@@ -342,7 +342,7 @@ static PyObject *context_await(PyObject *self) { return await_iterator(self, "wa
 PyDoc_STRVAR(context_doc, "Context(parent=..., *, timeout=None, deadline=None)\n"
                           "--\n"
                           "\n"
-                          "One word that says \"stop now\", with a reason, a deadline, and children that hear it.\n"
+                          "Says \"stop now\" to all that refer to it, with a reason, a deadline, and children.\n"
                           "\n"
                           "It ends once: by cancel(), or when its time is over. Its children end with it, for\n"
                           "the same cause. `parent` is, if not given, the context of the task that runs in\n"

@@ -151,7 +151,7 @@ void errors_seal(state *st) {
         give();
         if (!c)
             return;
-        seal(c); /* who frees it holds the interpreter, as we do; its object lives meanwhile */
+        seal(c); /* the thread that frees it holds the interpreter, as this one does; its object lives meanwhile */
         Py_DECREF(object);
     }
 }
@@ -263,7 +263,8 @@ void context_drop_carried(Context *self) {
     free_all(dropped);
 }
 
-/* The Context goes: who still refers to the error owns the object now, if it is whole and another language may ask. */
+/* The Context goes: the references that are left to the error own the object now, if it is whole and another language may
+ * ask. */
 static void hand_over(carried *c) {
     bool keep = wg_ids_in_use() && !c->lost;
     PyObject *object = keep ? NULL : c->object;

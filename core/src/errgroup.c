@@ -317,7 +317,7 @@ wg_status wg_errgroup_wait_for_slot(wg_errgroup *g, const wg_until *until) {
     return status == WG_LIMIT ? wait_for_slot(g, until, false) : status;
 }
 
-/* From now on, hear of the end of the context. */
+/* Register for the end of the context, once. */
 static void watch_end(wg_errgroup *g) {
     struct wg_bucket *bucket = bucket_of(g);
     wg_mutex_lock(&bucket->lock);

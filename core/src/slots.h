@@ -65,7 +65,7 @@ void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last);
 
 void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *ready);
 
-/* The context has ended: all stored tasks are ready, to be dropped, and observers hear of it. */
+/* The context has ended: all stored tasks become ready, to be dropped, and the observers in the queue are called. */
 void wg_slots_end(struct wg_slots *slots, struct wg_link *ready);
 
 /* Call the function of the observer once, when a slot has been taken for it, or there will be none: observer->status_ says

@@ -14,7 +14,7 @@ static wg_mutex lock;
 /* Guarded by the lock. */
 static struct wg_timer *first; /* the root of the heap: the earliest deadline */
 static bool thread_runs;
-/* Counts changes of `first` that the thread must hear of; changed under the lock, slept on without it. */
+/* Counts the changes of `first` for which the thread must wake; changed under the lock, slept on without it. */
 static wg_a32 changes;
 
 static struct wg_timer *merge(struct wg_timer *a, struct wg_timer *b) {

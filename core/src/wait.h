@@ -36,7 +36,7 @@ struct wg_waiter {
 /* The context that bounds a wait: until->context, or that of the task which this thread runs; NULL if there is none. */
 wg_context *wg_until_context(const wg_until *until);
 
-/* Could nothing but what it waits for end the wait? */
+/* Can nothing end the wait except what it waits for? */
 bool wg_until_unbounded(const wg_until *until);
 
 /* Sleep on `ctx` too; NULL is allowed. False: it has ended. The context that bounds the wait comes last. */

@@ -11,7 +11,7 @@ Task             what ErrGroup.go() returns: a result to come
 as_completed     tasks, in the order in which they end
 Context          says "stop now", with a cause, a deadline and children
 current_context  the Context of the task that runs in this thread
-dump             writes who waits for whom, for a program that hangs
+dump             writes what waits for what, in a program that hangs
 dump_on_signal   does so whenever a signal comes
 attach           the object with an id, made in any language of this process
 progress         draws a progress bar of a group

@@ -1,6 +1,6 @@
 """python -m cwaitgroup: what is installed here, and does it work? Exit status 0 if it does, else 1.
 
-python -m cwaitgroup dump PID [SIGNAL]: have a process write who waits for whom to its standard error.
+python -m cwaitgroup dump PID [SIGNAL]: have a process write what waits for what to its standard error.
 """
 
 import sys

@@ -148,7 +148,7 @@ class WaitGroup:
 
 @final
 class Context:
-    """One word that says "stop now", with a reason, a deadline, and children that hear it.
+    """Says "stop now" to all that refer to it, with a reason, a deadline, and children.
 
     It ends once: by cancel(), or when its time is over. Its children end with it, for
     the same cause. `parent` is, if not given, the context of the task that runs in

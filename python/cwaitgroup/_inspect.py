@@ -48,7 +48,7 @@ def _stacks(places: dict[int, list[str]]) -> Iterator[str]:
 
 
 def dump(file: TextIO | None = None) -> None:
-    """Write to `file`, or to sys.stderr, who waits for whom in this process.
+    """Write to `file`, or to sys.stderr, what waits for what in this process.
 
     Each error group with its tasks, for how long they have run, in which thread, and what
     they wait for; what other threads wait for in the library; the pools; and the line that

@@ -51,7 +51,7 @@ class _Condition:
         return notified
 
     def _leave(self, waiter: WaitGroup) -> None:
-        """It is no longer waited for: if it was notified all the same, another waiter is to hear of that."""
+        """This waiter no longer waits: if it was notified all the same, notify another one."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         else:

@@ -1,4 +1,4 @@
--- What is certain to hang is an error that says who waits for whom.
+-- What is certain to hang is an error that says which wait is for what.
 local waitgroup = require "waitgroup"
 
 local function message_of(fn)

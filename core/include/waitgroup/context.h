@@ -1,4 +1,4 @@
-/* context.h - one word that says "stop now", with a reason, a deadline and children that hear it too.
+/* context.h - says "stop now" to all that refer to it, with a reason, a deadline, and children that end with it.
  *
  * After Go's context. A context ends once: cancelled with an optional cause, or by its deadline. Its children end with
  * it, with its status and cause. All calls may be made from any thread.

@@ -39,7 +39,8 @@ WG_API wg_event wg_ended(wg_context *ctx);
  * wait for this event are served in the order of coming, and nobody can take the slot in between. Until it is used the
  * slot counts as a task that is pending: use it with wg_errgroup_enter_slot or wg_errgroup_start_slot, or give it back with
  * wg_errgroup_give_slot. wg_slot_for: `held` slots of the same group are held by tasks that cannot go on before this one
- * comes, as by a coroutine that waits. When all slots are held by tasks that wait for one, the last to ask hears of it. */
+ * comes, as by a coroutine that waits. When all slots are held by tasks that wait for one, the last wait gets
+ * WG_DEADLOCK. */
 WG_API wg_event wg_slot(wg_errgroup *g);
 WG_API wg_event wg_slot_for(wg_errgroup *g, unsigned held);
 

@@ -40,7 +40,7 @@ WG_API wg_status wg_dump_on_signal(int signum, int fd);
  * or later, each with a line: tasks that have not ended, with where and by whom the group was made, groups with tasks that
  * were never waited for, failed ones whose errors nobody has waited for; and threads that have slept in the library since
  * then. Returns how many lines that were: 0 says that nothing leaks. A negative `fd` writes nothing. Tasks may end at any
- * time: whoever tests for leaks looks again for a while before it believes them. */
+ * time: a test for leaks must look again for a while before it reports them. */
 WG_API unsigned wg_leaks(int fd, int64_t since);
 
 /* The same by calls of `write(arg, line, length)`, as wg_dump_lines makes them. */

@@ -1,4 +1,4 @@
-/* task.h - what a worker runs, and how its owner hears of its end. */
+/* task.h - what a worker runs, and how its owner is told of its end. */
 #ifndef WAITGROUP_TASK_H
 #define WAITGROUP_TASK_H
 
