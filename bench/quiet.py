@@ -26,9 +26,7 @@ def main() -> None:
     busy = (used_now - used) / max(all_now - all_ticks, 1)
     if busy <= MOST:
         return
-    told = (
-        f"other programs use {busy:.0%} of the processor, and figures would speak of them"
-    )
+    told = f"other programs use {busy:.0%} of the processor, and figures would speak of them"
     if os.environ.get("BENCH_LOADED", "") in ("", "0"):
         sys.exit(f"bench: {told}. Try again when they have ended, or run `make bench BENCH_LOADED=1`.")
     print(f"bench: {told}; going on, since BENCH_LOADED is set", file=sys.stderr)

@@ -52,7 +52,7 @@ def main(directory: str) -> int:
         files = tree(directory)
         with (
             tqdm(total=len(files), unit=" files", disable=None) as bar,  # None: only on a terminal
-            ErrGroup(limit=2 * (os.cpu_count() or 1)) as group,
+            ErrGroup(limit=2 * (os.cpu_count() or 1), backlog=1000) as group,  # so that no thread waits for this one
         ):
             tasks = []
             for path in files:
