@@ -14,8 +14,10 @@ HERE = Path(__file__).parent
 HANG = 100  # seconds; tells a hang from a slow machine
 
 
-def compiler_call(target):
-    """What compiles tests/hub/NAME.c to `target`, a path that ends in NAME, and links it with this Python."""
+def compiler_call(target, source=None):
+    """What compiles `source`, by default tests/hub/NAME.c, to `target`, a path that ends in NAME, and links it with this
+    Python.
+    """
     get = sysconfig.get_config_var
     libraries = [
         f"-L{get('LIBDIR')}",
@@ -29,7 +31,7 @@ def compiler_call(target):
         *("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"),
         *shlex.split(os.environ.get("HUB_CFLAGS", "")),
         f"-I{sysconfig.get_path('include')}",
-        str(HERE / f"{target.name}.c"),
+        str(source or HERE / f"{target.name}.c"),
         *("-o", str(target)),
         *libraries,
     ]
