@@ -16,6 +16,7 @@ format: $(PY_READY_LINT) | system-lint ## bring C and Python into the one format
 
 lint: $(PY_READY) $(PY_READY_LINT) $(PY_READY_BENCH) | system-lint ## formats and static checks of C, Python and Lua
 	clang-format --dry-run -Werror $(C_FILES)
+	$(PYTHON) tools/core_floors.py
 	cppcheck $(CPPCHECK_FLAGS) -Icore/include core/src bindings examples/c
 	$(PYTHON) -m ruff format --check $(PY_FILES)
 	$(PYTHON) -m ruff check $(PY_FILES)

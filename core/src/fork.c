@@ -26,6 +26,8 @@ wg_a32 wg_epoch;
 
 uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
 
+bool wg_fork_resume(void) { return wg_dump_resume(); }
+
 void wg_before_fork(void) {
     wg_dump_lock();
     wg_handlers_lock();
@@ -48,6 +50,6 @@ void wg_after_fork_in_child(void) {
     wg_store_relaxed32(&wg_epoch, (wg_epoch_now() + 1) & 0x7fffffff);
     wg_buckets_reset();
     wg_pools_reset();
-    wg_contexts_reset();
+    wg_contexts_reset(wg_dump_is_asked_for());
     wg_after_fork_in_parent();
 }

@@ -25,7 +25,7 @@
  * keep this true. Work for a queue that is in the ring already needs no more than the lock of that queue.
  *
  * While as many workers compute as there are cores, the searcher does not take work. It is then the monitor, see monitor.h,
- * and adds workers if tasks are blocked. A worker that sleeps in a wait of this library says so (wg_pool_block), and is not
+ * and adds workers if tasks are blocked. A worker that sleeps in a wait of this library says so (wg_thread_blocks), and is not
  * counted as computing, which needs no tick.
  *
  * Fields of a pool are guarded by its lock, except `ring.queues` and `needs_worker`, which are also read without, and `host`,
@@ -266,7 +266,7 @@ static void drop(void *raw) {
 /* Run the works of a list without starting them. */
 static void drop_all(struct wg_work *works) { wg_finish(drop, &works); }
 
-bool wg_pools_starve(void) { return wg_load_relaxed32(&starved_pools) > 0; }
+bool wg_threads_lack(void) { return wg_load_relaxed32(&starved_pools) > 0; }
 
 /* The pool that comes after `pool`, with a reference, in exchange for the one to `pool`; NULL at the end. */
 static wg_pool *next_pool(wg_pool *pool) {
@@ -279,7 +279,7 @@ static wg_pool *next_pool(wg_pool *pool) {
     return next;
 }
 
-void wg_pools_retry(void) {
+void wg_threads_retry(void) {
     for (wg_pool *pool = &process_pool; pool; pool = next_pool(pool)) {
         wg_mutex_lock(&pool->lock);
         if (!pool->ring.next)
@@ -618,7 +618,7 @@ void wg_pool_work(wg_pool *pool) {
     wg_finish(work, &me);
 }
 
-void wg_pool_block(void) {
+void wg_thread_blocks(void) {
     struct wg_worker *me = wg_self()->worker;
     if (!me || me->blocked++ > 0)
         return;
@@ -634,7 +634,7 @@ void wg_pool_block(void) {
     perform(pool, action);
 }
 
-void wg_pool_unblock(void) {
+void wg_thread_unblocks(void) {
     struct wg_worker *me = wg_self()->worker;
     if (!me || --me->blocked > 0)
         return;

@@ -4,6 +4,7 @@
 
 #include "waitgroup/pool.h"
 
+#include "blocking.h"
 #include "queue.h"
 
 /* NULL is the pool of the process. */
@@ -16,21 +17,8 @@ struct wg_queue *wg_pool_loose(wg_pool *pool);
  * queued. */
 wg_status wg_pool_submit(wg_pool *pool, struct wg_queue *queue, const struct wg_work *work, size_t size);
 
-/* Is there a pool that could not start a thread it needs? Whoever waits tries again for it from time to time. */
-bool wg_pools_starve(void);
-void wg_pools_retry(void);
-
 /* If the pool lets callers help, take the first work of `queue` and run it here. False if there was none. */
 bool wg_pool_help(wg_pool *pool, struct wg_queue *queue);
-
-/* Call the first before this thread sleeps in a wait of the library, and the second when it has woken: the core of a
- * worker is free meanwhile. */
-void wg_pool_block(void);
-void wg_pool_unblock(void);
-
-/* Is it worth spinning until another thread (of this pool, if it is not NULL) has done something? Not on one core, nor
- * under an interpreter lock. */
-bool wg_worth_spinning(const wg_pool *pool);
 
 /* How busy a pool is, for people. */
 struct wg_pool_load {

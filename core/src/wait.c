@@ -3,11 +3,11 @@
 
 #include <stddef.h>
 
+#include "blocking.h"
 #include "context.h"
 #include "deadline.h"
 #include "fork.h"
 #include "frame.h"
-#include "pool.h"
 
 /* How often to look before a sleep, which costs two switches: some microseconds' worth. */
 #define SPINS 100
@@ -55,11 +55,11 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
     wg_status status = WG_OK;
     int64_t deadline = first_deadline(w, until->deadline);
     wg_wait_publish(&w->record, deadline);
-    wg_pool_block();
+    wg_thread_blocks();
     while (status == WG_OK && !happened(w)) {
-        bool starving = wg_pools_starve();
+        bool starving = wg_threads_lack();
         if (starving)
-            wg_pools_retry();
+            wg_threads_retry();
         if (w->epoch != wg_fork_epoch()) {
             status = WG_FORKED;
             break;
@@ -71,7 +71,7 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
         case WG_PARK_INTERRUPTED: status = WG_INTERRUPTED; break;
         }
     }
-    wg_pool_unblock();
+    wg_thread_unblocks();
     wg_wait_withdraw(&w->record);
     return wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status;
 }

@@ -1,0 +1,32 @@
+"""The floors of the core: a header of a floor above is found, and a file on no floor."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+import core_floors
+
+PAGE = "\n| floor | files |\n|---|---|\n| base | `low` `mixed.h` |\n| top | `high` `mixed.c` |\n\n"
+
+
+def write(directory: Path, name: str, *headers: str) -> None:
+    (directory / name).write_text("".join(f'#include "{header}"\n' for header in headers))
+
+
+def test_a_header_of_a_floor_above_is_a_fault(tmp_path: Path) -> None:
+    write(tmp_path, "high.h", "low.h", "waitgroup/high.h")
+    write(tmp_path, "low.h")
+    write(tmp_path, "low.c", "low.h", "high.h")
+    write(tmp_path, "mixed.c", "mixed.h", "high.h")
+    assert core_floors.faults(tmp_path, core_floors.floors(PAGE)) == ["low.c includes high.h, which is on a floor above"]
+
+
+def test_a_file_on_no_floor_is_a_fault(tmp_path: Path) -> None:
+    write(tmp_path, "new.c")
+    [fault] = core_floors.faults(tmp_path, core_floors.floors(PAGE))
+    assert "new.c is on no floor" in fault
+
+
+def test_the_core_has_none() -> None:
+    assert core_floors.main() == 0
