@@ -414,9 +414,9 @@ class ErrGroup:
     on_error  'cancel', or 'continue' to let the other tasks run when one fails; the
               outcome is the same
     backlog   how many more tasks may be queued, beyond the limit, before go() blocks
-    executor  a concurrent.futures.Executor that runs the tasks, in other processes or on other
-              machines, in the place of threads; it is not shut down, and `backlog` is not
-              for its tasks. See docs/cluster.md
+    executor  a concurrent.futures.Executor that runs the tasks in the place of threads, in
+              other processes or on other machines; it is not shut down, and `backlog` is
+              not for its tasks. See docs/cluster.md
 
     `async with` and `await g` do the same in asyncio and trio without blocking the
     loop; the first error and the deadline interrupt the block, and cancelling the

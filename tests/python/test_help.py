@@ -53,6 +53,7 @@ def test_signatures():
         "name",
         "on_error",
         "backlog",
+        "executor",
     ]
     for cls in CLASSES:
         for name, member in public_members(cls):
