@@ -1,0 +1,31 @@
+-- A test that leaves something behind fails.
+local waitgroup = require "waitgroup"
+local leaks = require "waitgroup.leaks"
+
+describe("a test", function()
+  leaks(before_each, after_each)
+
+  it("that waits for its group is clean", function()
+    local g = waitgroup.errgroup()
+    g:go(function() waitgroup.sleep(0.01) end)
+    assert(g:wait())
+  end)
+
+  it("whose thread task is about to end is clean", function()
+    local g = waitgroup.errgroup()
+    g:thread(function() return 1 end)
+    assert(g:wait())
+    leaks.check()
+  end)
+
+  it("that leaves a group unwaited for is told its name and its line", function()
+    leaks.start()
+    local g = waitgroup.errgroup { name = "left" }
+    g:go(function() end)
+    local ok, text = pcall(leaks.check)
+    assert.is_false(ok)
+    assert.matches("error group 'left' %(Lua, made at .*leaks_spec.lua:%d+%)", text)
+    assert(g:wait())
+    leaks.check()
+  end)
+end)
