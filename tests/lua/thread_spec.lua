@@ -286,7 +286,9 @@ describe("a task on a thread", function()
           return setmetatable({}, { __close = function()
             for _ = 1, 201 do
               counter:add()
-              for i = 1, 1000 do _ = i end
+              local busy
+              for i = 1, 1000 do busy = i end
+              assert(busy == 1000)
             end
           end })
         end
