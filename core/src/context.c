@@ -83,8 +83,8 @@ static void call_and_return(void *raw) {
 wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg) {
     if (!ctx || !fn)
         return WG_INVALID;
-    struct call call = {.fn = fn, .arg = arg};
-    wg_frame_push(&call.frame, NULL, ctx);
+    struct call call = {.fn = fn, .arg = arg, .frame = {.ctx = ctx}};
+    wg_frame_push(&call.frame);
     wg_finish(call_and_return, &call);
     return WG_OK;
 }

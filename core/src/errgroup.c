@@ -28,6 +28,7 @@
 #include "context.h"
 #include "count.h"
 #include "deadline.h"
+#include "deadlock.h"
 #include "errgroup.h"
 #include "fork.h"
 #include "frame.h"
@@ -124,9 +125,6 @@ struct wg_errgroup {
 };
 
 static struct wg_bucket *bucket_of(wg_errgroup *g) { return wg_bucket_of(&g->slots.tasks); }
-
-/* Slots of `g` held by the tasks that this thread runs, one inside the wait of another. */
-static unsigned slots_held(const wg_errgroup *g) { return wg_tasks_run_of(&g->slots.tasks); }
 
 /* Making and unmaking. */
 
@@ -414,7 +412,11 @@ static void run_function(struct life *life) {
     wg_add_release64(&g->started, 1);
     life->how = WG_TASK_FAILED;
     life->error = wg_error_thread_ended();
-    wg_frame_push(&life->frame, &g->slots.tasks, g->context);
+    life->frame.tasks = &g->slots.tasks;
+    life->frame.ctx = g->context;
+    life->frame.group = g;
+    life->frame.arg = life->call.arg;
+    wg_frame_push(&life->frame);
     if (g->lists)
         list(life);
     life->error = life->call.fn(life->call.arg, g->context);
@@ -604,6 +606,17 @@ static wg_status place(wg_errgroup *g, wg_pool *pool, const struct named_task *t
     return WG_OK;
 }
 
+bool wg_errgroup_has_stored(wg_errgroup *g, const void *arg) {
+    struct wg_bucket *bucket = bucket_of(g);
+    bool has = false;
+    wg_mutex_lock(&bucket->lock);
+    struct wg_link *head = &g->slots.stored;
+    for (struct wg_link *link = wg_list_first(head); link && !has; link = wg_list_after(head, link))
+        has = WG_MEMBER(link, struct stored_task, link)->task.task.as.call.arg == arg;
+    wg_mutex_unlock(&bucket->lock);
+    return has;
+}
+
 /* Without `until` it never blocks. */
 static wg_status go(wg_errgroup *g, wg_pool *pool, const struct named_task *task, const wg_until *until) {
     if (!g || !task->task.as.call.fn)
@@ -760,22 +773,35 @@ static int64_t end_of_grace(wg_errgroup *g) {
     return (int64_t)(end == 0 && wg_cas_relaxed64(&g->grace_end, &end, fresh) ? fresh : end);
 }
 
+static wg_status wait_for_zero(wg_errgroup *g, const wg_until *until, wg_context *context) {
+    struct wg_blocked what = {.what = WG_FOR_ZERO, .subject = &g->slots.tasks};
+    return wg_wait_zero(&g->slots.tasks, until, context, &what);
+}
+
+wg_status wg_errgroup_wait_task(wg_errgroup *g, const void *arg, wg_waitgroup *ended, const wg_until *until) {
+    if (!g || !ended)
+        return WG_INVALID;
+    struct wg_blocked what = {
+        .what = WG_FOR_TASK, .subject = &g->slots.tasks, .arg = arg, .group = g, .slots = &g->slots};
+    return wg_wait_zero(ended, until, NULL, &what);
+}
+
 /* Wait for the tasks, or for the end of grace: then *grace_over. */
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
     if (g->grace == 0) {
         bool unbounded = wg_until_unbounded(until) && !until->interruptible;
         while (unbounded && wg_pool_help(g->pool, &g->queue)) {}
-        return wg_wait_zero(&g->slots.tasks, until, NULL);
+        return wait_for_zero(g, until, NULL);
     }
     if (wg_context_check(g->context) == WG_OK) {
-        wg_status status = wg_wait_zero(&g->slots.tasks, until, g->context);
+        wg_status status = wait_for_zero(g, until, g->context);
         if (status != WG_CANCELLED)
             return status;
     }
     int64_t grace_end = end_of_grace(g);
     wg_until shorter = *until;
     shorter.deadline = wg_earlier(until->deadline, grace_end);
-    wg_status status = wg_wait_zero(&g->slots.tasks, &shorter, NULL);
+    wg_status status = wait_for_zero(g, &shorter, NULL);
     *grace_over = status == WG_TIMEOUT && wg_passed(grace_end);
     return *grace_over ? WG_OK : status;
 }
@@ -785,8 +811,10 @@ static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *gra
 static wg_status wait_for_outcome(wg_errgroup *g, wg_until until) {
     if (wg_load_acquire32(&g->slots.closed))
         return WG_OK;
-    if (slots_held(g) > 0)
+    if (wg_runs_task_of(&g->slots.tasks)) {
+        wg_own_group_describe(g, &until);
         return WG_DEADLOCK;
+    }
     wg_context *bound = until.context ? NULL : wg_context_current();
     if (bound && wg_context_descends(g->context, bound))
         until.context = wg_context_root();

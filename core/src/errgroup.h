@@ -14,4 +14,7 @@ bool wg_errgroup_unobserve_slot(wg_errgroup *g, wg_observer *observer, bool sync
 void wg_errgroup_observe_outcome(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg);
 bool wg_errgroup_unobserve_outcome(wg_errgroup *g, wg_observer *observer, bool sync);
 
+/* Is the task with this argument queued ahead of the slots? */
+bool wg_errgroup_has_stored(wg_errgroup *g, const void *arg);
+
 #endif

@@ -16,6 +16,7 @@
 
 #include "context.h"
 #include "count.h"
+#include "deadlock.h"
 #include "inspect.h"
 #include "pool.h"
 #include "registry.h"
@@ -34,11 +35,13 @@ void wg_before_fork(void) {
     wg_registry_lock();
     wg_timer_lock();
     wg_pools_lock();
+    wg_deadlock_lock();
     wg_buckets_lock();
 }
 
 void wg_after_fork_in_parent(void) {
     wg_buckets_unlock();
+    wg_deadlock_unlock();
     wg_pools_unlock();
     wg_timer_unlock();
     wg_registry_unlock();
@@ -49,6 +52,7 @@ void wg_after_fork_in_parent(void) {
 void wg_after_fork_in_child(void) {
     wg_store_relaxed32(&wg_epoch, (wg_epoch_now() + 1) & 0x7fffffff);
     wg_buckets_reset();
+    wg_deadlock_reset();
     wg_pools_reset();
     wg_contexts_reset(wg_dump_is_asked_for());
     wg_after_fork_in_parent();

@@ -42,7 +42,9 @@ static void run_function(struct life *life) {
     life->how = life->skip ? WG_NEVER_STARTED : WG_TASK_FAILED;
     if (life->skip)
         return;
-    wg_frame_push(&life->frame, task->wg, NULL);
+    life->frame.tasks = task->wg;
+    life->frame.arg = task->arg;
+    wg_frame_push(&life->frame);
     if (life->simple)
         task->as.simple.fn(task->arg);
     else

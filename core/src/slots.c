@@ -3,6 +3,7 @@
 
 #include "context.h"
 #include "deadline.h"
+#include "deadlock.h"
 #include "fork.h"
 #include "frame.h"
 #include "pool.h"
@@ -18,6 +19,8 @@ struct slot_sleeper {
     struct wg_waiter waiter;
     wg_observer place; /* in the queue */
     bool ahead;        /* a place ahead of the slots will do */
+    bool holds;        /* a task on its stack holds a slot */
+    struct wg_blocked blocked;
 };
 
 void wg_slots_init(struct wg_slots *slots, int32_t limit, int32_t ahead, const wg_pool *pool, wg_context *context) {
@@ -94,21 +97,21 @@ static void start_stored(struct wg_slots *slots, int32_t spare, struct wg_link *
     }
 }
 
-/* If all slots in use are held by tasks that wait here, the last of them gets WG_DEADLOCK. */
-static void break_deadlock(struct wg_slots *slots, struct wg_wake_q *wakes) {
-    if (slots->blocked == 0 || slots->blocked != (unsigned)in_use(slots))
-        return;
-    wg_observer *last = NULL;
-    for (struct wg_link *link = wg_list_first(&slots->queue); link; link = wg_list_after(&slots->queue, link))
-        if (waiter_at(link)->held_ > 0)
-            last = waiter_at(link);
-    if (last) /* else they are in the parent of a fork */
-        answer(slots, last, WG_DEADLOCK, wakes);
+/* The next three are called by break_deadlock. Can it be told of a deadlock? An observer, of one that it closes together with
+ * others; a thread, of any, once it has published its wait. Before, it has yet to look. */
+static bool can_hear(wg_observer *waiter) {
+    return waiter->fn_ ? waiter->held_ > 0 : sleeper_of(waiter)->blocked.published;
 }
 
-/* Would all slots in use be held by tasks that wait here, with one more that holds `held`? */
-static bool closes_circle(struct wg_slots *slots, unsigned held) {
-    return held > 0 && slots->blocked + held == (unsigned)in_use(slots);
+static bool holds_slot(wg_observer *waiter) { return waiter->fn_ ? waiter->held_ > 0 : sleeper_of(waiter)->holds; }
+
+/* Who hears of a deadlock: the last that holds a slot, or else the last that can. */
+static wg_observer *last_to_hear(struct wg_slots *slots) {
+    wg_observer *last = NULL;
+    for (struct wg_link *link = wg_list_first(&slots->queue); link; link = wg_list_after(&slots->queue, link))
+        if (can_hear(waiter_at(link)) && (!last || holds_slot(waiter_at(link)) || !holds_slot(last)))
+            last = waiter_at(link);
+    return last;
 }
 
 static void open_gate_if_unwanted(struct wg_slots *slots) {
@@ -125,6 +128,38 @@ static void unlock_and_tell(struct wg_slots *slots, struct wg_wake_q *wakes) {
     wg_bucket_unlock_and_wake(bucket, wakes);
 }
 
+/* Deadlocks. */
+
+bool wg_slots_held_by(struct wg_slots *slots, unsigned threads) {
+    struct wg_bucket *bucket = bucket_of(slots);
+    wg_mutex_lock(&bucket->lock);
+    bool held = in_use(slots) > 0 && slots->blocked + threads == (unsigned)in_use(slots);
+    wg_mutex_unlock(&bucket->lock);
+    return held;
+}
+
+/* No slot in use will be given back. An observer is called later, by tell_deadlock. */
+static void break_deadlock(struct wg_slots *slots) {
+    struct wg_bucket *bucket = bucket_of(slots);
+    struct wg_wake_q wakes = {.count = 0};
+    wg_mutex_lock(&bucket->lock);
+    wg_observer *last = last_to_hear(slots);
+    if (last && !last->fn_)
+        wg_blocked_describe(&sleeper_of(last)->blocked);
+    if (last) /* else they are in the parent of a fork */
+        answer(slots, last, WG_DEADLOCK, &wakes);
+    wg_bucket_unlock_and_wake(bucket, &wakes);
+}
+
+/* Without the lock: if those that wait here do so for ever, one of them hears of it. */
+static void look_for_deadlock(struct wg_slots *slots) {
+    struct wg_wake_q wakes = {.count = 0};
+    if (!wg_deadlock_break(slots, break_deadlock))
+        return;
+    wg_mutex_lock(&bucket_of(slots)->lock);
+    unlock_and_tell(slots, &wakes);
+}
+
 /* Giving back. */
 
 bool wg_slots_give_quickly(struct wg_slots *slots, bool *last) { return wg_count_leave(&slots->tasks, last); }
@@ -135,14 +170,17 @@ void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last) {
     wg_mutex_lock(&bucket->lock);
     start_stored(slots, 1, ready); /* the place ahead of the slots that this leaves free is handed on below */
     wg_observer *first = first_waiter(slots);
-    if (first && wg_count(&slots->tasks) <= room_for(slots, first)) {
+    bool handed = first && wg_count(&slots->tasks) <= room_for(slots, first);
+    if (handed) {
         answer(slots, first, WG_OK, &wakes);
     } else {
         *last = true; /* for an observer may end the thread, which happens at zero only */
         *last = wg_count_leave_locked(&slots->tasks, bucket, &wakes) == 0;
-        break_deadlock(slots, &wakes);
     }
+    bool waits = first_waiter(slots) && !handed;
     unlock_and_tell(slots, &wakes);
+    if (waits)
+        look_for_deadlock(slots);
 }
 
 void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *ready) {
@@ -223,24 +261,13 @@ static wg_status spin(struct wg_slots *slots, bool ahead, bool *first) {
     return status;
 }
 
-/* Slots that tasks on this thread's stack hold and will not give back before the wait ends: none if its caller has set an
- * end to it, by a deadline or by a context other than those that the task has anyway. */
-static unsigned held_for(const struct wg_slots *slots, const wg_until *until) {
-    const wg_context *own = wg_context_current(), *bound = until->context;
-    bool ends = wg_point(until->deadline) != INT64_MAX ||
-                (bound && bound != wg_context_root() && !wg_context_descends(own, bound));
-    return ends ? 0 : wg_tasks_run_of(&slots->tasks);
-}
-
-/* Stand behind the others. WG_OK; WG_LIMIT: there is room, try again; WG_DEADLOCK: there never will be. */
+/* Stand behind the others. WG_OK; WG_LIMIT: there is room, try again. */
 static wg_status join_as_thread(struct wg_slots *slots, struct slot_sleeper *me) {
     struct wg_bucket *bucket = bucket_of(slots);
     wg_status status = WG_OK;
     wg_mutex_lock(&bucket->lock);
     if (!first_waiter(slots) && !wg_count_gate(&slots->tasks, room(slots, me->ahead)))
         status = WG_LIMIT;
-    else if (closes_circle(slots, me->place.held_))
-        status = WG_DEADLOCK;
     else
         join(slots, &me->place);
     open_gate_if_unwanted(slots);
@@ -264,7 +291,11 @@ static wg_status sleep_in_queue(struct wg_slots *slots, const wg_until *until, w
     struct slot_sleeper me = {
         .waiter = {.record = {.what = WG_WAITS_FOR_SLOT, .subject = &slots->tasks}, .epoch = wg_fork_epoch()},
         .ahead = ahead};
-    me.place.held_ = held_for(slots, until);
+    if (wg_is_certain(until, slots->context)) {
+        me.blocked = (struct wg_blocked){.what = WG_FOR_SLOT, .subject = &slots->tasks, .slots = slots};
+        me.waiter.blocked = &me.blocked;
+        me.holds = wg_runs_task_of(&slots->tasks);
+    }
     wg_status status = join_as_thread(slots, &me);
     if (status != WG_OK)
         return status;
@@ -302,7 +333,7 @@ wg_status wg_slots_wait(struct wg_slots *slots, const wg_until *until, bool ahea
 /* Observers. */
 
 /* The answer that there is already; WG_LIMIT if it has to wait. */
-static wg_status answer_now(struct wg_slots *slots, unsigned held, bool *first) {
+static wg_status answer_now(struct wg_slots *slots, bool *first) {
     for (;;) {
         if (wg_context_status(slots->context) != WG_OK)
             return wg_context_status(slots->context);
@@ -311,7 +342,7 @@ static wg_status answer_now(struct wg_slots *slots, unsigned held, bool *first) 
         if (status != WG_LIMIT)
             return status;
         if (first_waiter(slots) || wg_count_gate(&slots->tasks, wg_slots_limit(slots)))
-            return closes_circle(slots, held) ? WG_DEADLOCK : WG_LIMIT;
+            return WG_LIMIT;
     }
 }
 
@@ -321,12 +352,15 @@ void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned he
     observer->subject_ = slots;
     observer->held_ = held;
     wg_mutex_lock(&bucket->lock);
-    observer->status_ = answer_now(slots, held, first);
-    if (observer->status_ == WG_LIMIT)
+    observer->status_ = answer_now(slots, first);
+    bool waits = observer->status_ == WG_LIMIT;
+    if (waits)
         join(slots, observer);
     else
         wg_observer_link(bucket, &slots->handed, observer);
     unlock_and_tell(slots, &wakes);
+    if (waits && held > 0)
+        look_for_deadlock(slots);
 }
 
 bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync, bool *give) {

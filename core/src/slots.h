@@ -13,8 +13,9 @@
  *   - While anybody waits or a task is stored, the word is gated: nobody can pass by, and each step down comes here.
  *   - The first in the queue waits only while there is no room for what it wants: a slot for an observer, a slot or a
  *     place ahead of the slots for a thread.
- *   - `blocked` is the number of slots held by tasks that stand in the queue themselves. When these are all slots in use,
- *     no slot will ever be given back: the last that came gets WG_DEADLOCK.
+ *   - `blocked` is the number of slots held by tasks on whose behalf observers stand in the queue. When all slots in use are
+ *     held by these and by threads that can never go on (deadlock.h), no slot will ever be given back: the last that came
+ *     gets WG_DEADLOCK.
  * `limit` is also read without the lock: the count is compared with it again under the lock before anybody waits. */
 #ifndef WG_SLOTS_H
 #define WG_SLOTS_H
@@ -73,5 +74,9 @@ void wg_slots_end(struct wg_slots *slots, struct wg_link *ready);
 void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned held, bool *first);
 /* See observer.h. *give: the call was prevented after a slot had been taken for it, which the caller gives back. */
 bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync, bool *give);
+
+/* For deadlock.c; not with the lock held. Are all slots in use held by `threads` tasks that run in threads, and by tasks on
+ * whose behalf observers wait here? */
+bool wg_slots_held_by(struct wg_slots *slots, unsigned threads);
 
 #endif

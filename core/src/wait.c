@@ -6,6 +6,7 @@
 #include "blocking.h"
 #include "context.h"
 #include "deadline.h"
+#include "deadlock.h"
 #include "fork.h"
 #include "frame.h"
 
@@ -51,7 +52,7 @@ static bool happened(struct wg_waiter *w) {
     return !wg_cas_acquire32(&w->word, &word, 0) && word != 0;
 }
 
-wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
+static wg_status sleep_until(struct wg_waiter *w, const wg_until *until) {
     wg_status status = WG_OK;
     int64_t deadline = first_deadline(w, until->deadline);
     wg_wait_publish(&w->record, deadline);
@@ -73,6 +74,16 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
     }
     wg_thread_unblocks();
     wg_wait_withdraw(&w->record);
+    return status;
+}
+
+wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
+    wg_status status = w->blocked ? wg_blocked_begin(w->blocked, &w->word, until) : WG_OK;
+    if (status == WG_OK) {
+        status = sleep_until(w, until);
+        if (w->blocked)
+            wg_blocked_end(w->blocked);
+    }
     return wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status;
 }
 
@@ -112,7 +123,7 @@ static void stop_waiting_for_zero(wg_waitgroup *wg, struct wg_waiter *w) {
     wg_mutex_unlock(&bucket->lock);
 }
 
-wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group) {
+wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group, struct wg_blocked *what) {
     if (!until)
         until = &for_ever;
     wg_context *context = wg_until_context(until);
@@ -130,8 +141,6 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
         return status;
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;
-    if (wg_runs_task_of(wg) && wg_until_unbounded(until))
-        return WG_DEADLOCK;
     status = spin(wg);
     if (status != WG_TIMEOUT)
         return status;
@@ -139,6 +148,8 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT},
                           .record = {.what = WG_WAITS_FOR_ZERO, .subject = wg},
                           .epoch = wg_fork_epoch()};
+    if (wg_is_certain(until, group))
+        w.blocked = what;
     if (!wg_wait_link(wg, &w.subject))
         return WG_OK;
     status = WG_OK; /* if one has ended already, there is no need to sleep */

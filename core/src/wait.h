@@ -8,6 +8,8 @@
 #include "waitqueue.h"
 #include "waits.h"
 
+struct wg_blocked;
+
 /* The bits of a waiter's park word: what has happened. Each is set at most once, by the thread that made it happen. There
  * is also WG_KICKED, see waitqueue.h. When several have happened, the lowest says why the wait ended: what the call is about
  * comes before what else may end it, and the end of a group before that of a context which it may have ended. */
@@ -30,6 +32,7 @@ struct wg_waiter {
     } ends[2];
     int contexts;
     struct wg_wait_record record; /* `what` and `subject` are set by its owner */
+    struct wg_blocked *blocked;   /* how it can be part of a deadlock, see deadlock.h; NULL: it cannot */
     uint32_t epoch;               /* the process in which it began: wg_fork_epoch() */
 };
 
@@ -44,7 +47,7 @@ bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit);
 
 /* Sleep until a bit is set: WG_OK; or WG_TIMEOUT: until's deadline has passed, or that of a context slept on, which the
  * caller must look at, by wg_context_check, when nothing is linked any more; or WG_INTERRUPTED; or WG_FORKED: this is the
- * child of a fork that came in something the wait has called. */
+ * child of a fork that came in something the wait has called; or WG_DEADLOCK: no bit would ever be set. */
 wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
 
 /* The end of a wait, whether or not it slept: unlink the waiter from the contexts, and say why the wait has ended.
@@ -52,8 +55,9 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
  * are looked at by the clock, which may call observers. */
 wg_reason wg_waiter_finish(struct wg_waiter *w);
 
-/* wg_wait, which returns WG_CANCELLED when `group`, a context or NULL, ends. */
-wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group);
+/* wg_wait, which returns WG_CANCELLED when `group`, a context or NULL, ends. `what`, zeroed except for what tells what is
+ * waited for, is memory for the wait. */
+wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group, struct wg_blocked *what);
 
 /* How the above looks at a wait group. Link: false if it is zero. Look: WG_OK, WG_FORKED, or WG_TIMEOUT. */
 bool wg_wait_link(wg_waitgroup *wg, struct wg_wait_entry *entry);

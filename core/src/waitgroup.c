@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "context.h"
+#include "deadlock.h"
 #include "fork.h"
 #include "wait.h"
 
@@ -90,7 +91,15 @@ wg_status wg_wait(wg_waitgroup *wg, const wg_until *until) {
         return WG_INVALID;
     if (wg_count_of(wg_load_acquire64(wg_state(wg))) == 0)
         return WG_OK;
-    return wg_wait_zero(wg, until, NULL);
+    struct wg_blocked what = {.what = WG_FOR_ZERO, .subject = wg};
+    return wg_wait_zero(wg, until, NULL, &what);
+}
+
+wg_status wg_wait_task(wg_waitgroup *wg, const void *arg, wg_waitgroup *ended, const wg_until *until) {
+    if (!wg || !ended)
+        return WG_INVALID;
+    struct wg_blocked what = {.what = WG_FOR_TASK, .subject = wg, .arg = arg};
+    return wg_wait_zero(ended, until, NULL, &what);
 }
 
 bool wg_wait_link(wg_waitgroup *wg, struct wg_wait_entry *entry) {

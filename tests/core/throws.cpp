@@ -15,7 +15,7 @@ static void throws_too(void *) { throw 1; }
 
 int main(int argc, char **argv) {
     const std::string where = argc == 2 ? argv[1] : "";
-    const wg_until a_minute = {wg_after(60 * WG_SECOND), nullptr, false};
+    const wg_until a_minute = {wg_after(60 * WG_SECOND), nullptr, false, nullptr, nullptr, 0};
     wg_errgroup *g;
     std::set_terminate(terminated);
     if (wg_errgroup_new(&g, nullptr) != WG_OK)

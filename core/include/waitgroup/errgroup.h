@@ -66,8 +66,7 @@ WG_API void wg_errgroup_release(wg_errgroup *g);
  * has not started when the group is cancelled never starts: it is settled as WG_NEVER_STARTED, and ends.
  * On anything but WG_OK nothing changed, and no function of the task is called:
  * WG_CANCELLED, WG_DEADLINE_EXCEEDED: the group is cancelled; see wg_context_cause. WG_FINISHED: the outcome has been
- * given. WG_DEADLOCK: every unfinished task is blocked in this same call on this group. WG_TIMEOUT, WG_CONTEXT_ENDED,
- * WG_INTERRUPTED: see until.h. WG_FORKED, WG_NO_MEMORY, WG_NO_THREADS, WG_OVERFLOW, WG_STOPPED, WG_INVALID. */
+ * given. WG_DEADLOCK, WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_FORKED, WG_NO_MEMORY, WG_NO_THREADS, WG_OVERFLOW, WG_STOPPED, WG_INVALID. */
 WG_API wg_status wg_errgroup_start(wg_errgroup *g, const wg_task *task, const wg_until *until) WG_MUST_USE;
 
 /* The same, but never blocks: WG_LIMIT when there is no slot now. */
@@ -85,14 +84,19 @@ WG_API wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, vo
  *   WG_FAILED             a task failed; *first is the first error in time
  *   WG_CANCELLED          it, or its parent, was cancelled with a cause, which *first is
  *   WG_DEADLINE_EXCEEDED  its deadline or the parent's passed; *first is the cause, if any
- * Not an outcome: WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h; WG_DEADLOCK: called from a task of this
- * group; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome while wg_count of
+ * Not an outcome: WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h; WG_DEADLOCK: see there, or called from a task of this
+ * group, however long it would wait; WG_FORKED: tasks were left in the parent process; WG_INVALID. An outcome while wg_count of
  * wg_errgroup_tasks is not zero means that the grace period ended first; those tasks' memory stays valid until they end.
  * Inside a task, with NULL as until->context, a group that ends with the context of that task, as one does that was made
  * there, is waited for all the same: its tasks have been told to stop, and may use what the caller is about to give up.
  * A wait without deadline, context, grace and interruptible may itself run tasks of the group that have not started, if
  * the pool lets callers help; the pool of the process does. */
 WG_API wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **first);
+
+/* Wait for one task: wg_wait of `ended`, which the task's `ended` function takes to zero. It says which task that is, so that
+ * a deadlock is noticed: the one of `g` with this `arg`. No other unfinished task of `g` may have the same `arg`. Returns as
+ * wg_wait does; WG_INVALID: g or ended is NULL. */
+WG_API wg_status wg_errgroup_wait_task(wg_errgroup *g, const void *arg, wg_waitgroup *ended, const wg_until *until);
 
 /* Cancel the group: the same as wg_context_cancel of its context. Without a cause it is a stop, not an error. */
 WG_API wg_status wg_errgroup_cancel(wg_errgroup *g, wg_error *cause);

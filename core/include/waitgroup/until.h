@@ -6,6 +6,7 @@
 #define WAITGROUP_UNTIL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "status.h"
@@ -48,7 +49,20 @@ WG_API int64_t wg_nanoseconds(double seconds);
  *
  * One rule holds for every blocking call. What the call waits for comes first: if it is there, the call returns that.
  * Else, once the context has ended, the call returns WG_CONTEXT_ENDED, and once the deadline has passed, WG_TIMEOUT.
- * WG_CANCELLED and WG_DEADLINE_EXCEEDED always speak of what the call is about, never of this context. */
+ * WG_CANCELLED and WG_DEADLINE_EXCEEDED always speak of what the call is about, never of this context.
+ *
+ * WG_DEADLOCK: tasks wait for each other, and the call is the last that was missing: none of them could ever go on. It is
+ * certain: the tasks wait for the outcome of a group, for a wait group that counts tasks, for a task, or for a slot, each
+ * without a deadline, and without a context but those that the task has anyway: that of its group, and what is above it, if
+ * these have no deadline. A cancel of one of those tasks' groups by somebody else, or a higher limit, is not counted on. */
+/* Where in a program a wait is, for people; what is not known is NULL or 0. */
+typedef struct wg_place {
+    const char *language; /* such as "Python" */
+    const char *task;     /* the name of the task that waits */
+    const char *file;
+    int line;
+} wg_place;
+
 typedef struct wg_until {
     int64_t deadline; /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
     /* Whose end ends the call with WG_CONTEXT_ENDED. NULL: that of the task which this thread runs, if it runs one;
@@ -57,6 +71,12 @@ typedef struct wg_until {
     bool interruptible; /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread; where the
                              system does not tell (PARK=pthread), every 50 ms, since one may have run.
                              false: signals change nothing */
+    /* Who waits here, for the message of a deadlock, its own or another's; valid during the call. NULL: not known. */
+    const wg_place *place;
+    /* Where a call that returns WG_DEADLOCK writes who waits for whom, a line for each: `report_size` bytes, its end
+     * included. Else it is left alone. NULL: nowhere. */
+    char *report;
+    size_t report_size;
 } wg_until;
 
 #ifdef __cplusplus

@@ -60,10 +60,16 @@ WG_API wg_status wg_done_in_handler(wg_waitgroup *wg);
 WG_API wg_status wg_handlers_prepare(void);
 
 /* Wait until the count has been zero at, or at any time after, this call.
- * WG_OK: it was. WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_DEADLOCK: this thread runs a task that
- * `wg` counts, see wg_go, and nothing else would end the wait. WG_FORKED: the count is of the parent process, whose
+ * WG_OK: it was. WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_DEADLOCK: see there; a task that `wg` counts,
+ * see wg_go, would wait for itself. WG_FORKED: the count is of the parent process, whose
  * threads do not exist here. WG_INVALID: wg is NULL. A wait that ends early leaves nothing behind. */
 WG_API wg_status wg_wait(wg_waitgroup *wg, const wg_until *until);
+
+/* Wait for one task: wg_wait of `ended`, which the task's `ended` function, see task.h, takes to zero. It says which task
+ * that is, so that a deadlock is noticed: the one with this `arg`, which `wg` counts. No other unfinished task that `wg`
+ * counts may have the same `arg`. For a task of an error group see wg_errgroup_wait_task. Returns as wg_wait does;
+ * WG_INVALID: wg or ended is NULL. */
+WG_API wg_status wg_wait_task(wg_waitgroup *wg, const void *arg, wg_waitgroup *ended, const wg_until *until);
 
 /* Add one to `wg`, run `fn(arg)` in a worker of `pool` (NULL: that of the process), then `destroy(arg)` (may be NULL),
  * then wg_done. A task that never starts, because the pool stops, is destroyed and done all the same.

@@ -15,7 +15,7 @@ static void stop(void *arg) { *(int *)arg = 1; }
 
 int main(void) {
     static wg_waitgroup wg = WG_INIT;
-    wg_until soon = {wg_after(10 * WG_SECOND), NULL, false};
+    wg_until soon = {wg_after(10 * WG_SECOND), NULL, false, NULL, NULL, 0};
     wg_errgroup *g;
     wg_observer observer;
     int n[10] = {0}, sum = 0, zero = 0;

@@ -174,8 +174,8 @@ static void test(void **state) {
     fflush(stdout);
 }
 
-static const struct sim_scenario *const lists[] = {waitgroup_scenarios, context_scenarios, pool_scenarios,
-                                                   errgroup_scenarios, fork_scenarios};
+static const struct sim_scenario *const lists[] = {waitgroup_scenarios, context_scenarios,  pool_scenarios,
+                                                   errgroup_scenarios,  deadlock_scenarios, fork_scenarios};
 
 static bool wanted(const char *name, char **names, int count) {
     for (int i = 0; i < count; i++)
@@ -185,7 +185,7 @@ static bool wanted(const char *name, char **names, int count) {
 }
 
 int main(int argc, char **argv) {
-    struct CMUnitTest tests[100];
+    struct CMUnitTest tests[200];
     size_t count = 0;
     int i = 1;
     bool list = false;

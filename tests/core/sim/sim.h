@@ -81,6 +81,6 @@ struct sim_scenario {
 
 /* The lists of the scenario files end with a zeroed one. */
 extern const struct sim_scenario waitgroup_scenarios[], context_scenarios[], pool_scenarios[], errgroup_scenarios[],
-    fork_scenarios[];
+    deadlock_scenarios[], fork_scenarios[];
 
 #endif

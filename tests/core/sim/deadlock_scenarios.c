@@ -1,0 +1,189 @@
+/* deadlock_scenarios.c - tasks that wait for each other, in all small shapes: no deadlock is missed, for then all threads
+ * would sleep, and none is invented, for each task notes for whom it waits. */
+#include "sim.h"
+
+#include <stdlib.h>
+
+#include "waitgroup.h"
+
+enum { MOST = 3 };
+enum kind { FOR_NOBODY, FOR_OUTCOME, FOR_TASK, FOR_SLOT, KINDS };
+
+/* Task i is the first of group i, whose only slot it holds. */
+static struct job {
+    enum kind kind;
+    unsigned target;
+    wg_errgroup *group;
+    wg_waitgroup ended;
+    wg_a32 waits_for; /* 1 more than the number of the task; 0: it does not wait */
+} jobs[MOST];
+static unsigned count;
+static wg_a32 alarms;
+static wg_waitgroup gate; /* one until all tasks have been started */
+
+static wg_error *succeed(void *unused, wg_context *ctx) {
+    (void)unused, (void)ctx;
+    return NULL;
+}
+
+/* From `job`, who waits for whom leads back to it. */
+static bool in_a_ring(const struct job *job) {
+    const struct job *at = job;
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t next = wg_load_relaxed32(&at->waits_for);
+        if (next == 0)
+            return false;
+        at = &jobs[next - 1];
+        if (at == job)
+            return true;
+    }
+    return false;
+}
+
+static wg_status block(struct job *job) {
+    struct job *target = &jobs[job->target];
+    switch (job->kind) {
+    case FOR_OUTCOME: return wg_errgroup_wait(target->group, NULL, NULL);
+    case FOR_TASK: return wg_errgroup_wait_task(target->group, target, &target->ended, NULL);
+    case FOR_SLOT: return wg_errgroup_go(target->group, succeed, NULL, NULL, NULL);
+    default: return WG_OK;
+    }
+}
+
+static wg_error *wait_for_target(void *raw, wg_context *ctx) {
+    struct job *job = raw;
+    (void)ctx;
+    SIM_EQUAL(wg_wait(&gate, NULL), WG_OK);
+    if (job->kind != FOR_NOBODY)
+        wg_store_relaxed32(&job->waits_for, job->target + 1);
+    wg_status status = block(job);
+    if (status == WG_DEADLOCK) {
+        SIM_CHECK(in_a_ring(job));
+        wg_add_relaxed32(&alarms, 1);
+    } else {
+        bool over = status == WG_FINISHED || status == WG_CANCELLED; /* by the group's own end */
+        SIM_CHECK(status == WG_OK || (over && job->kind == FOR_SLOT));
+    }
+    wg_store_relaxed32(&job->waits_for, 0);
+    return NULL;
+}
+
+static void tell(void *raw) { SIM_EQUAL(wg_done(&((struct job *)raw)->ended), WG_OK); }
+
+static void run_jobs(void) {
+    for (unsigned i = 0; i < count; i++) {
+        wg_task task = {.fn = wait_for_target, .arg = &jobs[i], .ended = tell};
+        SIM_EQUAL(wg_add(&jobs[i].ended, 1), WG_OK);
+        SIM_EQUAL(wg_errgroup_try_start(jobs[i].group, &task), WG_OK);
+    }
+    SIM_EQUAL(wg_done(&gate), WG_OK);
+    for (unsigned i = 0; i < count; i++) {
+        SIM_EQUAL(wg_wait(&jobs[i].ended, NULL), WG_OK);
+        SIM_EQUAL(wg_errgroup_wait(jobs[i].group, NULL, NULL), WG_OK);
+    }
+    for (unsigned i = 0; i < count; i++)
+        wg_errgroup_release(jobs[i].group);
+}
+
+static void make_jobs(unsigned n) {
+    count = n;
+    SIM_EQUAL(wg_add(&gate, 1), WG_OK);
+    for (unsigned i = 0; i < count; i++)
+        SIM_EQUAL(wg_errgroup_new(&jobs[i].group, &(wg_errgroup_options){.limit = 1}), WG_OK);
+}
+
+/* Any shape: each waits for nobody, or in one of three ways for any task, itself included. */
+static void run_any_shape(unsigned n) {
+    make_jobs(n);
+    for (unsigned i = 0; i < count; i++) {
+        jobs[i].kind = (enum kind)sim_pick(KINDS);
+        jobs[i].target = sim_pick(count);
+    }
+    run_jobs();
+}
+
+static void any_shape_of_two(void) { run_any_shape(2); }
+static void any_shape_of_three(void) { run_any_shape(3); }
+
+/* A ring in which nobody can be missing: exactly one hears of it. */
+static void run_ring(unsigned n) {
+    make_jobs(n);
+    for (unsigned i = 0; i < count; i++) {
+        jobs[i].kind = (enum kind)(1 + sim_pick(KINDS - 1));
+        jobs[i].target = (i + 1) % count;
+    }
+    run_jobs();
+    SIM_CHECK(wg_load_relaxed32(&alarms) <= 1); /* none if one had ended before another began */
+}
+
+static void ring_of_two(void) { run_ring(2); }
+static void ring_of_three(void) { run_ring(3); }
+
+/* A cancel ends the wait that would close a ring, or comes too late: the tasks end in each case. */
+static void cancel_first(void *unused) {
+    (void)unused;
+    wg_errgroup_cancel(jobs[0].group, NULL); /* too late if the outcome was given before */
+}
+
+static wg_error *wait_for_outcome(void *raw, wg_context *ctx) {
+    struct job *job = raw, *target = &jobs[job->target];
+    SIM_EQUAL(wg_wait(&gate, &(wg_until){.context = wg_context_root()}), WG_OK);
+    wg_status status = wg_errgroup_wait(target->group, NULL, NULL);
+    SIM_CHECK(status == WG_OK || status == WG_DEADLOCK || status == WG_CONTEXT_ENDED);
+    return wg_context_error(ctx); /* the ring may be gone by now */
+}
+
+static void ring_against_cancel(void) {
+    make_jobs(2);
+    for (unsigned i = 0; i < 2; i++) {
+        jobs[i].target = 1 - i;
+        wg_status status = wg_errgroup_go(jobs[i].group, wait_for_outcome, &jobs[i], NULL, NULL);
+        SIM_EQUAL(status, WG_OK);
+    }
+    SIM_EQUAL(wg_done(&gate), WG_OK);
+    struct sim_thread *other = sim_go("cancel", cancel_first, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        SIM_EQUAL(wg_errgroup_wait(jobs[i].group, NULL, NULL), WG_OK);
+    sim_join(other);
+    for (unsigned i = 0; i < 2; i++)
+        wg_errgroup_release(jobs[i].group);
+}
+
+/* Two slots, one of them held by a task that ends; the other task waits for what is queued behind it. */
+static wg_error *start_and_wait(void *unused, wg_context *ctx) {
+    struct job *job = &jobs[0];
+    wg_task task = {.fn = succeed, .arg = job, .ended = tell};
+    (void)unused, (void)ctx;
+    SIM_EQUAL(wg_add(&job->ended, 1), WG_OK);
+    wg_status status = wg_errgroup_start(job->group, &task, NULL);
+    SIM_EQUAL(status, WG_OK);
+    SIM_EQUAL(wg_errgroup_wait_task(job->group, job, &job->ended, NULL), job->target ? WG_DEADLOCK : WG_OK);
+    return NULL;
+}
+
+static void run_queued(int limit) {
+    jobs[0].target = limit == 1;
+    wg_errgroup_options options = {.limit = limit, .backlog = 2};
+    SIM_EQUAL(wg_errgroup_new(&jobs[0].group, &options), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(jobs[0].group, start_and_wait, NULL, NULL, NULL), WG_OK);
+    if (limit > 1)
+        SIM_EQUAL(wg_errgroup_go(jobs[0].group, succeed, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_wait(jobs[0].group, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_wait(&jobs[0].ended, NULL), WG_OK);
+    wg_errgroup_release(jobs[0].group);
+}
+
+static void queued_behind_the_one_that_waits(void) { run_queued(1); }
+static void queued_behind_one_that_ends(void) { run_queued(2); }
+
+const struct sim_scenario deadlock_scenarios[] = {
+    {"any_shape_of_two", any_shape_of_two, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"any_shape_of_three", any_shape_of_three, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"ring_of_two", ring_of_two, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"ring_of_three", ring_of_three, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"ring_against_cancel", ring_against_cancel, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"queued_behind_the_one_that_waits", queued_behind_the_one_that_waits, .cores = 1, .exhaustive = 2,
+     .spurious = false},
+    {"queued_behind_one_that_ends", queued_behind_one_that_ends, .cores = 1, .exhaustive = 2, .spurious = false},
+    {0},
+};
