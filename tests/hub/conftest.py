@@ -15,7 +15,7 @@ HANG = 100  # seconds; tells a hang from a slow machine
 
 
 def compiler_call(target, source=None):
-    """What compiles `source`, by default tests/hub/NAME.c, to `target`, a path that ends in NAME, and links it with this
+    """What compiles `source`, by default tests/hub/NAME.c for a `target` that ends in NAME, and links it with this
     Python.
     """
     get = sysconfig.get_config_var

@@ -15,15 +15,12 @@ TOP = Path(__file__).resolve().parents[2]
 JOBS = TOP / "examples/hub/jobs"
 
 
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory):
-    """runner(directory, limit, seconds) runs the jobs of a directory."""
-    target = tmp_path_factory.mktemp("hub") / "runner"
+@pytest.fixture(scope="session")
+def three_languages(tmp_path_factory):
+    """three_languages(source) builds a C program with Python and Lua in it: a function that runs it with arguments."""
     package = Path(importlib.util.find_spec("cwaitgroup").origin).parent
     lua = subprocess.run(["pkg-config", "--cflags", "--libs", "lua5.4"], capture_output=True, text=True).stdout
     library = [f"-I{TOP}/core/include", *package.glob("libwaitgroup.so.*"), f"-Wl,-rpath,{package}", "-Wl,-E"]
-    source = TOP / "examples/hub/runner.c"
-    subprocess.run([*compiler_call(target, source), *shlex.split(lua), *library], check=True)
     environment = {
         **os.environ,
         "PYTHONPATH": str(package.parent),
@@ -32,11 +29,24 @@ def runner(tmp_path_factory):
         "LUA_CPATH": f"{TOP}/build/lua/?.so;;",
     }
 
-    def run(directory, limit=3, seconds=HANG):
-        command = [target, directory, str(limit), str(seconds)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * HANG)
+    def build(source):
+        target = tmp_path_factory.mktemp("hub") / source.stem
+        subprocess.run([*compiler_call(target, source), *shlex.split(lua), *library], check=True)
 
-    return run
+        def run(*arguments):
+            command = [target, *map(str, arguments)]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * HANG)
+
+        return run
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def runner(three_languages):
+    """runner(directory, limit, seconds) runs the jobs of a directory."""
+    run = three_languages(TOP / "examples/hub/runner.c")
+    return lambda directory, limit=3, seconds=HANG: run(directory, limit, seconds)
 
 
 def write(directory, **jobs):
@@ -83,3 +93,8 @@ def test_the_deadline_ends_all(runner, tmp_path):
     write(tmp_path, a=WAIT["python"], b=WAIT["lua"])
     ran = runner(tmp_path, seconds=0.5)
     assert ran.returncode == 1 and ran.stdout.endswith("deadline exceeded\n"), ran.stdout + ran.stderr
+
+
+def test_languages_end_in_any_order_with_tasks_running_and_begin_again(three_languages):
+    ran = three_languages(TOP / "tests/hub/ends.c")(3)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
