@@ -126,8 +126,8 @@ def in_processes(send: Callable[[ProcessPoolExecutor], object]) -> Callable[[], 
     return cost
 
 
-def send_by_group(executor: ProcessPoolExecutor) -> None:
-    with ErrGroup(limit=64, executor=executor) as g:
+def send_by_group(executor: ProcessPoolExecutor, limit: int | None = None) -> None:
+    with ErrGroup(limit=limit, executor=executor) as g:
         for _ in range(SENT):
             g.go(nothing)
 
@@ -410,6 +410,7 @@ WORKS = [
         "at most 10 % more than the bare executor",
         {
             "waitgroup": in_processes(send_by_group),
+            "waitgroup, limit=64": in_processes(lambda executor: send_by_group(executor, 64)),
             "ProcessPoolExecutor(2)": in_processes(send_by_itself),
         },
     ),
