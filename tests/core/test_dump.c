@@ -220,14 +220,10 @@ static void leaks_are_counted_and_named(void **state) {
 
 int main(void) {
     struct CMUnitTest tests[] = {
-        cmocka_unit_test(tasks_and_waits_are_told),
-        cmocka_unit_test(what_is_stuck_comes_first),
-        cmocka_unit_test(a_wait_for_a_slot_is_told),
-        cmocka_unit_test(many_groups_and_long_names_are_told),
-        cmocka_unit_test(bad_calls_are_refused),
-        cmocka_unit_test(a_signal_asks_for_a_dump),
-        cmocka_unit_test(a_child_answers_for_itself),
-        cmocka_unit_test(leaks_are_counted_and_named),
+        cmocka_unit_test(tasks_and_waits_are_told),   cmocka_unit_test(what_is_stuck_comes_first),
+        cmocka_unit_test(a_wait_for_a_slot_is_told),  cmocka_unit_test(many_groups_and_long_names_are_told),
+        cmocka_unit_test(bad_calls_are_refused),      cmocka_unit_test(a_signal_asks_for_a_dump),
+        cmocka_unit_test(a_child_answers_for_itself), cmocka_unit_test(leaks_are_counted_and_named),
     };
     return RUN("dump", tests);
 }
