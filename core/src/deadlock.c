@@ -8,6 +8,7 @@
 #include "deadline.h"
 #include "errgroup.h"
 #include "fork.h"
+#include "slots.h"
 #include "wait.h"
 
 #define CHAINS 64

@@ -24,8 +24,15 @@
 #ifndef WG_DEADLOCK_H
 #define WG_DEADLOCK_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "waitgroup/errgroup.h"
+
+#include "atomics.h"
 #include "frame.h"
-#include "slots.h"
+
+struct wg_slots;
 
 /* A wait, on the stack of its thread. The owner sets the first five; what they point to is valid during the wait. */
 struct wg_blocked {

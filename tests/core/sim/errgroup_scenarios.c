@@ -486,10 +486,11 @@ static void all_slots_want_one_more(void) {
     SIM_EQUAL(wg_load_relaxed32(&ran) + wg_load_relaxed32(&refused), 3);
 }
 
-/* A wait for the own group is refused. */
+/* A wait for the own group is refused, with a deadline too. */
 static wg_error *wait_for_itself(void *unused, wg_context *ctx) {
     (void)unused, (void)ctx;
     SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), WG_DEADLOCK);
+    SIM_EQUAL(wg_errgroup_wait(g, &(wg_until){.deadline = wg_after(1)}, NULL), WG_DEADLOCK);
     return NULL;
 }
 
