@@ -1,6 +1,8 @@
 /* attach.c - letting go of the interpreter, and taking it again. */
 #include "binding.h"
 
+#include <string.h>
+
 /* A signal that comes in the few instructions before the sleep wakes nobody, and one that another thread received
  * interrupts nobody; so the main thread, which alone runs handlers, looks for signals this often. */
 #define LOOK_FOR_SIGNALS (WG_SECOND / 2)
@@ -130,24 +132,66 @@ static int64_t next_look(const guest *me, int64_t deadline) {
     return me->handles_signals && (deadline == WG_FOREVER || look < deadline) ? look : deadline;
 }
 
+const char *ring_of_waits(void) { return strstr(self.report, "wait for each other") ? self.report : NULL; }
+
+/* Where the task of this thread is in Python. */
+struct here {
+    wg_place place;
+    PyCodeObject *code; /* a reference, which keeps the text of `place.file` */
+    PyObject *name;     /* the same of `place.task` */
+};
+
+static void find_out(struct here *here) {
+    PyFrameObject *frame = self.task ? PyEval_GetFrame() : NULL;
+    *here = (struct here){.place = {.language = "Python"}};
+    if (!frame)
+        return;
+    here->code = PyFrame_GetCode(frame);
+    here->place.file = PyUnicode_AsUTF8(here->code->co_filename);
+    here->place.line = PyFrame_GetLineNumber(frame);
+    here->name = task_get_name(self.task, NULL);
+    here->place.task = here->name ? PyUnicode_AsUTF8(here->name) : NULL;
+    PyErr_Clear(); /* what has no text is not told */
+}
+
+static void forget(struct here *here) {
+    Py_XDECREF(here->code);
+    Py_XDECREF(here->name);
+}
+
+static int block_detached(wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
+                          wg_context *context, guest *me) {
+    struct here here;
+    find_out(&here);
+    wg_until until = {.context = context,
+                      .interruptible = true,
+                      .place = &here.place,
+                      .report = self.report,
+                      .report_size = sizeof self.report};
+    int status;
+    do {
+        until.deadline = next_look(me, deadline);
+        let_gone outer = let_go();
+        status = (int)call(arg, &until);
+        take_again(me, outer);
+        bool again = status == WG_INTERRUPTED || (until.deadline != deadline && would_block((wg_status)status));
+        if (!again)
+            break;
+        status = PyErr_CheckSignals() < 0 ? RAISED : WG_INTERRUPTED;
+    } while (status != RAISED);
+    forget(&here);
+    return status;
+}
+
 int block(const state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
           wg_context *context) {
     wg_until until = {.deadline = WG_POLL, .context = context};
+    self.report[0] = '\0';
     wg_status status = call(arg, &until);
     if (!would_block(status) || deadline == WG_POLL)
         return status;
     guest *me = home_guest(st->home);
     if (!me)
         return WG_NO_MEMORY;
-    until.interruptible = true;
-    for (;;) {
-        until.deadline = next_look(me, deadline);
-        let_gone outer = let_go();
-        status = call(arg, &until);
-        take_again(me, outer);
-        if (status != WG_INTERRUPTED && !(until.deadline != deadline && would_block(status)))
-            return status;
-        if (PyErr_CheckSignals() < 0)
-            return RAISED;
-    }
+    return block_detached(call, arg, deadline, context, me);
 }

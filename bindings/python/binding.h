@@ -73,8 +73,12 @@ typedef struct {
     const state *worker_of; /* of which module, */
     PyThreadState *state;   /* its thread state, */
     guest *guest;           /* and its guest */
+    char report[1500];      /* who waits for whom, of the last call that blocked and returned WG_DEADLOCK; or "" */
 } thread_self;
 thread_self *self_thread(void);
+
+/* That report, if the call closed a ring of several tasks; NULL if its task waited for itself. */
+const char *ring_of_waits(void);
 
 /* Of a worker: false if it has let go, or Python has ended it, see attach(). */
 bool worker_is_attached(void);

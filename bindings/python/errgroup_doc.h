@@ -215,7 +215,7 @@ PyDoc_STRVAR(errgroup_wait_doc,
              "by its parent; DeadlineExceeded. Raises, without an outcome, WaitTimeout, a TimeoutError\n"
              "that no task raises, if `timeout` passes; Cancelled or DeadlineExceeded if `context`\n"
              "ends first, by default that of the task that waits, if its end does not end this group\n"
-             "too; DeadlockError if called from a task of the group; ValueError for a negative or NaN\n"
+             "too; DeadlockError if it would never return; ValueError for a negative or NaN\n"
              "timeout; RuntimeError in the child of a fork. Ctrl-C cancels the group, lets its tasks\n"
              "unwind, then raises KeyboardInterrupt; a second Ctrl-C raises at once.");
 

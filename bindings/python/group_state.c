@@ -222,12 +222,21 @@ static PyObject *raise_deadlock(GroupState *group, const char *call, const char 
     return raise_for_call(group, group->st->deadlock_error, call, place);
 }
 
+/* A wait that closes a ring of tasks; `ring` tells each step. */
+static PyObject *raise_ring(GroupState *group, const char *call, const char *ring) {
+    return raise_for_call(group, group->st->deadlock_error, call, PyUnicode_FromString(ring));
+}
+
 PyObject *group_raise_no_slot(GroupState *group, const char *call) {
-    char why[160];
-    snprintf(
-        why, sizeof why,
-        "and all tasks that the limit of %d allows wait there for room; raise the limit, or use try_go() inside tasks",
-        wg_errgroup_limit(group->core));
+    const char *ring = ring_of_waits();
+    Task *task = self_thread()->task;
+    if (ring && !(task && task->owner == (PyObject *)group))
+        return raise_ring(group, call, ring);
+    char why[200 + sizeof self_thread()->report];
+    snprintf(why, sizeof why,
+             "and all tasks that the limit of %d allows wait for each other; raise the limit, or use try_go() inside "
+             "tasks%s%s",
+             wg_errgroup_limit(group->core), ring ? "\n" : "", ring ? ring : "");
     return raise_deadlock(group, call, why);
 }
 
@@ -238,6 +247,8 @@ PyObject *group_raise_status(GroupState *group, wg_status status, const char *ca
     case WG_DEADLINE_EXCEEDED: return raise_ended(group->context, call, "group", group->name);
     case WG_CONTEXT_ENDED: return raise_wait_ended(st, call, NULL);
     case WG_DEADLOCK:
+        if (ring_of_waits())
+            return raise_ring(group, call, ring_of_waits());
         return raise_deadlock(group, call, "which would wait for itself; wait outside of the group's tasks");
     case WG_FINISHED: {
         const char *by = atomic_load(&group->outcome_given_by);

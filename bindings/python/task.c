@@ -437,16 +437,31 @@ static bool has_ended(Task *self) {
     return over;
 }
 
-static wg_status call_wait(void *wg, const wg_until *until) { return wg_wait(wg, until); }
+struct wait_for_task {
+    Task *task;
+    GroupState *group; /* a reference, or NULL */
+};
+
+static wg_status call_wait(void *raw, const wg_until *until) {
+    const struct wait_for_task *wait = raw;
+    Task *task = wait->task;
+    return wait->group ? wg_errgroup_wait_task(wait->group->core, task, &task->unended, until)
+                       : wg_wait(&task->unended, until);
+}
+
+static GroupState *group_of(Task *self) {
+    guard_take(&self->lock);
+    GroupState *group = self->owner && is_in_group(self) ? (GroupState *)Py_NewRef(self->owner) : NULL;
+    guard_give(&self->lock);
+    return group;
+}
 
 /* What a task is called in messages: "'fetch' of group 'pages'". */
 static PyObject *label(Task *self) {
     PyObject *name = task_get_name(self, NULL), *label = NULL;
     if (!name)
         return NULL;
-    guard_take(&self->lock);
-    GroupState *group = self->owner && is_in_group(self) ? (GroupState *)Py_NewRef(self->owner) : NULL;
-    guard_give(&self->lock);
+    GroupState *group = group_of(self);
     if (group && group->name)
         label = PyUnicode_FromFormat("%R of group %R", name, group->name);
     else
@@ -473,7 +488,9 @@ static int wait_for_end(Task *self, int64_t deadline, Context *context, const ch
         PyErr_Format(st->deadlock_error, "%s: called from the task itself, which would wait for itself", call);
         return -1;
     }
-    int status = block(st, call_wait, &self->unended, deadline, context ? context->core : NULL);
+    struct wait_for_task wait = {self, group_of(self)};
+    int status = block(st, call_wait, &wait, deadline, context ? context->core : NULL);
+    Py_XDECREF((PyObject *)wait.group);
     switch (status) {
     case WG_OK: return 0;
     case RAISED: return -1;
@@ -482,6 +499,7 @@ static int wait_for_end(Task *self, int64_t deadline, Context *context, const ch
                       get_status(self) < RUNNING && !task_is_elsewhere(self) ? "has not started in time"
                                                                              : "has not ended in time");
         return -1;
+    case WG_DEADLOCK: PyErr_Format(st->deadlock_error, "%s: %s", call, self_thread()->report); return -1;
     case WG_CONTEXT_ENDED: raise_wait_ended(st, call, context); return -1;
     default: raise_status(st, status, call); return -1;
     }
@@ -664,7 +682,7 @@ PyDoc_STRVAR(task_result_doc,
              "Raises the function's exception itself; Cancelled if the group was cancelled before\n"
              "the task started; WaitTimeout, a TimeoutError that no task raises, if `timeout` passes;\n"
              "Cancelled or DeadlineExceeded when `context` ends first, by default that of the task\n"
-             "that calls; DeadlockError if called from the task itself; ValueError for a negative or\n"
+             "that calls; DeadlockError if it would never return; ValueError for a negative or\n"
              "NaN timeout; RuntimeError in the child of a fork.");
 
 PyDoc_STRVAR(task_cancel_doc, "cancel($self, /)\n"

@@ -131,6 +131,8 @@ static PyObject *waitgroup_wait_until(WaitGroup *self, const char *call, int64_t
     case WG_TIMEOUT: return Py_NewRef(Py_False);
     case WG_CONTEXT_ENDED: return raise_wait_ended(self->st, call, context);
     case WG_DEADLOCK:
+        if (ring_of_waits())
+            return PyErr_Format(self->st->deadlock_error, "%s: %s", call, ring_of_waits());
         return PyErr_Format(
             self->st->deadlock_error,
             "%s: called from a task that this WaitGroup runs, which would wait for itself; wait outside "
@@ -266,7 +268,7 @@ PyDoc_STRVAR(waitgroup_wait_doc,
              "\n"
              "Raises Cancelled (or DeadlineExceeded) when `context`, a Context, ends first, by\n"
              "default that of the task that waits; ValueError for a negative or NaN timeout;\n"
-             "DeadlockError when a task that this WaitGroup runs would wait for itself;\n"
+             "DeadlockError when a task would wait for ever, as for itself;\n"
              "RuntimeError in the child of a fork, if the count is of tasks of the parent. Ctrl-C\n"
              "interrupts it at once. Any thread may call it; a wait that ends early leaves nothing\n"
              "behind.");

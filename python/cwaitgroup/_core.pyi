@@ -111,7 +111,7 @@ class WaitGroup:
 
         Raises Cancelled (or DeadlineExceeded) when `context`, a Context, ends first, by
         default that of the task that waits; ValueError for a negative or NaN timeout;
-        DeadlockError when a task that this WaitGroup runs would wait for itself;
+        DeadlockError when a task would wait for ever, as for itself;
         RuntimeError in the child of a fork, if the count is of tasks of the parent. Ctrl-C
         interrupts it at once. Any thread may call it; a wait that ends early leaves nothing
         behind.
@@ -305,7 +305,7 @@ class Task(Generic[_T_co]):
         Raises the function's exception itself; Cancelled if the group was cancelled before
         the task started; WaitTimeout, a TimeoutError that no task raises, if `timeout` passes;
         Cancelled or DeadlineExceeded when `context` ends first, by default that of the task
-        that calls; DeadlockError if called from the task itself; ValueError for a negative or
+        that calls; DeadlockError if it would never return; ValueError for a negative or
         NaN timeout; RuntimeError in the child of a fork.
         """
     def exception(self, timeout: float | None = None, *, context: Context | None = None) -> BaseException | None:
@@ -630,7 +630,7 @@ class ErrGroup:
         by its parent; DeadlineExceeded. Raises, without an outcome, WaitTimeout, a TimeoutError
         that no task raises, if `timeout` passes; Cancelled or DeadlineExceeded if `context`
         ends first, by default that of the task that waits, if its end does not end this group
-        too; DeadlockError if called from a task of the group; ValueError for a negative or NaN
+        too; DeadlockError if it would never return; ValueError for a negative or NaN
         timeout; RuntimeError in the child of a fork. Ctrl-C cancels the group, lets its tasks
         unwind, then raises KeyboardInterrupt; a second Ctrl-C raises at once.
         """
