@@ -1,6 +1,5 @@
 """Looking into a program that hangs: dump(), dump_on_signal(), WAITGROUP_DUMP, and python -m cwaitgroup dump PID."""
 
-import faulthandler
 import os
 import re
 import signal
@@ -11,6 +10,11 @@ from types import FrameType
 from typing import TextIO
 
 from cwaitgroup import _core
+
+try:
+    import faulthandler
+except ImportError:  # in a sub-interpreter with a GIL of its own
+    faulthandler = None  # type: ignore[assignment]
 
 ENVIRONMENT = "WAITGROUP_DUMP"
 _DEPTH = 4  # so many calls of a thread are shown
@@ -84,7 +88,8 @@ def dump_on_signal(signum: int) -> None:
     without a thread or a descriptor for it.
     """
     _core._dump_on_signal(signum, 2)
-    faulthandler.register(signum, file=2, all_threads=True, chain=True)
+    if faulthandler is not None:
+        faulthandler.register(signum, file=2, all_threads=True, chain=True)
 
 
 def _signal_number(name: str) -> int:
