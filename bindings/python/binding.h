@@ -257,7 +257,7 @@ PyObject *inspect_now(PyObject *module, PyObject *unused);
 typedef enum { QUEUED, WITHDRAWN, RUNNING, RETURNED, SUCCEEDED, FAILED, STOPPED, NEVER_STARTED } task_status;
 
 /* A task goes through two phases, told apart by `status`: it is to be called, and it has an outcome. `lock` guards the
- * step from one to the other, `callbacks` and `elsewhere`. */
+ * step from one to the other, `callbacks` and what elsewhere.c keeps. */
 struct Task {
     PyObject_VAR_HEAD
     PyObject *weakrefs;
@@ -272,16 +272,16 @@ struct Task {
             PyObject *traceback; /* of the exception, as it left the function */
         } outcome;               /* from RETURNED on */
     };
-    PyObject *callbacks;         /* a list of what add_done_callback() was given, or NULL */
-    struct elsewhere *elsewhere; /* of one that an executor runs, until it has ended; else NULL */
-    wg_waitgroup unended;        /* 1 until it has ended */
+    PyObject *callbacks;  /* a list of what add_done_callback() was given, or NULL */
+    wg_waitgroup unended; /* 1 until it has ended */
     guard lock;
     bool ended;          /* the callbacks have been taken for the last time */
     bool named;          /* the last of `arguments` is its name, a str, and not an argument */
+    bool is_elsewhere;   /* an executor runs it: behind `arguments` is a slot for elsewhere.c */
     atomic_bool seen;    /* somebody has been told of its exception */
     _Atomic char status; /* a task_status */
-    PyObject
-        *arguments[]; /* a slot that vectorcall may use, which holds the name, or NULL without memory, and from RETURNED on
+    PyObject *arguments
+        []; /* a slot that vectorcall may use, which holds the name, or NULL without memory, and from RETURNED on
                               `fn`; then the arguments; all NULL once settled. The core has the UTF-8 of the name until
                               the task has ended: by then the outcome has the name */
 };
@@ -314,7 +314,8 @@ Task *task_new_elsewhere(state *st, const char *call, PyObject *owner, PyObject 
                          PyObject *name);
 /* Make room for what is to be known of it. False with an exception set. */
 bool elsewhere_expect(Task *task);
-void elsewhere_free(struct elsewhere *self);
+/* Forget what is known of it, if anything is. */
+void elsewhere_clear(Task *task);
 /* It has a slot of `group`. */
 void elsewhere_begin(Task *task, GroupState *group);
 /* It could not be sent: it fails with the exception that is set, or ends as if it had never been. */

@@ -2,7 +2,7 @@
  *
  * To the core such a task is one of the caller's own making: it has a slot from before it is sent until its future has
  * ended. cwaitgroup._executor sends it, and calls _finish(), _fail() or _drop() from the callback of the future, in any
- * thread. The first of those calls takes `task->elsewhere`, under the task's lock, and so is the only one that counts. */
+ * thread. The first of those calls takes the task's struct elsewhere, under the task's lock, and so is the only one that counts. */
 #include "binding.h"
 
 struct elsewhere {
@@ -11,27 +11,39 @@ struct elsewhere {
     bool asked;       /* Task.cancel() has asked the executor to drop it */
 };
 
+/* The slot behind the arguments of a task that is elsewhere: NULL once it has ended. */
+static struct elsewhere **slot(Task *task) { return (struct elsewhere **)&task->arguments[Py_SIZE(task)]; }
+
+static struct elsewhere *elsewhere_of(Task *task) { return task->is_elsewhere ? *slot(task) : NULL; }
+
 bool elsewhere_expect(Task *task) {
-    task->elsewhere = PyMem_Calloc(1, sizeof *task->elsewhere);
-    if (task->elsewhere)
-        task->elsewhere->running.task = task;
+    struct elsewhere *fresh = PyMem_Calloc(1, sizeof *fresh);
+    *slot(task) = fresh;
+    if (fresh)
+        fresh->running.task = task;
     else
         PyErr_NoMemory();
-    return task->elsewhere != NULL;
+    return fresh != NULL;
 }
 
-void elsewhere_begin(Task *task, GroupState *group) { group_task_starts(group, &task->elsewhere->running); }
+void elsewhere_begin(Task *task, GroupState *group) { group_task_starts(group, &elsewhere_of(task)->running); }
 
-void elsewhere_free(struct elsewhere *self) {
-    if (!self)
-        return;
+static void elsewhere_free(struct elsewhere *self) {
     Py_XDECREF(self->future);
     PyMem_Free(self);
 }
 
+void elsewhere_clear(Task *task) {
+    struct elsewhere *known = elsewhere_of(task);
+    if (!known)
+        return;
+    *slot(task) = NULL;
+    elsewhere_free(known);
+}
+
 bool task_is_elsewhere(Task *task) {
     guard_take(&task->lock);
-    bool is = task->elsewhere != NULL;
+    bool is = elsewhere_of(task) != NULL;
     guard_give(&task->lock);
     return is;
 }
@@ -40,9 +52,10 @@ bool task_is_elsewhere(Task *task) {
 static PyObject *future_of(Task *task, bool ask) {
     PyObject *future = NULL;
     guard_take(&task->lock);
-    if (task->elsewhere) {
-        future = Py_XNewRef(task->elsewhere->future);
-        task->elsewhere->asked |= ask;
+    struct elsewhere *known = elsewhere_of(task);
+    if (known) {
+        future = Py_XNewRef(known->future);
+        known->asked |= ask;
     }
     guard_give(&task->lock);
     return future;
@@ -71,8 +84,9 @@ void elsewhere_cancel(Task *task) { ask_future(task, "cancel", true); }
 /* From the task, for the one that ends it; NULL: it has ended. */
 static struct elsewhere *take(Task *task) {
     guard_take(&task->lock);
-    struct elsewhere *taken = task->elsewhere;
-    task->elsewhere = NULL;
+    struct elsewhere *taken = elsewhere_of(task);
+    if (taken)
+        *slot(task) = NULL;
     guard_give(&task->lock);
     return taken;
 }
@@ -116,8 +130,9 @@ void elsewhere_withdraw(Task *task) {
 
 PyObject *task_sent(Task *self, PyObject *future) {
     guard_take(&self->lock);
-    if (self->elsewhere && !self->elsewhere->future)
-        self->elsewhere->future = Py_NewRef(future);
+    struct elsewhere *known = elsewhere_of(self);
+    if (known && !known->future)
+        known->future = Py_NewRef(future);
     guard_give(&self->lock);
     return Py_NewRef(Py_None);
 }
@@ -138,8 +153,9 @@ PyObject *task_fail(Task *self, PyObject *exception) {
 /* Did the group, or Task.cancel(), want the task dropped? */
 static bool drop_is_wanted(Task *task, bool *asked) {
     guard_take(&task->lock);
-    GroupState *group = task->elsewhere ? (GroupState *)task->owner : NULL;
-    *asked = group && task->elsewhere->asked;
+    const struct elsewhere *known = elsewhere_of(task);
+    GroupState *group = known ? (GroupState *)task->owner : NULL;
+    *asked = known && known->asked;
     bool ended = group && wg_context_status(group->context->core) != WG_OK;
     guard_give(&task->lock);
     return !group || ended || *asked;

@@ -14,8 +14,8 @@ static state *task_state(Task *self) { return state_of_type(Py_TYPE(self)); }
 
 static bool is_in_group(Task *task) { return Py_TYPE(task->owner) == task_state(task)->group_type; }
 
-Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-               PyObject *name) {
+static Task *new_task(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames, PyObject *name, bool is_elsewhere) {
     if (nargs < 1) {
         PyErr_Format(PyExc_TypeError, "%s takes a callable and its arguments", call);
         return NULL;
@@ -24,12 +24,14 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
         return NULL;
     Py_ssize_t n = nargs - 1 + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     bool named = name != NULL;
-    Task *task = PyObject_GC_NewVar(Task, st->task_type, 1 + n + named);
+    Task *task = PyObject_GC_NewVar(Task, st->task_type, 1 + n + named + is_elsewhere);
     if (!task)
         return NULL;
+    task->is_elsewhere = is_elsewhere;
+    if (is_elsewhere) /* that slot is no argument, and only a task that needs one has it */
+        Py_SET_SIZE(task, Py_SIZE(task) - 1);
     task->weakrefs = NULL;
     task->callbacks = NULL;
-    task->elsewhere = NULL;
     task->unended = (wg_waitgroup)WG_INIT;
     task->lock = (guard){0};
     task->ended = false;
@@ -57,9 +59,14 @@ Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *ar
     return task;
 }
 
+Task *task_new(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+               PyObject *name) {
+    return new_task(st, call, owner, args, nargs, kwnames, name, false);
+}
+
 Task *task_new_elsewhere(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *name) {
-    Task *task = task_new(st, call, owner, args, nargs < 1 ? nargs : 1, NULL, name);
+    Task *task = new_task(st, call, owner, args, nargs < 1 ? nargs : 1, NULL, name, true);
     if (task && !elsewhere_expect(task)) {
         task_discard(task);
         return NULL;
@@ -137,8 +144,7 @@ void task_end(Task *task) {
 }
 
 void task_discard(Task *task) {
-    elsewhere_free(task->elsewhere);
-    task->elsewhere = NULL;
+    elsewhere_clear(task);
     keep_no_outcome(task);
     set_status(task, NEVER_STARTED);
     forget_call(task);
@@ -413,7 +419,7 @@ static void task_dealloc(Task *self) {
         if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF(self->owner);
     Py_XDECREF(self->outcome.name);
-    elsewhere_free(self->elsewhere);
+    elsewhere_clear(self);
     Py_XDECREF(self->callbacks);
     Py_XDECREF(self->outcome.value);
     Py_XDECREF(self->outcome.traceback);
