@@ -11,7 +11,7 @@ local error, type, pairs, tostring, setmetatable = error, type, pairs, tostring,
 local math_type, to_integer, max_integer = math.type, math.tointeger, math.maxinteger
 local require, pcall, ipairs, package = require, pcall, ipairs, package
 local concat, sort = table.concat, table.sort
-local io, traceback = io, debug.traceback
+local io, debug = io, debug -- a sandbox may have neither
 
 local waitgroup = { _VERSION = core.version }
 
@@ -252,11 +252,14 @@ end
 --- Write who waits for whom in this process to `file`, an open file, or to standard error: the groups of all languages,
 --- their tasks and waits, the pools, and where this state is. What is stuck comes first.
 function waitgroup.dump(file)
+  if not io then
+    error("bad call of 'dump': there is no library io here to write with", 2)
+  end
   file = file or io.stderr
   if io.type(file) ~= "file" then
     core.argerror(1, "an open file or nil expected, got " .. shown(file))
   end
-  file:write(core.dump_text(), traceback("this Lua state:", 2), "\n")
+  file:write(core.dump_text(), debug and debug.traceback("this Lua state:", 2) or "", "\n")
   file:flush()
 end
 

@@ -7,6 +7,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
+sys.path.insert(0, str(TOP / "bench"))
 
 
 @pytest.fixture
