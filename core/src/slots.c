@@ -105,7 +105,7 @@ static bool can_hear(wg_observer *waiter) {
 
 static bool holds_slot(wg_observer *waiter) { return waiter->fn_ ? waiter->held_ > 0 : sleeper_of(waiter)->holds; }
 
-/* Who hears of a deadlock: the last that holds a slot, or else the last that can. */
+/* The waiter that gets the error of a deadlock: the last that holds a slot, or else the last that can. */
 static wg_observer *last_to_hear(struct wg_slots *slots) {
     wg_observer *last = NULL;
     for (struct wg_link *link = wg_list_first(&slots->queue); link; link = wg_list_after(&slots->queue, link))

@@ -1,4 +1,4 @@
-/* slots.h - the slots of an error group: a fair semaphore that can be resized and that notices its own deadlock.
+/* slots.h - the slots of an error group: a fair semaphore that can be resized, whose deadlocks deadlock.c notices.
  *
  * The count of the wait group `tasks` says how many tasks are in: each has a slot, or is *stored*, queued ahead of the slots.
  * One word thus says both how many slots are in use and whether any task is unfinished; see count.h for the word. As long
