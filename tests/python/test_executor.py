@@ -8,8 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 from conftest import HANG, until
@@ -18,7 +17,6 @@ from executor_work import (
     Boom,
     add,
     boom,
-    exit_process,
     map_inside,
     remaining,
     span,
@@ -55,20 +53,12 @@ ENGINES = {
 }
 if sys.version_info >= (3, 14):
     ENGINES["interpreters"] = interpreters
-PROCESSES = ["fork", "forkserver", "spawn", "loky"]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def executor(request):
     with ENGINES[request.param]() as executor:
         executor.engine = request.param
-        yield executor
-
-
-@pytest.fixture(params=PROCESSES)
-def fresh(request):
-    """An executor that the test may break."""
-    with ENGINES[request.param]() as executor:
         yield executor
 
 
@@ -232,26 +222,6 @@ def test_what_does_not_pickle(executor):
         assert len(g.errors) == 1
     with ErrGroup(executor=executor) as g:  # nothing has been broken
         assert g.go(abs, -1).result(HANG) == 1
-
-
-def test_a_killed_worker(fresh, release):
-    with pytest.raises(BrokenExecutor), ErrGroup(executor=fresh, limit=30) as g:
-        tasks = [g.go(wait_for_file, release)]
-        tasks.append(g.go(exit_process))
-        with suppress(Cancelled):
-            for _ in range(200):
-                tasks.append(g.go(wait_for_file, release))
-    assert all(task.done() for task in tasks) and g.running == 0
-    assert isinstance(g.errors[0], BrokenExecutor)
-
-
-def test_a_broken_executor(fresh):
-    with suppress(BrokenExecutor):
-        fresh.submit(exit_process).result(HANG)
-    with pytest.raises(BrokenExecutor), ErrGroup(executor=fresh) as g:
-        g.go(abs, 1)
-    with pytest.raises(BrokenExecutor):
-        ErrGroup(executor=fresh).map(abs, range(10))
 
 
 def test_an_executor_that_was_shut_down():
