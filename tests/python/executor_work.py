@@ -55,5 +55,10 @@ def wait_for_file(path):
         time.sleep(0.005)
 
 
+def tell_and_wait_for_file(started, path):
+    started.touch()
+    wait_for_file(path)
+
+
 def add(first, second=0):
     return first + second

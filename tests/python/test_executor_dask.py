@@ -6,7 +6,7 @@ import threading
 import pytest
 from conftest import HANG, until
 from cwaitgroup import DeadlineExceeded, ErrGroup, as_completed
-from executor_work import Boom, boom, exit_process, map_inside, remaining, unique, wait_for_file, wait_until_over
+from executor_work import Boom, boom, exit_process, map_inside, remaining, tell_and_wait_for_file, unique, wait_for_file, wait_until_over
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -48,7 +48,8 @@ def test_the_first_error_cancels_what_has_not_started(executor, tmp_path):
 def test_the_scheduler_hears_of_a_cancellation_in_its_own_thread(cluster, tmp_path):
     with distributed.Client(cluster) as client:
         with ErrGroup(executor=client.get_executor()) as g:
-            waiting = [g.go(wait_for_file, tmp_path / "release") for _ in range(2)]
+            waiting = [g.go(tell_and_wait_for_file, tmp_path / f"running {n}", tmp_path / "release") for n in range(2)]
+            until(lambda: len(list(tmp_path.glob("running*"))) == 2)  # neither worker can run another task
             marks = [g.go((tmp_path / f"mark {n}").touch) for n in range(20)]
             client.loop.add_callback(g.cancel)
             assert g.context.wait(HANG)
@@ -57,7 +58,7 @@ def test_the_scheduler_hears_of_a_cancellation_in_its_own_thread(cluster, tmp_pa
         (tmp_path / "release").touch()
         with ErrGroup(executor=client.get_executor()) as g:
             g.map(abs, range(20))
-    assert len(list(tmp_path.glob("mark*"))) < 10  # those that a worker had been given
+    assert len(list(tmp_path.glob("mark*"))) < 10  # those that were in a worker's own queue
 
 
 def test_the_deadline(executor):
