@@ -1,5 +1,7 @@
 """The sdist and the wheel: complete, nothing else in them, and the wheel made from the sdist works."""
 
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -99,3 +101,22 @@ def test_the_wheel_works_in_a_clean_environment(wheel, tmp_path):
     run(python, "-I", "-m", "pip", "install", "--no-index", "--disable-pip-version-check", wheel, cwd=tmp_path)
     out = run(python, "-I", "-m", "cwaitgroup", cwd=tmp_path)
     assert out.splitlines()[-1] == "all well"
+
+
+@pytest.mark.parametrize("named", ["", "gcc", "/no/such/cc -O2"])
+def test_without_a_compiler_one_line_says_so(sdist, tmp_path, named):
+    for tool in ("cmake", "make", "ninja", "env"):
+        if path := shutil.which(tool):
+            (tmp_path / tool).symlink_to(path)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-index", "--no-deps", sdist],
+        env=os.environ | {"PATH": str(tmp_path), "CC": named},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert ran.returncode != 0
+    [line] = [line for line in (ran.stdout + ran.stderr).splitlines() if "no C compiler" in line]
+    assert f"({named.partition(' ')[0] or 'cc'}" in line and "install one" in line
+    assert "cwaitgroup was not built. It needs a C11 compiler" in ran.stdout + ran.stderr
