@@ -42,8 +42,8 @@ typedef struct queue {
 struct ticket {
     wgl_waitgroup waitgroup; /* at zero once it is served: its count is the next */
     wg_waitgroup unserved;
-    int served;              /* which place; NONE */
-    bool closed;             /* served by the end of that channel */
+    int served;  /* which place; NONE */
+    bool closed; /* served by the end of that channel */
     int count;
     place places[];
 };

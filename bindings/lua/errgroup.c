@@ -386,6 +386,7 @@ wgl_object *wgl_errgroup_wrap(wgl_home *home, wg_errgroup *group) {
     g->home = wgl_home_retain(home);
     g->foreign = true;
     atomic_init(&g->handles, 0);
+    atomic_init(&g->hoped, 0);
     g->grace = wg_errgroup_grace(group);
     g->interrupt = 0;
     strcpy(g->name, text);
@@ -438,6 +439,7 @@ static int new (lua_State *L) {
     g->home = wgl_home_retain(home);
     g->foreign = false;
     atomic_init(&g->handles, 0);
+    atomic_init(&g->hoped, 0);
     g->grace = options.grace;
     g->interrupt = (int)luaL_optinteger(L, 6, 0);
     strcpy(g->name, text);
@@ -472,8 +474,10 @@ void wgl_leave(wgl_handle *group, wg_error *error) {
     group->tasks--;
     if (group->collected) /* it has left all tasks */
         wg_error_release(error);
-    else
+    else {
         wg_errgroup_leave(((wgl_errgroup *)group->object)->group, error);
+        wgl_hope_less((wgl_errgroup *)group->object);
+    }
 }
 
 bool wgl_has_ended(const wgl_handle *group) {

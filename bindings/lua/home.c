@@ -94,6 +94,12 @@ void wgl_home_wake(wgl_home *home) {
     (void)written; /* it fails only when it is readable already */
 }
 
+void wgl_home_rouse(wgl_home *home) {
+    atomic_store(&home->roused, true);
+    if (atomic_load(&home->listening))
+        wgl_home_wake(home);
+}
+
 static void clear(wgl_home *home) {
     uint64_t count;
     ssize_t got = read(home->event_fd, &count, sizeof count);
@@ -109,17 +115,19 @@ static struct timespec time_left(int64_t deadline) {
     return (struct timespec){.tv_sec = left / WG_SECOND, .tv_nsec = left % WG_SECOND};
 }
 
-/* Until a subscription fires, the deadline passes, or a signal comes. False: no file descriptor is left. */
+/* Until a subscription fires, something rouses it, the deadline passes, or a signal comes. False: no file descriptor is
+ * left. */
 bool wgl_home_sleep(wgl_home *home, int64_t deadline) {
     if (!open_fds(home, false))
         return false;
     atomic_store(&home->listening, true);
-    if (!atomic_load(&home->fired)) {
+    if (!atomic_load(&home->fired) && !atomic_load(&home->roused)) {
         struct pollfd fd = {.fd = home->event_fd, .events = POLLIN};
         struct timespec timeout = time_left(deadline);
         ppoll(&fd, 1, deadline == WG_FOREVER ? NULL : &timeout, NULL);
     }
     atomic_store(&home->listening, false);
+    atomic_store(&home->roused, false);
     clear(home);
     return true;
 }

@@ -70,7 +70,10 @@ static int now(lua_State *L) {
 static int signal_named(const char *name) {
     if (strncmp(name, "SIG", 3) == 0)
         name += 3;
-    return strcmp(name, "USR1") == 0 ? SIGUSR1 : strcmp(name, "USR2") == 0 ? SIGUSR2 : strcmp(name, "QUIT") == 0 ? SIGQUIT : 0;
+    return strcmp(name, "USR1") == 0   ? SIGUSR1
+           : strcmp(name, "USR2") == 0 ? SIGUSR2
+           : strcmp(name, "QUIT") == 0 ? SIGQUIT
+                                       : 0;
 }
 
 /* dump_on_signal(number, or the name USR1, USR2 or QUIT) */

@@ -16,7 +16,12 @@ static void give_all(void) {
         pthread_mutex_unlock(&locks[i]);
 }
 
-static void watch_forks(void) { pthread_atfork(take_all, give_all, give_all); }
+static void in_child(void) {
+    give_all();
+    wgl_hope_forked();
+}
+
+static void watch_forks(void) { pthread_atfork(take_all, give_all, in_child); }
 
 void wgl_lock(wgl_lock_name name) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

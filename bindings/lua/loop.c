@@ -225,57 +225,60 @@ static bool something_is_ready(const wgl_home *home) { return home->ready_count 
 
 /* --- what is certain never to come --- */
 
-/* How long to sleep if thread tasks are the only ones that may end what is waited for. Their end may take that away and
- * wakes nobody, so the loop looks again. */
-#define LOOK_AGAIN (50 * WG_MILLISECOND)
+/* In all that follows, *hope becomes true where something may come only because of tasks on other threads: see hope.c. */
 
-/* Whether another thread may end the context or one above it. *by_tasks: it is only that thread tasks are unfinished. */
-static bool ended_from_outside(const wgl_context *context, bool *by_tasks) {
+/* Whether another thread may end the context or one above it. */
+static bool ended_from_outside(const wgl_context *context, bool *hope) {
     if (context->ctx == wg_context_root())
         return false;
     if (wg_context_deadline(context->ctx) != WG_FOREVER)
         return true;
-    if (wgl_tasks_unfinished()) {
-        *by_tasks = true;
-        return true;
-    }
-    for (; context; context = context->parent)
-        if (atomic_load(&context->object.shared))
+    for (const wgl_context *at = context; at; at = at->parent)
+        if (atomic_load(&at->object.shared))
             return true;
-    return false;
+    bool unfinished = wgl_thread_tasks_unfinished();
+    *hope |= unfinished;
+    return unfinished;
 }
 
-/* Whether the event of the group may come without those `own` of its tasks that are coroutines of this state, all of which
- * sleep. */
-static bool group_from_outside(const wgl_errgroup *g, unsigned own, wgl_event event, bool *by_tasks) {
+/* Whether the group has tasks except those `own` ones that are coroutines of this state, all of which sleep. */
+static bool has_others(wgl_errgroup *g, unsigned own, bool *hope) {
+    if (own > 0)
+        wgl_hope_for(g, own); /* before the count is read */
     int unfinished = wg_count(wg_errgroup_tasks(g->group));
-    if ((unsigned)unfinished > own || unfinished == 0) /* none: the event is on its way */
+    bool others = (unsigned)unfinished > own;
+    *hope |= others && own > 0;
+    return others || unfinished == 0; /* none: the event is on its way */
+}
+
+/* Whether the event of the group may come without its `own` tasks. */
+static bool group_from_outside(wgl_errgroup *g, unsigned own, wgl_event event, bool *hope) {
+    if (has_others(g, own, hope))
         return true;
-    bool may_end = wg_context_check(g->context->ctx) != WG_OK || ended_from_outside(g->context, by_tasks);
+    bool may_end = wg_context_check(g->context->ctx) != WG_OK || ended_from_outside(g->context, hope);
     if (event == WGL_AT_SLOT)
-        return unfinished < wg_errgroup_limit(g->group) || may_end;
+        return wg_count(wg_errgroup_tasks(g->group)) < wg_errgroup_limit(g->group) || may_end;
     return g->grace > 0 && may_end;
 }
 
 /* Whether anything except the coroutines of this state may bring about the event of the subscription. */
-static bool from_outside(const wgl_subscription *s, bool *by_tasks) {
+static bool from_outside(const wgl_subscription *s, bool *hope) {
     wgl_object *subject = s->subject;
     if (!s->handle) /* it was finalized; or it is the end of a thread task */
         return true;
     if (s->event == WGL_AT_END)
         return ended_from_outside(
-            subject->kind == WGL_ERRGROUP ? ((wgl_errgroup *)subject)->context : (wgl_context *)subject, by_tasks);
+            subject->kind == WGL_ERRGROUP ? ((wgl_errgroup *)subject)->context : (wgl_context *)subject, hope);
     if (subject->kind == WGL_ERRGROUP)
-        return group_from_outside((wgl_errgroup *)subject, s->handle->tasks - s->handle->entered, s->event, by_tasks);
+        return group_from_outside((wgl_errgroup *)subject, s->handle->tasks - s->handle->entered, s->event, hope);
     return subject->kind == WGL_TASK || atomic_load(&subject->shared);
 }
 
-/* *by_tasks: something can, and it may be only that thread tasks are unfinished. */
-static bool nothing_can_come(const wgl_home *home, bool *by_tasks) {
+static bool nothing_can_come(const wgl_home *home, bool *hope) {
     if (home->timers_count > 0 || home->foreign_waiters > 0 || home->foreign_tasks > 0)
         return false;
     for (const wgl_subscription *s = home->subscriptions; s; s = s->next)
-        if ((s->waiters || s->dependants || s->scope) && !s->cancelled && from_outside(s, by_tasks))
+        if ((s->waiters || s->dependants || s->scope) && !s->cancelled && from_outside(s, hope))
             return false;
     return true;
 }
@@ -385,9 +388,15 @@ static bool break_deadlock(lua_State *L, wgl_home *home, wgl_waiter *base) {
     return true;
 }
 
-static int64_t next_look(const wgl_home *home) {
-    int64_t deadline = wgl_next_deadline(home), look = wg_after(LOOK_AGAIN);
-    return deadline != WG_FOREVER && deadline < look ? deadline : look;
+/* Sleep until the next event. In hope: unless the last look, at which an end of a task is not missed any more, shows that
+ * nothing can come. False: no file descriptor is left. */
+static bool sleep_until_event(wgl_home *home, bool hope) {
+    if (!hope)
+        return wgl_home_sleep(home, wgl_next_deadline(home));
+    wgl_hope_enter(home);
+    bool slept = nothing_can_come(home, &hope) || wgl_home_sleep(home, wgl_next_deadline(home));
+    wgl_hope_leave(home);
+    return slept;
 }
 
 /* Run tasks until `base` is woken: true. Else the error is on top, and the waiter may still be in its lists. */
@@ -399,8 +408,8 @@ static bool run_until_woken(lua_State *L, wgl_home *home, wgl_waiter *base) {
             return false;
         if (base->reason || something_is_ready(home))
             continue;
-        bool by_tasks = false, stuck = nothing_can_come(home, &by_tasks);
-        if (!stuck && !wgl_home_sleep(home, by_tasks ? next_look(home) : wgl_next_deadline(home))) {
+        bool hope = false, stuck = nothing_can_come(home, &hope);
+        if (!stuck && !sleep_until_event(home, hope)) {
             lua_pushliteral(L, "cannot sleep: no file descriptor is left: close some, or raise their limit");
             return false;
         }
@@ -450,8 +459,8 @@ static bool may_block(const wgl_home *home, const wgl_wish *wish) {
     if (wish->event == WGL_NOTHING || wish->event == WGL_AT_SLOT || wish->event > WGL_AT_TASK_END)
         return false;
     wgl_subscription s = {.subject = wish->subject->object, .handle = wish->subject, .event = (uint8_t)wish->event};
-    bool by_tasks = false;
-    return wish->deadline != WG_FOREVER || (from_outside(&s, &by_tasks) && !by_tasks);
+    bool hope = false;
+    return wish->deadline != WG_FOREVER || (from_outside(&s, &hope) && !hope);
 }
 
 bool wgl_nothing_to_drive(lua_State *L, wgl_home *home) {

@@ -78,7 +78,6 @@ static const luaL_Reg functions[] = {{"cores", cores},
                                      {"is_closed", wgl_is_closed},
                                      {NULL, NULL}};
 
-
 static void open_type(lua_State *L, wgl_kind kind, void (*open)(lua_State *)) {
     open(L);
     lua_pop(L, 1);

@@ -8,18 +8,6 @@
 #include "loop.h"
 #include "task.h"
 
-/* How many tasks were given to their groups, and how many of them have ended. Threads that start tasks write the first
- * number, workers write the second, so each has a cache line of its own. A task is counted before its group gets it, so a
- * worker never counts its end first. The second is written with release: a thread that reads it with acquire sees all
- * that the ended tasks did. */
-static _Alignas(64) atomic_uint given;
-static _Alignas(64) atomic_uint returned;
-
-bool wgl_tasks_unfinished(void) {
-    unsigned ends = atomic_load_explicit(&returned, memory_order_acquire);
-    return atomic_load_explicit(&given, memory_order_relaxed) != ends;
-}
-
 /* --- life --- */
 
 static void destroy(wgl_object *object) {
@@ -48,7 +36,7 @@ static void settled(void *arg, wg_how how) {
 /* The group has no more use for the task. */
 static void ended(void *arg) {
     wgl_task *task = arg;
-    atomic_fetch_add_explicit(&returned, 1, memory_order_release);
+    wgl_thread_task_returned(task->group);
     wg_done(&task->done);
     wgl_release(&task->object);
 }
@@ -58,9 +46,12 @@ typedef enum slot { TRY, BLOCK, TAKEN } slot;
 
 static wg_status give_in(wgl_task *task, slot slot) {
     wg_errgroup *group = task->group->group;
-    const wg_task work = {
-        .fn = wgl_worker_run, .arg = task, .settled = settled, .ended = ended, .pool = wgl_pool(),
-        .name = wgl_task_name(task)};
+    const wg_task work = {.fn = wgl_worker_run,
+                          .arg = task,
+                          .settled = settled,
+                          .ended = ended,
+                          .pool = wgl_pool(),
+                          .name = wgl_task_name(task)};
     if (slot == TAKEN)
         return wg_errgroup_start_slot(group, &work);
     /* The context of the task that this thread runs ends it. */
@@ -70,12 +61,12 @@ static wg_status give_in(wgl_task *task, slot slot) {
 
 /* Give the task, which only its handle knows, to its group. */
 static wg_status give(wgl_task *task, slot slot) {
-    atomic_fetch_add_explicit(&given, 1, memory_order_relaxed);
+    wgl_thread_task_given();
     atomic_store_explicit(&task->object.refs, 2, memory_order_relaxed);
     wg_status status = give_in(task, slot);
     if (status != WG_OK) {
         atomic_store_explicit(&task->object.refs, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&returned, 1, memory_order_relaxed);
+        wgl_thread_task_returned(task->group);
     }
     return status;
 }

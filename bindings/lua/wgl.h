@@ -60,6 +60,7 @@ typedef struct wgl_context {
 typedef struct wgl_errgroup {
     wgl_object object;
     atomic_int handles; /* in all states */
+    atomic_uint hoped;  /* see hope.c: loops hope for it as long as it has more unfinished tasks than that */
     char apart[64];     /* of what changes with every task, and what its thread reads */
     wg_errgroup *group;
     wgl_context *context; /* its context as an object, with a reference */
@@ -217,10 +218,13 @@ struct wgl_home {
     atomic_int refs;
     _Atomic(struct wgl_subscription *) fired; /* the mailbox: pushed by any thread, taken by the state */
     atomic_bool listening;                    /* the state sleeps on the descriptors below: write to wake it */
+    atomic_bool roused;                       /* it is to look again whether it is stuck, before it sleeps */
     int event_fd, timer_fd, epoll_fd;         /* -1 until needed */
     unsigned fds_epoch;                       /* the process that opened them */
     /* Under the lock of homes: */
     bool closed;                 /* the state is gone */
+    wgl_home *next_hopeful;      /* see hope.c */
+    unsigned hope_depth;         /* how many thread tasks its thread runs, which are no hope for it */
     _Atomic(wgl_failure *) dead; /* failures whose values in the state can be let go */
     wgl_orphan *orphans;         /* groups without handles whose tasks end with the state at the latest */
     size_t orphans_count,
@@ -235,12 +239,29 @@ wgl_home *wgl_home_or_null(lua_State *L); /* raises nothing */
 void wgl_push_home(lua_State *L);         /* the box */
 wgl_home *wgl_home_retain(wgl_home *home);
 void wgl_home_release(wgl_home *home);
-void wgl_home_wake(wgl_home *home); /* make the descriptor readable that it sleeps on */
+void wgl_home_wake(wgl_home *home);  /* make the descriptor readable that it sleeps on */
+void wgl_home_rouse(wgl_home *home); /* it does not sleep on, nor begins to, before it has looked again */
 bool wgl_home_sleep(wgl_home *home, int64_t deadline);
 void wgl_home_listen(wgl_home *home, int64_t deadline, bool now);
 void wgl_home_unlisten(wgl_home *home);
 void wgl_open_home(lua_State *L);
 extern const luaL_Reg wgl_home_functions[];
+
+/* --- tasks on other threads as the hope of loops: hope.c --- */
+
+void wgl_thread_task_given(void);
+/* A task of the group has ended, or was refused: the group does not count it any more. */
+void wgl_thread_task_returned(wgl_errgroup *group);
+/* Whether any in the process is unfinished, except those that this thread runs. */
+bool wgl_thread_tasks_unfinished(void);
+/* The loop of `home` is to be roused when no thread task is left, or when a group of those hoped for has no tasks except
+ * the `own` ones of the state. To be called before the loop looks for the last time, and after it has slept. */
+void wgl_hope_enter(wgl_home *home);
+void wgl_hope_leave(wgl_home *home);
+void wgl_hope_for(wgl_errgroup *group, unsigned own);
+/* A task of the group has ended that is none of a loop that hopes for it. */
+void wgl_hope_less(wgl_errgroup *group);
+void wgl_hope_forked(void); /* in the child */
 
 /* --- groups without handles: orphan.c --- */
 
@@ -476,7 +497,6 @@ wgl_paths *wgl_paths_retain(wgl_paths *paths);
 void wgl_paths_release(wgl_paths *paths);
 
 void wgl_open_task(lua_State *L);
-bool wgl_tasks_unfinished(void); /* of the whole process */
 void wgl_task_push_text(lua_State *L, wgl_task *task);
 void wgl_task_add_running(lua_State *L, wgl_task *task, int list);
 
@@ -487,6 +507,7 @@ wg_pool *wgl_pool(void);
 wg_error *wgl_worker_run(void *task, wg_context *ctx); /* a wg_task_fn */
 wgl_task *wgl_worker_task(void);                       /* the task that this thread runs, or NULL */
 unsigned wgl_worker_tasks_of(const wgl_object *group); /* how many it runs of a group, one within the other */
+unsigned wgl_worker_depth(void);                       /* how many it runs in all */
 int wgl_call_by_name(lua_State *L); /* module, function name or nil, arguments -> what the function gives for them */
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */

@@ -42,6 +42,13 @@ unsigned wgl_worker_tasks_of(const wgl_object *group) {
     return count;
 }
 
+unsigned wgl_worker_depth(void) {
+    unsigned count = 0;
+    for (const level *at = current; at; at = at->outer)
+        count += at->task != NULL;
+    return count;
+}
+
 /* --- states --- */
 
 /* What a protected call has left on top of the stack. */

@@ -257,6 +257,98 @@ describe("no deadlock is a wait that a thread ends just now:", function()
   end)
 end)
 
+-- The thread whose task is the only hope ends it after the main thread has gone to sleep: its end is what wakes the loop.
+describe("a deadlock that the end of another task makes certain is an error:", function()
+  local function main_thread(field)
+    for line in io.lines("/proc/self/status") do
+      if line:match("^" .. field) then
+        return line:match(":%s*(%S+)")
+      end
+    end
+  end
+
+  -- Until the main thread has slept for a while.
+  local function wait_for_sleep(field_of_main)
+    local sleep, slept, switches = require("waitgroup").sleep, 0, nil
+    while slept < 20 do
+      local now = field_of_main "voluntary_ctxt_switches"
+      slept = (now == switches and field_of_main "State" == "S") and slept + 1 or 0
+      switches = now
+      sleep(0.005)
+    end
+    return switches
+  end
+
+  -- How a coroutine task that sleeps for ever makes the wait for its group one: the message, after which the task ends.
+  local function deadlock_of_group(g)
+    local wg = waitgroup.new(1)
+    g:go(function() wg:wait(nil, waitgroup.root()) end)
+    waitgroup.yield() -- so that the task waits first
+    local message = message_of(function() g:wait() end)
+    wg:done()
+    assert.is_true(g:wait(10))
+    assert.matches("deadlock: nothing can ever run again", message)
+  end
+
+  -- Only a failing task could cancel its context.
+  local function deadlock_of_context()
+    local context = waitgroup.context()
+    local message = message_of(function() waitgroup.run(function() context:wait() end) end)
+    context:cancel()
+    assert.matches("deadlock: nothing can ever run again", message)
+  end
+
+  it("of a thread task", function()
+    local g = waitgroup.errgroup()
+    g:thread(wait_for_sleep, main_thread)
+    deadlock_of_context()
+    assert.is_true(g:wait(10))
+  end)
+
+  it("of the last thread task of a group, which is waited for after its coroutine sleeps", function()
+    local g, alive = waitgroup.errgroup(), waitgroup.errgroup()
+    local stop = waitgroup.new(1)
+    alive:thread(function(wg) wg:wait() end, stop) -- other thread tasks are no hope for the group
+    g:thread(wait_for_sleep, main_thread)
+    deadlock_of_group(g)
+    stop:done()
+    assert.is_true(alive:wait(10))
+  end)
+
+  it("of a coroutine task of another state", function()
+    local g, alive, entered = waitgroup.errgroup(), waitgroup.errgroup(), waitgroup.new(1)
+    alive:thread(function(group, wait, field, wg)
+      group:go(wait, field)
+      wg:done()
+    end, g, wait_for_sleep, main_thread, entered)
+    entered:wait()
+    deadlock_of_group(g)
+    assert.is_true(alive:wait(10))
+  end)
+
+  it("of a thread task that another thread task waits for", function()
+    local g, hopeless = waitgroup.errgroup(), waitgroup.errgroup()
+    hopeless:thread(function() require("waitgroup").context():wait() end)
+    g:thread(wait_for_sleep, main_thread)
+    local _, err = hopeless:wait(10)
+    assert.matches("deadlock: nothing can ever run again", err)
+    assert.is_true(g:wait(10))
+  end)
+
+  it("without waking up to look", function()
+    local g = waitgroup.errgroup()
+    local task = g:thread(function(wait, field)
+      local before = wait(field)
+      require("waitgroup").sleep(0.5)
+      return before, field "voluntary_ctxt_switches"
+    end, wait_for_sleep, main_thread)
+    deadlock_of_context()
+    local ok, before, after = task:result(10)
+    assert.is_true(ok)
+    assert.equal(before, after)
+  end)
+end)
+
 describe("groups inside of tasks of groups", function()
   it("of coroutines, to any depth", function()
     local function nest(depth)

@@ -92,7 +92,9 @@ static void run(lua_State *L, const char *code) {
     }
 }
 
-static void sleep_ms(int ms) { nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL); }
+static void sleep_ms(int ms) {
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
 
 /* --- threads --- */
 
@@ -185,22 +187,23 @@ static void closing(void) {
     for (int i = 0; i < 20; i++) {
         heap h;
         lua_State *L = open_state(&h);
-        run(L, "local w = require 'waitgroup'\n"
-               "g = w.errgroup{ limit = 4 }\n"
-               "local started = w.new(2)\n"
-               "for _, group in ipairs { g, w.errgroup() } do\n" /* with and without a coroutine that fails by the end */
-               "  group:thread(function(wg)\n"
-               "    local w = require 'waitgroup'\n"
-               "    wg:done()\n"
-               "    local context = w.current_context()\n"
-               "    while not context:cancelled() do end\n"
-               "    error { 'late' }\n"
-               "  end, started)\n"
-               "end\n"
-               "g:go(function() w.sleep(60) end)\n"
-               "g:context():on_cancel(function() error 'never' end)\n"
-               "w.context():on_cancel(print)\n"
-               "started:wait()\n");
+        run(L,
+            "local w = require 'waitgroup'\n"
+            "g = w.errgroup{ limit = 4 }\n"
+            "local started = w.new(2)\n"
+            "for _, group in ipairs { g, w.errgroup() } do\n" /* with and without a coroutine that fails by the end */
+            "  group:thread(function(wg)\n"
+            "    local w = require 'waitgroup'\n"
+            "    wg:done()\n"
+            "    local context = w.current_context()\n"
+            "    while not context:cancelled() do end\n"
+            "    error { 'late' }\n"
+            "  end, started)\n"
+            "end\n"
+            "g:go(function() w.sleep(60) end)\n"
+            "g:context():on_cancel(function() error 'never' end)\n"
+            "w.context():on_cancel(print)\n"
+            "started:wait()\n");
         if (i % 2 == 1) /* then one group has lost its handle long before */
             run(L, "collectgarbage() collectgarbage()");
         close_state(L, &h);
@@ -375,7 +378,8 @@ static void no_descriptors(void) {
            "refused('cannot wait in an event loop: no file descriptor is left', function() assert(in_loop()) end)\n");
     for (int more = 1; more <= 2; more++) { /* it takes three */
         limit_descriptors((rlim_t)(next + more));
-        run(L, "refused('cannot wait in an event loop: no file descriptor is left', function() assert(in_loop()) end)\n");
+        run(L,
+            "refused('cannot wait in an event loop: no file descriptor is left', function() assert(in_loop()) end)\n");
     }
     limit_descriptors(before.rlim_cur);
     run(L, "local ok, why = in_loop()\n"
@@ -415,12 +419,17 @@ static void forking(void) {
                "  assert(not waiting[i][1], 'a wait has ended well')\n"
                "  assert(waiting[i][2]:find 'left behind in the parent process by a fork', waiting[i][2])\n"
                "end\n");
+        run(L, "local alone = w.context()\n" /* the parent's thread tasks are no hope here */
+               "local ok, err = pcall(w.run, function() alone:wait() end)\n"
+               "assert(not ok and err:find 'deadlock: nothing can ever run again', err)\n"
+               "alone:cancel()\n");
         run(L, "local ok, err = pcall(busy.wait, busy)\n"
                "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
                "ok, err = pcall(task.result, task)\n"
                "assert(not ok and err:find 'left behind in the parent process by a fork', err)\n"
                "ok, err = pcall(go_on.wait, go_on)\n"
-               "assert(not ok and err:find 'wait group .* left behind in the parent process by a fork: make a new one', err)\n"
+               "assert(not ok and err:find 'wait group .* left behind in the parent process by a fork: make a new "
+               "one', err)\n"
                "ok, err = pcall(busy.pollfd, busy)\n"
                "assert(not ok and err:find 'error group .* left behind in the parent process', err)\n"
                "ok, err = pcall(context.pollfd, context)\n"
@@ -627,7 +636,12 @@ static void faults(void) {
 static const struct {
     const char *name;
     void (*run)(void);
-} scenarios[] = {{"two_states", two_states}, {"closing", closing}, {"out_of_memory", out_of_memory}, {"at_the_cap", at_the_cap}, {"refused", refused}, {"no_descriptors", no_descriptors},
+} scenarios[] = {{"two_states", two_states},
+                 {"closing", closing},
+                 {"out_of_memory", out_of_memory},
+                 {"at_the_cap", at_the_cap},
+                 {"refused", refused},
+                 {"no_descriptors", no_descriptors},
                  {"forking", forking},
 #ifdef LINKED
                  {"hosting", hosting},
