@@ -52,6 +52,10 @@ verify-python: $(PY_READY) ## the Python suite under sanitizers and PYTHONMALLOC
 verify-python-fork: python ## thousands of forks under load
 	WG_TEST_EFFORT=50 $(PYTHON) -m pytest tests/python/test_fork_load.py -p no:cacheprovider
 
+.PHONY: verify-python-executors
+verify-python-executors: python ## ten thousand tasks and more on each executor
+	WG_TEST_EFFORT=10 $(PYTHON) -m pytest tests/python -k executor --timeout 1200 -p no:cacheprovider
+
 .PHONY: bench-python
 bench-python: python $(PY_READY_BENCH) | bench-quiet ## the Python package beside its peers (BENCH_QUICK=1: in a minute)
 	$(PYTHON) bench/python/run.py build/bench/python.json

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-from cwaitgroup._core import Cancelled, Context, WaitGroup, _run_in_context
+from cwaitgroup._core import Cancelled, Context, WaitGroup, _run_in_context, attach
 
 if TYPE_CHECKING:
     from cwaitgroup import ErrGroup, Task
@@ -43,6 +43,11 @@ def _run_before(boot: str | None, deadline: float, left: float, fn: Callable[...
     return _run_in_context(Context(deadline=deadline), fn, args)
 
 
+def _run_in_interpreter(group_context: int, fn: Callable[..., Any], *args: Any) -> Any:
+    """fn(*args) in another interpreter of this process, with the group's own context."""
+    return _run_in_context(cast(Context, attach(group_context)), fn, args)
+
+
 def _run_in_thread(context: Context, variables: contextvars.Context, fn: Callable[..., Any], *args: Any) -> Any:
     """The same in a thread of this process, where the group's own context and the caller's variables are at hand."""
     return variables.run(_run_in_context, context, fn, args)
@@ -51,10 +56,10 @@ def _run_in_thread(context: Context, variables: contextvars.Context, fn: Callabl
 # --- Sending ---
 
 
-def _runs_in_threads(executor: Any) -> bool:
-    """Does it call functions in threads of this interpreter?"""
-    interpreters = getattr(sys.modules.get("concurrent.futures.interpreter"), "InterpreterPoolExecutor", ())
-    return isinstance(executor, ThreadPoolExecutor) and not isinstance(executor, interpreters)
+def _runs_in_interpreters(executor: Any) -> bool:
+    return isinstance(
+        executor, getattr(sys.modules.get("concurrent.futures.interpreter"), "InterpreterPoolExecutor", ())
+    )
 
 
 def _is_dask(executor: Any) -> bool:
@@ -94,7 +99,9 @@ class Sender:
 
     def _call(self, executor: Any, fn: Callable[..., Any]) -> tuple[Any, ...]:
         """What is to be called there, and its first arguments."""
-        if _runs_in_threads(executor):
+        if _runs_in_interpreters(executor):
+            return _run_in_interpreter, self._context.id, fn
+        if isinstance(executor, ThreadPoolExecutor):
             return _run_in_thread, self._context, contextvars.copy_context(), fn
         left = self._context.remaining()
         if left is None:

@@ -1,11 +1,13 @@
 """What several test files use."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -23,19 +25,21 @@ def until(condition):
 
 
 class Child:
-    """A Python program in a process of its own."""
+    """A Python program in a process of its own. Its pipes have no buffer here, since communicate() would not look there
+    for what read_line() had read too much."""
 
-    def __init__(self, code, *options, **environment):
+    def __init__(self, *arguments, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, *options, "-c", textwrap.dedent(code)],
+            [sys.executable, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            bufsize=0,
+            start_new_session=True,
             env={**os.environ, **environment},
         )
 
     def read_line(self):
-        return self.process.stdout.readline().strip()
+        return self.process.stdout.readline().decode().strip()
 
     def end(self):
         """(exit status, what it printed, what it complained of), once it has ended by itself."""
@@ -45,22 +49,29 @@ class Child:
             self.process.kill()
             out, err = self.process.communicate()
             pytest.fail(f"the child hangs; it printed {out!r} and {err!r}")
-        return self.process.returncode, out.strip(), err.strip()
+        return self.process.returncode, out.decode().strip(), err.decode().strip()
 
 
 @pytest.fixture
-def child():
-    """child(code) starts a Child; all are gone after the test."""
+def start():
+    """start(*arguments) starts a Child; all are gone after the test, with the processes that they have started."""
     children = []
 
-    def start(code, *options, **environment):
-        children.append(Child(code, *options, **environment))
+    def start(*arguments, **environment):
+        children.append(Child(*arguments, **environment))
         return children[-1]
 
     yield start
     for each in children:
-        each.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(each.process.pid, signal.SIGKILL)
         each.process.communicate()
+
+
+@pytest.fixture
+def child(start):
+    """child(code, *options) starts it as a Child."""
+    return lambda code, *options, **environment: start(*options, "-c", textwrap.dedent(code), **environment)
 
 
 @pytest.fixture

@@ -60,5 +60,10 @@ def tell_and_wait_for_file(started, path):
     wait_for_file(path)
 
 
+def tell_and_wait_until_over(started):
+    started.touch()
+    wait_until_over()
+
+
 def add(first, second=0):
     return first + second

@@ -11,7 +11,7 @@ import warnings
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from conftest import HANG, until
+from conftest import EFFORT, HANG, until
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, WaitTimeout, as_completed, current_context
 from executor_work import (
     Boom,
@@ -20,6 +20,7 @@ from executor_work import (
     map_inside,
     remaining,
     span,
+    tell_and_wait_until_over,
     unique,
     unpicklable_result,
     wait_for_file,
@@ -107,6 +108,15 @@ def test_map_and_as_completed(executor):
         assert sorted(task.result() for task in as_completed([g.go(abs, -n) for n in range(9)])) == list(range(9))
 
 
+def test_many(executor):
+    many = int(1000 * EFFORT)
+    with ErrGroup(executor=executor) as g:
+        tasks = [g.go(abs, -n) for n in range(many)]
+    assert sum(task.result() for task in tasks) == many * (many - 1) // 2
+    with ErrGroup(limit=64, executor=executor) as g:
+        assert sum(g.imap(abs, range(many))) == many * (many - 1) // 2
+
+
 def test_equal_calls_are_all_run(executor):
     with ErrGroup(executor=executor) as g:
         assert len({task.result(HANG) for task in [g.go(unique) for _ in range(10)]}) == 10
@@ -173,10 +183,15 @@ def test_without_a_deadline_there_is_none(executor):
 def test_threads_have_the_context_of_the_group_itself():
     with ThreadPoolExecutor(1) as executor, ErrGroup(executor=executor) as g:
         assert g.go(current_context).result() is g.context
-        waits = g.go(wait_until_over)
-        until(waits.running)
+
+
+@pytest.mark.parametrize("engine", ENGINES.keys() & {"threads", "interpreters"})
+def test_a_cancellation_reaches_what_runs_in_this_process(engine, tmp_path):
+    with ENGINES[engine]() as executor, ErrGroup(executor=executor) as g:
+        waits = g.go(tell_and_wait_until_over, tmp_path / "running")
+        until((tmp_path / "running").exists)
         g.cancel()
-    assert waits.cancelled()
+    assert waits.cancelled() and g.errors == ()
 
 
 def test_grace_names_what_still_runs(executor, release):
@@ -347,36 +362,6 @@ def test_misuse():
         with pytest.raises(TypeError):
             g.go(co)
     assert g.completed == 0
-
-
-def test_ctrl_c(child, tmp_path):
-    program = child(
-        """
-        import os, sys
-        from concurrent.futures import ProcessPoolExecutor
-        sys.path.insert(0, os.environ["TESTS"])
-        from executor_work import wait_for_file
-        from cwaitgroup import ErrGroup
-        with ProcessPoolExecutor(2) as executor:
-            g = ErrGroup(executor=executor)
-            tasks = [g.go(wait_for_file, os.environ["RELEASE"]) for _ in range(40)]
-            print("ready", flush=True)
-            try:
-                with g:
-                    pass
-            except KeyboardInterrupt:
-                print(all(task.done() for task in tasks), sum(task.cancelled() for task in tasks) > 30)
-        """,
-        TESTS=os.path.dirname(__file__),
-        RELEASE=str(tmp_path / "release"),
-    )
-    assert program.read_line() == "ready"
-    time.sleep(0.1)
-    program.process.send_signal(2)
-    time.sleep(0.1)
-    (tmp_path / "release").touch()
-    status, out, err = program.end()
-    assert (status, out) == (0, "True True"), err
 
 
 # --- The other way ---

@@ -4,7 +4,7 @@ import logging
 import threading
 
 import pytest
-from conftest import HANG, until
+from conftest import EFFORT, HANG, until
 from cwaitgroup import DeadlineExceeded, ErrGroup, as_completed
 from executor_work import Boom, boom, exit_process, map_inside, remaining, tell_and_wait_for_file, unique, wait_for_file, wait_until_over
 
@@ -32,6 +32,12 @@ def test_results(executor):
         assert sorted(task.result() for task in as_completed([g.go(abs, -n) for n in range(5)])) == list(range(5))
         assert len({task.result() for task in [g.go(unique) for _ in range(5)]}) == 5  # none is taken for another
     assert g.completed == 30
+
+
+def test_many(executor):
+    many = int(1000 * EFFORT)
+    with ErrGroup(limit=64, executor=executor) as g:
+        assert sum(g.imap(abs, range(many))) == many * (many - 1) // 2
 
 
 def test_the_first_error_cancels_what_has_not_started(executor, tmp_path):

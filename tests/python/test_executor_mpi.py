@@ -8,14 +8,14 @@ import textwrap
 from importlib.util import find_spec
 
 import pytest
-from conftest import HANG
+from conftest import EFFORT, HANG
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("mpiexec") or not find_spec("mpi4py"), reason="needs mpiexec and mpi4py"
 )
 
 PROGRAM = """
-import os, sys, threading
+import os, signal, sys, threading
 from cwaitgroup import *
 from executor_work import *
 
@@ -47,6 +47,14 @@ def main():
                 pass
             g.cancel()
         print(running.done(), others[-1].cancelled())
+        try:
+            with ErrGroup(executor=executor) as g:
+                tasks = [g.go(span, 0.2) for _ in range(30)]
+                signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            print(all(task.done() for task in tasks), sum(task.cancelled() for task in tasks) > 20)
+        with ErrGroup(limit=64, executor=executor) as g:
+            print(sum(g.imap(abs, range(int(os.environ["MANY"])))))
 
 if __name__ == "__main__":
     main()
@@ -62,11 +70,12 @@ FOR_OPEN_MPI = {  # it refuses root, and more processes than cores, as container
 
 def test_a_group_on_mpi(tmp_path):
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    many = int(1000 * EFFORT)
     path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     ran = subprocess.run(
         ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", "program.py"],
         cwd=tmp_path,
-        env={**os.environ, **FOR_OPEN_MPI, "PYTHONPATH": path},
+        env={**os.environ, **FOR_OPEN_MPI, "PYTHONPATH": path, "MANY": str(many)},
         capture_output=True,
         text=True,
         timeout=HANG,
@@ -80,4 +89,6 @@ def test_a_group_on_mpi(tmp_path):
         "True",
         "DeadlineExceeded",
         "True True",
+        "True True",
+        str(many * (many - 1) // 2),
     ]
