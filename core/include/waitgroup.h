@@ -17,5 +17,6 @@
 #include "waitgroup/shared.h"
 #include "waitgroup/registry.h"
 #include "waitgroup/inspect.h"
+#include "waitgroup/trace.h"
 
 #endif

@@ -26,6 +26,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "deadline.h"
 #include "fork.h"
@@ -33,6 +34,7 @@
 #include "ref.h"
 #include "registry.h"
 #include "timer.h"
+#include "trace.h"
 #include "wait.h"
 
 struct wg_context {
@@ -51,7 +53,8 @@ struct wg_context {
     const struct wg_self *ender;
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
-    wg_a64 id; /* see registry.h */
+    wg_a64 id;   /* see registry.h */
+    char name[]; /* of the group that it is of, or "" */
 };
 
 static wg_context root = {.refs = 1};
@@ -228,10 +231,15 @@ static void spread(wg_context *first) {
     wg_contexts_catch_up(); /* an observer may have forked */
 }
 
+/* Why a context ends. */
+enum way { OF_ITSELF, AS_ANCESTOR, AT_CLOSE };
+
 /* End `ctx` and all below it. */
-static bool end(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
-    if (!set_status(ctx, status, cause, inherited))
+static bool end(wg_context *ctx, wg_status status, wg_error *cause, enum way way) {
+    if (!set_status(ctx, status, cause, way == AS_ANCESTOR))
         return false;
+    if (way == OF_ITSELF)
+        wg_trace_cancelled(ctx->name, status, cause);
     leave_parent(ctx);
     spread(wg_context_retain(ctx));
     return true;
@@ -243,19 +251,23 @@ static void end_as_ancestor(wg_context *ctx) {
     for (const wg_context *a = ctx->parent; a; a = a->parent) {
         wg_status status = wg_context_status(a);
         if (status != WG_OK) {
-            end(ctx, status, a->cause, true);
+            end(ctx, status, a->cause, AS_ANCESTOR);
             return;
         }
     }
 }
 
-wg_status wg_context_cancel(wg_context *ctx, wg_error *cause) {
-    if (!ctx || ctx == &root)
-        return WG_INVALID;
+static wg_status cancel(wg_context *ctx, wg_error *cause, enum way way) {
     wg_context_check(ctx);
     end_as_ancestor(ctx);
-    return end(ctx, WG_CANCELLED, cause, false) ? WG_OK : wg_context_status(ctx);
+    return end(ctx, WG_CANCELLED, cause, way) ? WG_OK : wg_context_status(ctx);
 }
+
+wg_status wg_context_cancel(wg_context *ctx, wg_error *cause) {
+    return ctx && ctx != &root ? cancel(ctx, cause, OF_ITSELF) : WG_INVALID;
+}
+
+void wg_context_close(wg_context *ctx, wg_error *cause) { (void)cancel(ctx, cause, AT_CLOSE); }
 
 /* The deadline of `ctx` has passed. If it is an ancestor's, that one ends with all below it, as if the timer had come; or it
  * has ended for whatever reason, and another thread is on its way from there. */
@@ -263,9 +275,9 @@ static void expire(wg_context *ctx) {
     wg_context *owner = ctx;
     while (wg_context_status(owner) == WG_OK && owner->parent->deadline == ctx->deadline)
         owner = owner->parent;
-    end(owner, WG_DEADLINE_EXCEEDED, wg_error_deadline(), false);
+    end(owner, WG_DEADLINE_EXCEEDED, wg_error_deadline(), OF_ITSELF);
     if (owner != ctx)
-        end(ctx, wg_context_status(owner), owner->cause, true);
+        end(ctx, wg_context_status(owner), owner->cause, AS_ANCESTOR);
 }
 
 wg_status wg_context_check(wg_context *ctx) {
@@ -287,19 +299,24 @@ static void join_parent(wg_context *ctx, wg_context *parent) {
         wg_list_append(&parent->children, &ctx->sibling);
     wg_mutex_unlock(&bucket->lock);
     if (status != WG_OK)
-        end(ctx, status, parent->cause, true);
+        end(ctx, status, parent->cause, AS_ANCESTOR);
 }
 
 wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline) {
+    return wg_context_new_named(out, parent, deadline, "");
+}
+
+wg_status wg_context_new_named(wg_context **out, wg_context *parent, int64_t deadline, const char *name) {
     if (!out)
         return WG_INVALID;
     if (!parent && !(parent = wg_context_current()))
         parent = &root;
-    wg_context *ctx = malloc(sizeof *ctx);
+    wg_context *ctx = malloc(sizeof *ctx + strlen(name) + 1);
     if (!ctx)
         return WG_NO_MEMORY;
     wg_context_check(parent);
     *ctx = (wg_context){.refs = 1, .deadline = wg_earlier(deadline, parent->deadline)};
+    strcpy(ctx->name, name);
     if (ctx->deadline == INT64_MAX)
         ctx->deadline = WG_FOREVER;
     bool past = wg_passed(ctx->deadline);

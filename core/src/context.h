@@ -6,6 +6,12 @@
 
 #include "waitqueue.h"
 
+/* wg_context_new of a context that people know as `name`: that of a group. It is copied. */
+wg_status wg_context_new_named(wg_context **out, wg_context *parent, int64_t deadline, const char *name);
+
+/* End the context of a group that is over: as wg_context_cancel, and nobody is told that anything was cancelled. */
+void wg_context_close(wg_context *ctx, wg_error *cause);
+
 /* Sleep until it ends; false if it has. The root never does. */
 bool wg_context_link(wg_context *ctx, struct wg_wait_entry *entry);
 void wg_context_unlink(wg_context *ctx, struct wg_wait_entry *entry);

@@ -37,6 +37,7 @@
 #include "ref.h"
 #include "registry.h"
 #include "slots.h"
+#include "trace.h"
 #include "wait.h"
 
 /* What is to be done for a task. */
@@ -69,6 +70,13 @@ struct named_task {
 };
 WG_KEPT_IN_SLABS(struct named_task);
 
+/* What is queued while a timeline is written. */
+struct traced_task {
+    struct named_task named;
+    struct wg_traced traced;
+};
+WG_KEPT_IN_SLABS(struct traced_task);
+
 /* Where the tasks of the group queue that run in another pool than the group's own. */
 struct other_pool {
     wg_pool *pool; /* with a reference */
@@ -80,7 +88,7 @@ struct other_pool {
 struct stored_task {
     struct wg_link link;
     wg_pool *pool; /* borrowed: of the group, or with a reference in `others` */
-    struct named_task task;
+    struct traced_task task;
 };
 
 /* A task that runs, in the list of those; on the stack of its thread. */
@@ -128,6 +136,9 @@ static struct wg_bucket *bucket_of(wg_errgroup *g) { return wg_bucket_of(&g->slo
 
 /* Making and unmaking. */
 
+/* What it is called where people look. */
+static const char *label(const wg_errgroup *g) { return g->name[0] ? g->name : g->where[0] ? g->where : "error group"; }
+
 /* From now on wg_errgroup_look may be called. */
 static void enrol(wg_errgroup *g) {
     struct wg_bucket *bucket = bucket_of(g);
@@ -165,7 +176,7 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
     g->last_failed = &g->failed;
     g->where = strcpy(g->name, name) + strlen(name) + 1;
     strcpy(g->name + strlen(name) + 1, where);
-    wg_status status = wg_context_new(&g->context, options->parent, options->deadline);
+    wg_status status = wg_context_new_named(&g->context, options->parent, options->deadline, label(g));
     if (status != WG_OK) {
         wg_pool_release(g->pool);
         free(g);
@@ -359,6 +370,7 @@ struct life {
     enum { RUN, RECORD, CANCEL, TELL, LEAVE, RELEASE, TELL_LAST, OVER } step, end;
     bool skip;   /* it shall not start */
     bool simple; /* it is of the simple form */
+    bool named;  /* it is in the list of those that run, once it runs */
     bool first;  /* its error is the group's first */
     bool last;   /* after the step LEAVE: the reference of the tasks is to be given up */
     wg_how how;  /* after the step RECORD */
@@ -367,6 +379,7 @@ struct life {
     struct call call;  /* copied from there */
     wg_error *error;   /* from the step RECORD on the group's, or what is to be given up */
     struct wg_frame frame;
+    struct wg_traced traced;
     struct listed listed;
     struct wg_link *ready; /* where stored tasks go that become ready at the end of this one; NULL: they are started */
 };
@@ -417,7 +430,7 @@ static void run_function(struct life *life) {
     life->frame.group = g;
     life->frame.arg = life->call.arg;
     wg_frame_push(&life->frame);
-    if (g->lists)
+    if (life->named)
         list(life);
     life->error = life->call.fn(life->call.arg, g->context);
 }
@@ -441,12 +454,8 @@ static bool add_failure(wg_errgroup *g, struct task *task, wg_error *error, bool
 }
 
 /* From here on the group has the error of a task that failed; any other is to be given up. The memory of the task goes. */
-static void record(struct life *life) {
+static void record_error(struct life *life) {
     wg_errgroup *g = life->group;
-    if (life->task && life->how != WG_NEVER_STARTED)
-        wg_frame_pop(&life->frame);
-    if (life->listed.since)
-        unlist(life);
     if (life->error && !is_echo(g, life->error)) {
         struct task *entry = life->task ? life->task : (struct task *)wg_work_new(sizeof *entry);
         life->how = WG_TASK_FAILED;
@@ -458,6 +467,17 @@ static void record(struct life *life) {
         life->how = life->error ? WG_TASK_STOPPED : WG_SUCCEEDED;
     if (life->task)
         wg_work_free(&life->task->work);
+}
+
+static void record(struct life *life) {
+    const wg_error *error = life->error;
+    if (life->task && life->how != WG_NEVER_STARTED)
+        wg_frame_pop(&life->frame);
+    if (life->listed.since)
+        unlist(life);
+    record_error(life);
+    if (life->listed.since && life->traced.taken)
+        wg_trace_ended(life->traced, life->listed.name, label(life->group), life->listed.since, life->how, error);
 }
 
 /* The first error cancels the group, unless it continues. */
@@ -505,15 +525,32 @@ static void live(void *raw) {
         }
 }
 
-static void live_from_start(struct wg_work *work, bool skip, bool simple) {
+static void live_from_start(struct wg_work *work, bool skip, bool simple, bool traced) {
     struct task *task = (struct task *)work;
     struct life life = {.step = RUN, .end = OVER, .skip = skip, .simple = simple, .group = task->group, .task = task};
     life.call = task->as.call;
+    life.named = traced || task->group->lists;
+    if (traced)
+        life.traced = ((struct traced_task *)task)->traced;
     wg_finish(live, &life);
 }
 
-static void run_task(struct wg_work *work, bool skip) { live_from_start(work, skip, false); }
-static void run_simple_task(struct wg_work *work, bool skip) { live_from_start(work, skip, true); }
+static void run_task(struct wg_work *work, bool skip) { live_from_start(work, skip, false, false); }
+static void run_simple_task(struct wg_work *work, bool skip) { live_from_start(work, skip, true, false); }
+static void run_traced_task(struct wg_work *work, bool skip) { live_from_start(work, skip, false, true); }
+static void run_simple_traced_task(struct wg_work *work, bool skip) { live_from_start(work, skip, true, true); }
+
+static bool is_simple(const struct task *task) {
+    return task->work.run == run_simple_task || task->work.run == run_simple_traced_task;
+}
+
+/* The task is taken: if a timeline is written, it is traced from here on. */
+static void trace(wg_errgroup *g, struct traced_task *entry) {
+    struct wg_work *work = &entry->named.task.work;
+    entry->traced = wg_trace_taken(entry->named.name, label(g));
+    if (entry->traced.taken)
+        work->run = work->run == run_simple_task ? run_simple_traced_task : run_traced_task;
+}
 
 /* Under the lock: the queue in `pool`, or NULL. */
 static struct wg_queue *queue_in(wg_errgroup *g, const wg_pool *pool) {
@@ -555,10 +592,10 @@ static struct wg_queue *queue_of(wg_errgroup *g, wg_pool *pool) {
     return queue;
 }
 
-static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct named_task *task) {
+static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct traced_task *task) {
     struct wg_queue *queue = queue_of(g, pool);
-    size_t size = g->lists ? sizeof *task : sizeof task->task;
-    return queue ? wg_pool_submit(pool, queue, &task->task.work, size) : WG_NO_MEMORY;
+    size_t size = task->traced.taken ? sizeof *task : g->lists ? sizeof task->named : sizeof task->named.task;
+    return queue ? wg_pool_submit(pool, queue, &task->named.task.work, size) : WG_NO_MEMORY;
 }
 
 /* Tasks queued ahead of the slots. */
@@ -567,8 +604,8 @@ static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct named_task *
 static void drop(wg_errgroup *g, struct stored_task *stored, wg_status why, struct wg_link *ready) {
     struct life failure = {.step = RECORD, .end = TELL, .group = g, .how = WG_SUCCEEDED};
     struct life life = {.step = TELL, .end = OVER, .group = g, .how = WG_NEVER_STARTED, .ready = ready};
-    life.call = stored->task.task.as.call;
-    life.simple = stored->task.task.work.run == run_simple_task;
+    life.call = stored->task.named.task.as.call;
+    life.simple = is_simple(&stored->task.named.task);
     free(stored);
     if (why != WG_OK && why != WG_STOPPED) {
         failure.error = wg_errorf("a task that was queued ahead of the slots could not start: %s", wg_strstatus(why));
@@ -592,7 +629,7 @@ static void start_ready(wg_errgroup *g, struct wg_link *ready) {
 }
 
 /* A task that has a place starts if a slot is free, and is stored otherwise. */
-static wg_status place(wg_errgroup *g, wg_pool *pool, const struct named_task *task) {
+static wg_status place(wg_errgroup *g, wg_pool *pool, const struct traced_task *task) {
     struct wg_link ready = {NULL, NULL};
     struct stored_task *stored = queue_of(g, pool) ? malloc(sizeof *stored) : NULL;
     if (!stored)
@@ -612,14 +649,14 @@ bool wg_errgroup_has_stored(wg_errgroup *g, const void *arg) {
     wg_mutex_lock(&bucket->lock);
     struct wg_link *head = &g->slots.stored;
     for (struct wg_link *link = wg_list_first(head); link && !has; link = wg_list_after(head, link))
-        has = WG_MEMBER(link, struct stored_task, link)->task.task.as.call.arg == arg;
+        has = WG_MEMBER(link, struct stored_task, link)->task.named.task.as.call.arg == arg;
     wg_mutex_unlock(&bucket->lock);
     return has;
 }
 
 /* Without `until` it never blocks. */
-static wg_status go(wg_errgroup *g, wg_pool *pool, const struct named_task *task, const wg_until *until) {
-    if (!g || !task->task.as.call.fn)
+static wg_status go(wg_errgroup *g, wg_pool *pool, struct traced_task *task, const wg_until *until) {
+    if (!g || !task->named.task.as.call.fn)
         return WG_INVALID;
     pool = pool ? pool : g->pool;
     bool placed = false;
@@ -630,6 +667,7 @@ static wg_status go(wg_errgroup *g, wg_pool *pool, const struct named_task *task
     }
     if (status != WG_OK)
         return status;
+    trace(g, task);
     status = placed ? place(g, pool, task) : submit(g, pool, task);
     if (status != WG_OK)
         give_slot(g);
@@ -639,7 +677,7 @@ static wg_status go(wg_errgroup *g, wg_pool *pool, const struct named_task *task
 static const wg_until for_ever = {0};
 
 static wg_status go_simply(wg_errgroup *g, struct call call, const wg_until *until) {
-    struct named_task task = {.task = {.work = {.run = run_simple_task}, .group = g, .as.call = call}};
+    struct traced_task task = {.named.task = {.work = {.run = run_simple_task}, .group = g, .as.call = call}};
     return go(g, NULL, &task, until);
 }
 
@@ -651,15 +689,16 @@ wg_status wg_errgroup_try_go(wg_errgroup *g, wg_task_fn fn, void *arg, void (*de
     return go_simply(g, (struct call){fn, arg, NULL, destroy}, NULL);
 }
 
-static struct named_task queue_entry(wg_errgroup *g, const wg_task *task) {
+static struct traced_task queue_entry(wg_errgroup *g, const wg_task *task) {
     struct call call = {task->fn, task->arg, task->settled, task->ended};
-    return (struct named_task){{.work = {.run = run_task}, .group = g, .as.call = call}, task->name};
+    struct named_task named = {{.work = {.run = run_task}, .group = g, .as.call = call}, task->name};
+    return (struct traced_task){.named = named};
 }
 
 static wg_status start(wg_errgroup *g, const wg_task *task, const wg_until *until) {
     if (!task)
         return WG_INVALID;
-    struct named_task queued = queue_entry(g, task);
+    struct traced_task queued = queue_entry(g, task);
     return go(g, task->pool, &queued, until);
 }
 
@@ -702,7 +741,8 @@ wg_status wg_errgroup_start_slot(wg_errgroup *g, const wg_task *task) {
     wg_status status = keep_slot(g, task && task->fn ? WG_OK : WG_INVALID);
     if (status != WG_OK)
         return status;
-    struct named_task queued = queue_entry(g, task);
+    struct traced_task queued = queue_entry(g, task);
+    trace(g, &queued);
     status = submit(g, task->pool ? task->pool : g->pool, &queued);
     if (status != WG_OK)
         give_slot(g);
@@ -755,15 +795,17 @@ static bool finish(wg_errgroup *g, bool leave_stragglers) {
     struct wg_bucket *bucket = bucket_of(g);
     wg_context_check(g->context);
     wg_mutex_lock(&bucket->lock);
-    bool finished = wg_load_relaxed32(&g->slots.closed);
+    bool finished = wg_load_relaxed32(&g->slots.closed), first = false;
     if (!finished && (wg_count_close(&g->slots.tasks) || leave_stragglers)) {
         g->outcome = judge(g);
         wg_store_release32(&g->slots.closed, 1);
-        finished = true;
+        finished = first = true;
     }
     wg_mutex_unlock(&bucket->lock);
     if (finished)
-        wg_context_cancel(g->context, g->failed ? g->failed->as.failed.error : NULL);
+        wg_context_close(g->context, g->failed ? g->failed->as.failed.error : NULL);
+    if (first)
+        wg_trace_group(&g->slots.tasks, label(g), g->where, g->language, g->made, g->outcome);
     return finished;
 }
 
@@ -844,7 +886,7 @@ static void wait_and_release(void *raw) {
         wait->status = wait_for_outcome(g, wait->until);
     }
     if (wait->status == WG_OK) {
-        wg_context_cancel(g->context, NULL); /* the wait that gave the outcome may be on its way there */
+        wg_context_close(g->context, NULL); /* the wait that gave the outcome may be on its way there */
         wait->status = g->outcome;
         if (wait->first)
             *wait->first = wait->status == WG_FAILED ? g->failed->as.failed.error
@@ -984,6 +1026,21 @@ wg_errgroup_counts wg_errgroup_get_counts(wg_errgroup *g) {
 
 static void copy_name(char copy[WG_SEEN_TEXT], const char *name) {
     snprintf(copy, WG_SEEN_TEXT, "%s", name ? name : "");
+}
+
+bool wg_errgroup_label(const void *tasks, char text[WG_TRACE_LABEL]) {
+    struct wg_bucket *bucket = wg_bucket_of(tasks);
+    bool found = false;
+    wg_mutex_lock(&bucket->lock);
+    struct wg_link *head = &bucket->groups;
+    for (struct wg_link *link = wg_list_first(head); link && !found; link = wg_list_after(head, link)) {
+        const wg_errgroup *g = WG_MEMBER(link, wg_errgroup, link);
+        found = &g->slots.tasks == tasks;
+        if (found)
+            snprintf(text, WG_TRACE_LABEL, "%s", label(g));
+    }
+    wg_mutex_unlock(&bucket->lock);
+    return found;
 }
 
 static void look_at_task(const wg_errgroup *g, const struct listed *entry, struct wg_snapshot *snapshot) {

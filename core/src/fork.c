@@ -20,8 +20,10 @@
 #include "inspect.h"
 #include "pool.h"
 #include "registry.h"
-#include "waitqueue.h"
 #include "timer.h"
+#include "trace_file.h"
+#include "trace.h"
+#include "waitqueue.h"
 
 wg_a32 wg_epoch;
 
@@ -30,6 +32,7 @@ uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
 bool wg_fork_resume(void) { return wg_dump_resume(); }
 
 void wg_before_fork(void) {
+    wg_trace_file_lock();
     wg_dump_lock();
     wg_handlers_lock();
     wg_registry_lock();
@@ -47,6 +50,7 @@ void wg_after_fork_in_parent(void) {
     wg_registry_unlock();
     wg_handlers_unlock();
     wg_dump_unlock();
+    wg_trace_file_unlock();
 }
 
 void wg_after_fork_in_child(void) {
@@ -55,5 +59,6 @@ void wg_after_fork_in_child(void) {
     wg_deadlock_reset();
     wg_pools_reset();
     wg_contexts_reset(wg_dump_is_asked_for());
+    wg_trace_reset();
     wg_after_fork_in_parent();
 }

@@ -3,6 +3,7 @@
 
 #include "frame.h"
 #include "pool.h"
+#include "trace.h"
 
 struct loose_task {
     struct wg_work work;
@@ -20,6 +21,8 @@ struct loose_task {
         } simple;
     } as;
     void *arg;
+    const char *name; /* may be NULL */
+    struct wg_traced traced;
 };
 WG_KEPT_IN_SLABS(struct loose_task);
 
@@ -33,6 +36,7 @@ struct life {
     wg_how how;
     struct loose_task task;
     wg_error *error;
+    int64_t began; /* if it is traced */
     struct wg_frame frame;
 };
 
@@ -45,6 +49,8 @@ static void run_function(struct life *life) {
     life->frame.tasks = task->wg;
     life->frame.arg = task->arg;
     wg_frame_push(&life->frame);
+    if (task->traced.taken)
+        life->began = wg_now();
     if (life->simple)
         task->as.simple.fn(task->arg);
     else
@@ -55,6 +61,8 @@ static void run_function(struct life *life) {
 static void drop_error(struct life *life) {
     if (!life->skip)
         wg_frame_pop(&life->frame);
+    if (life->began)
+        wg_trace_ended(life->task.traced, life->task.name, "", life->began, life->how, life->error);
     wg_error_release(life->error);
 }
 
@@ -100,6 +108,7 @@ static wg_status submit(struct loose_task *task, wg_pool *pool) {
     if (status != WG_OK)
         return status;
     task->pool = wg_pool_retain(pool);
+    task->traced = wg_trace_taken(task->name, "");
     status = wg_pool_submit(pool, wg_pool_loose(pool), &task->work, sizeof *task);
     if (status != WG_OK) {
         wg_done(task->wg);
@@ -120,7 +129,7 @@ wg_status wg_go(wg_waitgroup *wg, wg_pool *pool, void (*fn)(void *arg), void *ar
 wg_status wg_start(wg_waitgroup *wg, const wg_task *task) {
     if (!wg || !task || !task->fn)
         return WG_INVALID;
-    struct loose_task loose = {.work = {.run = run_whole}, .wg = wg, .arg = task->arg};
+    struct loose_task loose = {.work = {.run = run_whole}, .wg = wg, .arg = task->arg, .name = task->name};
     loose.as.whole.fn = task->fn;
     loose.as.whole.settled = task->settled;
     loose.as.whole.ended = task->ended;

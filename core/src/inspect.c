@@ -40,9 +40,12 @@ static void look(struct wg_snapshot *s) {
 static bool grow(void **array, size_t *room, size_t needed, size_t size) {
     if (needed <= *room)
         return true;
-    void *more = realloc(*array, 2 * needed * size);
+    void *more = malloc(2 * needed * size);
     if (!more)
         return false;
+    if (*room > 0)
+        memcpy(more, *array, *room * size);
+    free(*array);
     *array = more;
     *room = 2 * needed;
     return true;
@@ -103,6 +106,10 @@ void wg_snapshot_free(struct wg_snapshot *s) {
     free(s->groups);
     free(s->tasks);
     free(s->waits);
+}
+
+const char *wg_seen_label(const struct wg_seen_group *group) {
+    return group->name[0] ? group->name : group->where[0] ? group->where : "error group";
 }
 
 const struct wg_seen_group *wg_seen_group_of(const struct wg_snapshot *s, const void *tasks) {

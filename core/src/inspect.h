@@ -58,6 +58,9 @@ struct wg_snapshot {
 bool wg_snapshot_take(struct wg_snapshot *snapshot);
 void wg_snapshot_free(struct wg_snapshot *snapshot);
 
+/* What a group is called: its name, or where it was made. */
+const char *wg_seen_label(const struct wg_seen_group *group);
+
 /* The group counted by `tasks`; the wait of the thread in `frame`; NULL if there is none. */
 const struct wg_seen_group *wg_seen_group_of(const struct wg_snapshot *snapshot, const void *tasks);
 const struct wg_seen_wait *wg_seen_wait_in(const struct wg_snapshot *snapshot, const struct wg_frame *frame);

@@ -14,6 +14,8 @@ struct wg_self {
     struct wg_worker *worker; /* if it is a worker of a pool; see pool.c */
     unsigned helping;         /* how deep tasks run inside waits on this stack */
     bool keeps_time;          /* it is the thread that keeps deadlines; see timer.c */
+    uint32_t traced;          /* the timeline in which its name is; see trace.h */
+    char name[32];            /* under which a timeline shows it; "": as the system does */
     uintptr_t stack[2];       /* its lowest address and what comes after its highest, once wg_on_stack has asked */
 };
 struct wg_self *wg_self(void);
@@ -90,8 +92,26 @@ bool wg_signal_can_be_caught(int signum);
 bool wg_catch_signal(int signum, void (*handler)(int signum));
 int wg_signal_number(const char *name);
 
+/* Call `fn()` when the process exits by exit(), or when the code of the core is unloaded. */
+void wg_at_exit(void (*fn)(void));
+
 /* What the environment says; NULL too in a program that runs with more rights than whoever started it. */
 const char *wg_environment(const char *name);
+
+/* A file that this process writes and no other: created, or emptied. The descriptor; WG_FILE_TAKEN: another process has opened
+ * it so, and it is as it was; WG_FILE_NONE: it cannot be written. */
+#define WG_FILE_TAKEN (-2)
+#define WG_FILE_NONE (-1)
+int wg_file_open(const char *path);
+/* Write at the offset `at`. False: not all could be written. */
+bool wg_file_write(int file, const char *bytes, size_t length, int64_t at);
+void wg_file_cut(int file, int64_t length);
+void wg_file_close(int file);
+
+/* The number of the process; its name, and that of this thread, as the system knows them, cut to `size`. */
+int32_t wg_process_id(void);
+void wg_process_name(char *name, size_t size);
+void wg_thread_name(char *name, size_t size);
 
 /* A descriptor that can be made readable. On an eventfd both are the same number. */
 struct wg_signal {

@@ -2,11 +2,14 @@
 #define _GNU_SOURCE /* sched_getaffinity and dladdr, where there are such */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 #include <unwind.h>
@@ -286,10 +289,67 @@ int wg_signal_number(const char *name) {
     return atoi(name);
 }
 
+void wg_at_exit(void (*fn)(void)) { (void)atexit(fn); }
+
 const char *wg_environment(const char *name) {
 #ifdef __GLIBC__
     return secure_getenv(name);
 #else
     return getenv(name);
 #endif
+}
+
+/* Files. */
+
+int wg_file_open(const char *path) {
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (file < 0)
+        return WG_FILE_NONE;
+    if (flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(file);
+        return WG_FILE_TAKEN;
+    }
+    if (ftruncate(file, 0) == 0)
+        return file;
+    close(file);
+    return WG_FILE_NONE;
+}
+
+bool wg_file_write(int file, const char *bytes, size_t length, int64_t at) {
+    while (length > 0) {
+        ssize_t n = pwrite(file, bytes, length, (off_t)at);
+        if (n <= 0 && errno != EINTR)
+            return false;
+        size_t written = n > 0 ? (size_t)n : 0;
+        bytes += written;
+        at += (int64_t)written;
+        length -= written;
+    }
+    return true;
+}
+
+void wg_file_cut(int file, int64_t length) { (void)!ftruncate(file, (off_t)length); }
+
+void wg_file_close(int file) { close(file); }
+
+/* Names. */
+
+int32_t wg_process_id(void) { return (int32_t)getpid(); }
+
+void wg_process_name(char *name, size_t size) {
+#ifdef __linux__
+    snprintf(name, size, "%s", program_invocation_short_name);
+#else
+    snprintf(name, size, "%s", getprogname());
+#endif
+}
+
+void wg_thread_name(char *name, size_t size) {
+    char own[16] = "";
+#ifdef __linux__
+    prctl(PR_GET_NAME, own);
+#else
+    (void)pthread_getname_np(pthread_self(), own, sizeof own);
+#endif
+    snprintf(name, size, "%s", own);
 }

@@ -20,10 +20,12 @@
 #define WG_KEPT_IN_SLABS(type)                                                                                         \
     _Static_assert(_Alignof(type) <= WG_SLAB_ALIGN && sizeof(type) <= WG_SLAB_LARGEST, #type " is kept in slabs")
 
-/* Where things come from, all of one size, at most WG_SLAB_LARGEST. Zeroed at first. The owner's lock guards it. */
+/* Where things come from, at most WG_SLAB_LARGEST large; those of one slab are all of one size. Zeroed at first. The owner's
+ * lock guards it. */
 struct wg_slabs {
     struct wg_slab *slab; /* gone, perhaps, once it is used up */
     uint16_t things, used;
+    uint16_t step; /* from one thing of the slab to the next */
 };
 
 /* A thing, and its place, which goes with it; NULL without memory. */

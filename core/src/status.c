@@ -26,6 +26,7 @@ const char *wg_strstatus(wg_status status) {
     case WG_UNKNOWN_ID: return "no object has this id";
     case WG_ENDED_ID: return "the object with this id is gone";
     case WG_OTHER_KIND: return "the object with this id is of another kind";
+    case WG_NO_FILE: return "the file cannot be written";
     }
     return "unknown status";
 }
@@ -53,6 +54,7 @@ const char *wg_status_remedy(wg_status status) {
     case WG_UNKNOWN_ID: return "pass on what id gave, and let both sides use the same shared libwaitgroup";
     case WG_ENDED_ID: return "keep a reference until the other side has attached: an id owns nothing";
     case WG_OTHER_KIND: return "attach as what it is";
+    case WG_NO_FILE: return "name a file in a directory that exists and may be written to";
     }
     return "";
 }

@@ -9,6 +9,7 @@
 #include "deadlock.h"
 #include "fork.h"
 #include "frame.h"
+#include "trace.h"
 
 /* How often to look before a sleep, which costs two switches: some microseconds' worth. */
 #define SPINS 100
@@ -74,6 +75,8 @@ static wg_status sleep_until(struct wg_waiter *w, const wg_until *until) {
     }
     wg_thread_unblocks();
     wg_wait_withdraw(&w->record);
+    if (status != WG_FORKED)
+        wg_trace_slept(&w->record, wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status);
     return status;
 }
 

@@ -32,9 +32,29 @@ static void things_of_every_size_are_apart_and_aligned(void **state) {
     things_of_size(WG_SLAB_LARGEST);
 }
 
+/* A source whose things change their size leaves its slab and begins another. */
+static void things_of_changing_size_are_apart(void **state) {
+    (void)state;
+    struct wg_slabs slabs = {.slab = NULL};
+    unsigned char *things[THINGS];
+    uint16_t places[THINGS];
+    for (int i = 0; i < THINGS; i++) {
+        size_t size = i / 7 % 2 ? 88 : 64;
+        things[i] = wg_slabs_take(&slabs, size, &places[i]);
+        memset(things[i], i, size);
+    }
+    wg_slabs_end(&slabs);
+    for (int i = 0; i < THINGS; i++) {
+        for (size_t byte = 0; byte < (size_t)(i / 7 % 2 ? 88 : 64); byte++)
+            assert_int_equal(things[i][byte], (unsigned char)i);
+        wg_slab_give(things[i], places[i]);
+    }
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(things_of_every_size_are_apart_and_aligned),
+        cmocka_unit_test(things_of_changing_size_are_apart),
     };
     return RUN("slab", tests);
 }

@@ -58,7 +58,8 @@ typedef enum wg_status {
     WG_STOPPED,           /* the pool was stopped and takes no more tasks */
     WG_UNKNOWN_ID,        /* no object ever had this id */
     WG_ENDED_ID,          /* the object with this id is gone */
-    WG_OTHER_KIND         /* the object with this id is of another kind */
+    WG_OTHER_KIND,        /* the object with this id is of another kind */
+    WG_NO_FILE            /* the file cannot be written */
 } wg_status;
 
 /* A short English text for `status`, such as "timeout"; "unknown status" for a value not listed above. Never NULL. */

@@ -1,5 +1,5 @@
 /* atomics.h - stands in for core/src/atomics.h, included ahead of every source: each operation is a step of the
- * scheduler. It also sends allocations through the tracking allocator. */
+ * scheduler. It also sends allocations through the tracking allocator, and lets the timeline have few and small buffers. */
 #ifndef WG_ATOMICS_H
 #define WG_ATOMICS_H
 
@@ -56,6 +56,8 @@ SIM_RMW(wg_add_relaxed, 64, SIM_ADD, SIM_RELAXED)
 SIM_RMW(wg_add_release, 64, SIM_ADD, SIM_RELEASE)
 SIM_CAS(wg_cas_relaxed, 64, SIM_RELAXED, SIM_RELAXED)
 SIM_CAS(wg_cas_acq_rel, 64, SIM_ACQ_REL, SIM_ACQUIRE)
+
+#define WG_TRACE_BUFFERS 2
 
 #define malloc(size) sim_malloc(size)
 #define free(p) sim_free(p)

@@ -62,6 +62,12 @@ struct trace {
 #define TRACE 60
 #define SHARED 3
 
+struct sim_file {
+    bool open;
+    size_t length;
+    char text[20000];
+};
+
 struct engine {
     const struct sim_scenario *scenario;
     enum search search;
@@ -85,6 +91,7 @@ struct engine {
     int64_t now, cpu_rate; /* of each two nanoseconds, how many times that one core works */
     enum sim_starts starts;
     bool needed_time;
+    struct sim_file file;
     unsigned signals[64], signal_count; /* 0 closed, 1 open, 2 readable, SHARED with the parent process */
     bool forking, is_child;             /* while the handlers run; after a fork, this is the child */
     struct trace trace[TRACE];          /* the last steps */

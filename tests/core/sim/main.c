@@ -175,7 +175,8 @@ static void test(void **state) {
 }
 
 static const struct sim_scenario *const lists[] = {waitgroup_scenarios, context_scenarios,  pool_scenarios,
-                                                   errgroup_scenarios,  deadlock_scenarios, fork_scenarios};
+                                                   errgroup_scenarios,  deadlock_scenarios, fork_scenarios,
+                                                   trace_scenarios};
 
 static bool wanted(const char *name, char **names, int count) {
     for (int i = 0; i < count; i++)

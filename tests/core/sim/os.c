@@ -128,6 +128,43 @@ const char *wg_environment(const char *name) {
     return NULL;
 }
 
+void wg_at_exit(void (*fn)(void)) { (void)fn; }
+int32_t wg_process_id(void) { return 1; }
+void wg_process_name(char *name, size_t size) { snprintf(name, size, "sim"); }
+void wg_thread_name(char *name, size_t size) { snprintf(name, size, "thread"); }
+
+/* One file, in memory. */
+int wg_file_open(const char *path) {
+    (void)path;
+    if (engine->file.open)
+        return WG_FILE_TAKEN;
+    engine->file = (struct sim_file){.open = true};
+    return 0;
+}
+
+bool wg_file_write(int file, const char *bytes, size_t length, int64_t at) {
+    step("write", NULL, __builtin_return_address(0), false);
+    if (file != 0 || !engine->file.open)
+        sim_fail("a file is written that is not open");
+    if ((size_t)at + length > sizeof engine->file.text)
+        return false;
+    memcpy(engine->file.text + at, bytes, length);
+    engine->file.length = (size_t)at + length;
+    return true;
+}
+
+void wg_file_cut(int file, int64_t length) {
+    (void)file;
+    engine->file.length = (size_t)length;
+}
+
+void wg_file_close(int file) {
+    (void)file;
+    engine->file.open = false;
+}
+
+const char *sim_file_text(void) { return engine->file.text; }
+
 /* Only sim_exit_thread ends a thread. */
 void wg_cancel_point(void) {}
 int wg_cancel_forbid(void) { return 0; }

@@ -59,6 +59,7 @@ void schedule_begin(void) {
     engine->starts = SIM_ALWAYS;
     engine->needed_time = false;
     engine->signal_count = 0;
+    engine->file.open = false;
     engine->forking = engine->is_child = false;
     engine->failed = false;
     engine->traced = 0;

@@ -61,6 +61,9 @@ void sim_wake_all(const wg_a32 *word);
 /* Was there a moment in this run at which nothing could happen until some sleeper's time was up? */
 bool sim_needed_time(void);
 
+/* What is in the simulated file, of which there is one. */
+const char *sim_file_text(void);
+
 /* Is this simulated descriptor readable? */
 bool sim_readable(int fd);
 
@@ -81,6 +84,6 @@ struct sim_scenario {
 
 /* The lists of the scenario files end with a zeroed one. */
 extern const struct sim_scenario waitgroup_scenarios[], context_scenarios[], pool_scenarios[], errgroup_scenarios[],
-    deadlock_scenarios[], fork_scenarios[];
+    deadlock_scenarios[], fork_scenarios[], trace_scenarios[];
 
 #endif

@@ -1,0 +1,378 @@
+/* trace.c - events as JSON.
+ *
+ * A line is an event, or two that belong together, and begins with the comma that parts it from the line before. Times are
+ * microseconds with three digits behind the point, by the monotonic clock. */
+#include "trace.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "trace_file.h"
+
+#include "waitgroup/trace.h"
+
+#define LONGEST_TEXT 600 /* in the file, of a name or of a text of an error */
+
+wg_a32 wg_trace_state;
+
+static wg_a32 files;   /* how many there have been */
+static wg_a64 numbers; /* how many tasks have been traced */
+static int32_t process;
+
+struct line {
+    char text[WG_TRACE_LONGEST];
+    size_t length;
+    bool has_args;
+};
+
+/* --- writing --- */
+
+/* What is added has a bound, and all of it together fits. */
+static void WG_PRINTF(2, 3) add(struct line *line, const char *format, ...) {
+    size_t space = sizeof line->text - line->length;
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(line->text + line->length, space, format, arguments);
+    va_end(arguments);
+    if (n > 0)
+        line->length += (size_t)n < space ? (size_t)n : space - 1;
+}
+
+static void add_bytes(struct line *line, const char *bytes, size_t length) {
+    size_t space = sizeof line->text - line->length;
+    length = length < space ? length : space;
+    memcpy(line->text + line->length, bytes, length);
+    line->length += length;
+}
+
+/* How many bytes the character at `s` has, which must be well-formed UTF-8; 0 if it is not. */
+static unsigned utf8_length(const unsigned char *s) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 0;
+    if (n <= 1)
+        return n;
+    uint32_t c = s[0] & (0x7fu >> n);
+    for (unsigned i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    return c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : n;
+}
+
+static void add_character(struct line *line, const char *s, unsigned length) {
+    if (length == 0)
+        add(line, "\\ufffd");
+    else if (*s == '"' || *s == '\\')
+        add(line, "\\%c", *s);
+    else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+        add(line, "\\u%04x", (unsigned)*s);
+    else
+        add_bytes(line, s, length);
+}
+
+/* A string, of which no more is written than a line has space for. */
+static void add_string(struct line *line, const char *s) {
+    size_t end = line->length + LONGEST_TEXT;
+    add(line, "\"");
+    for (unsigned length; *s; s += length ? length : 1) {
+        if (line->length > end) {
+            add(line, "...");
+            break;
+        }
+        length = utf8_length((const unsigned char *)s);
+        add_character(line, s, length);
+    }
+    add(line, "\"");
+}
+
+static void add_time(struct line *line, const char *key, int64_t nanoseconds) {
+    add(line, ",\"%s\":%" PRId64 ".%03d", key, nanoseconds / 1000, (int)(nanoseconds % 1000));
+}
+
+/* `phase`: see the format; what is open ends with finish(). */
+static void begin(struct line *line, const char *phase, const char *category, const char *name, int32_t thread,
+                  int64_t at) {
+    add(line, ",\n{\"ph\":\"%s\",\"cat\":\"%s\",\"pid\":%" PRId32 ",\"tid\":%" PRId32, phase, category, process,
+        thread);
+    add_time(line, "ts", at);
+    add(line, ",\"name\":");
+    add_string(line, name);
+    line->has_args = false;
+}
+
+static void begin_arg(struct line *line, const char *key) {
+    add(line, "%s\"%s\":", line->has_args ? "," : ",\"args\":{", key);
+    line->has_args = true;
+}
+
+static void add_arg(struct line *line, const char *key, const char *value) {
+    if (!value || !*value)
+        return;
+    begin_arg(line, key);
+    add_string(line, value);
+}
+
+static void add_time_arg(struct line *line, const char *key, int64_t nanoseconds) {
+    begin_arg(line, key);
+    add(line, "%" PRId64 ".%03d", nanoseconds / 1000, (int)(nanoseconds % 1000));
+}
+
+static void finish(struct line *line) { add(line, line->has_args ? "}}" : "}"); }
+
+static int32_t number_of(struct wg_thread_id thread) {
+    return thread.number ? thread.number : (int32_t)(thread.handle >> 4 & 0x7fffffff);
+}
+
+static void add_thread_name(struct line *line, int32_t thread, const char *name) {
+    add(line, ",\n{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":%" PRId32 ",\"name\":\"thread_name\"", process, thread);
+    line->has_args = false;
+    add_arg(line, "name", name);
+    finish(line);
+}
+
+/* The name of this thread goes before the first of its lines in a file. */
+static void put_name(int32_t thread) {
+    struct line line = {.length = 0};
+    char name[32];
+    if (wg_self()->name[0])
+        snprintf(name, sizeof name, "%s", wg_self()->name);
+    else if (thread == process)
+        snprintf(name, sizeof name, "main");
+    else
+        wg_thread_name(name, sizeof name);
+    add_thread_name(&line, thread, name);
+    wg_trace_file_put(line.text, line.length);
+}
+
+/* The number of this thread in its lines. */
+static int32_t this_thread(void) {
+    int32_t thread = number_of(wg_thread_id());
+    uint32_t file = wg_load_relaxed32(&files);
+    if (wg_self()->traced != file) {
+        wg_self()->traced = file;
+        put_name(thread);
+    }
+    return thread;
+}
+
+static void put(struct line *line) {
+    finish(line);
+    wg_trace_file_put(line->text, line->length);
+}
+
+/* --- tasks --- */
+
+static const char *name_of(const char *name) { return name && *name ? name : "task"; }
+
+static const char *word_of(wg_how how) {
+    switch (how) {
+    case WG_SUCCEEDED: return "succeeded";
+    case WG_TASK_FAILED: return "failed";
+    case WG_TASK_STOPPED: return "stopped";
+    case WG_NEVER_STARTED: return "never started";
+    }
+    return "";
+}
+
+struct wg_traced wg_trace_taken(const char *name, const char *group) {
+    if (!wg_trace_is_on())
+        return (struct wg_traced){0, 0};
+    struct wg_traced task = {wg_now(), wg_add_relaxed64(&numbers, 1) + 1};
+    struct line line = {.length = 0};
+    char text[WG_TRACE_LABEL + 4];
+    int32_t thread = this_thread();
+    snprintf(text, sizeof text, "go %.*s", WG_TRACE_LABEL, name_of(name));
+    begin(&line, "X", "go", text, thread, task.taken);
+    add(&line, ",\"dur\":0");
+    add_arg(&line, "group", group);
+    finish(&line);
+    begin(&line, "s", "go", "go", thread, task.taken);
+    add(&line, ",\"id\":%" PRIu64, task.number);
+    put(&line);
+    return task;
+}
+
+static void add_outcome(struct line *line, wg_how how, const wg_error *error) {
+    add_arg(line, "outcome", word_of(how));
+    if (error)
+        add_arg(line, "error", wg_error_text(error));
+}
+
+void wg_trace_ended(struct wg_traced task, const char *name, const char *group, int64_t began, wg_how how,
+                    const wg_error *error) {
+    if (!wg_trace_is_on())
+        return;
+    struct line line = {.length = 0};
+    int64_t now = wg_now();
+    int32_t thread = this_thread();
+    begin(&line, "X", "task", name_of(name), thread, began);
+    add_time(&line, "dur", now - began);
+    add_arg(&line, "group", group);
+    add_time_arg(&line, "queued", began - task.taken);
+    add_outcome(&line, how, error);
+    finish(&line);
+    begin(&line, "f", "go", "go", thread, began);
+    add(&line, ",\"bp\":\"e\",\"id\":%" PRIu64, task.number);
+    put(&line);
+}
+
+/* Two events: the begin and the end of what is bound to no thread. The first is left open for its arguments. */
+static void begin_span(struct line *line, const char *category, const char *name, uint64_t id, int64_t since) {
+    begin(line, "b", category, name, this_thread(), since);
+    add(line, ",\"id\":\"0x%" PRIx64 "\"", id);
+}
+
+static void end_span(struct line *line, const char *category, const char *name, uint64_t id) {
+    finish(line);
+    begin(line, "e", category, name, this_thread(), wg_now());
+    add(line, ",\"id\":\"0x%" PRIx64 "\"", id);
+    put(line);
+}
+
+void wg_trace_task(wg_errgroup *g, const char *name, int64_t taken, int64_t began, wg_how how, const wg_error *error) {
+    if (!wg_trace_is_on())
+        return;
+    struct line line = {.length = 0};
+    char group[WG_TRACE_LABEL] = "";
+    uint64_t number = wg_add_relaxed64(&numbers, 1) + 1;
+    if (g)
+        wg_errgroup_label(wg_errgroup_tasks(g), group);
+    begin_span(&line, "task", name_of(name), number, began);
+    add_arg(&line, "group", group);
+    add_time_arg(&line, "queued", began - taken);
+    add_outcome(&line, how, error);
+    end_span(&line, "task", name_of(name), number);
+}
+
+void wg_trace_part(const char *name, int64_t since) {
+    if (!wg_trace_is_on())
+        return;
+    struct line line = {.length = 0};
+    begin(&line, "X", "part", name_of(name), this_thread(), since);
+    add_time(&line, "dur", wg_now() - since);
+    put(&line);
+}
+
+/* --- waits --- */
+
+static void describe(char text[WG_TRACE_LABEL + 40], enum wg_waits_for what, const void *subject) {
+    char label[WG_TRACE_LABEL] = "";
+    bool of_group = wg_errgroup_label(subject, label);
+    const char *format = what == WG_WAITS_FOR_CONTEXT ? "the end of a context"
+                         : !of_group                  ? "a wait group"
+                         : what == WG_WAITS_FOR_SLOT  ? "a slot of '%s'"
+                                                      : "the tasks of '%s'";
+    snprintf(text, WG_TRACE_LABEL + 40, format, label);
+}
+
+static void put_wait(int32_t thread, const char *what, int64_t since, const char *outcome) {
+    struct line line = {.length = 0};
+    char name[WG_TRACE_LABEL + 60];
+    snprintf(name, sizeof name, "wait for %s", what);
+    begin(&line, "X", "wait", name, thread, since);
+    add_time(&line, "dur", wg_now() - since);
+    add_arg(&line, "for", what);
+    add_arg(&line, "outcome", outcome);
+    put(&line);
+}
+
+void wg_trace_slept(const struct wg_wait_record *record, wg_status status) {
+    if (!wg_trace_is_on())
+        return;
+    char what[WG_TRACE_LABEL + 40];
+    describe(what, record->what, record->subject);
+    put_wait(this_thread(), what, record->since, wg_strstatus(status));
+}
+
+void wg_trace_wait(const char *name, const char *what, int64_t since) {
+    if (!wg_trace_is_on())
+        return;
+    struct line line = {.length = 0};
+    char text[WG_TRACE_LABEL + 60];
+    uint64_t number = wg_add_relaxed64(&numbers, 1) + 1;
+    snprintf(text, sizeof text, "wait for %.*s", WG_TRACE_LABEL, what ? what : "something");
+    begin_span(&line, "wait", text, number, since);
+    add_arg(&line, "task", name);
+    add_arg(&line, "for", what);
+    end_span(&line, "wait", text, number);
+}
+
+/* --- cancellations and groups --- */
+
+void wg_trace_cancelled(const char *label, wg_status status, const wg_error *cause) {
+    if (!wg_trace_is_on())
+        return;
+    struct line line = {.length = 0};
+    char name[WG_TRACE_LABEL + 40];
+    snprintf(name, sizeof name, "%s%s%.*s", wg_strstatus(status), *label ? ": " : "", WG_TRACE_LABEL, label);
+    begin(&line, "i", "cancel", name, this_thread(), wg_now());
+    add(&line, ",\"s\":\"p\"");
+    add_arg(&line, "what", label);
+    if (cause)
+        add_arg(&line, "cause", wg_error_text(cause));
+    put(&line);
+}
+
+static void put_group(const void *group, const char *label, const char *where, const char *language, int64_t made,
+                      const char *outcome) {
+    struct line line = {.length = 0};
+    uint64_t id = (uint64_t)(uintptr_t)group;
+    begin_span(&line, "group", label, id, made);
+    add_arg(&line, "language", language);
+    add_arg(&line, "made at", where);
+    add_arg(&line, "outcome", outcome);
+    end_span(&line, "group", label, id);
+}
+
+void wg_trace_group(const void *group, const char *label, const char *where, const char *language, int64_t made,
+                    wg_status outcome) {
+    if (wg_trace_is_on())
+        put_group(group, label, where, language, made, wg_strstatus(outcome));
+}
+
+/* --- the ends of a file --- */
+
+void wg_trace_unfinished_task(struct wg_thread_id thread, const char *name, const char *group, int64_t began) {
+    struct line line = {.length = 0};
+    begin(&line, "X", "task", name_of(name), number_of(thread), began);
+    add_time(&line, "dur", wg_now() - began);
+    add_arg(&line, "group", group);
+    add_arg(&line, "outcome", "unfinished");
+    put(&line);
+}
+
+void wg_trace_unfinished_wait(struct wg_thread_id thread, enum wg_waits_for what, const void *subject, int64_t began) {
+    char text[WG_TRACE_LABEL + 40];
+    describe(text, what, subject);
+    put_wait(number_of(thread), text, began, "unfinished");
+}
+
+void wg_trace_unfinished_group(const void *group, const char *label, const char *where, const char *language,
+                               int64_t made) {
+    put_group(group, label, where, language, made, "unfinished");
+}
+
+void wg_trace_missing(unsigned long lines) {
+    struct line line = {.length = 0};
+    char name[80];
+    snprintf(name, sizeof name, "%lu events are missing: they could not be written", lines);
+    begin(&line, "i", "missing", name, this_thread(), wg_now());
+    add(&line, ",\"s\":\"g\"");
+    put(&line);
+}
+
+size_t wg_trace_first(char *text, size_t size) {
+    struct line line = {.length = 0};
+    char name[64];
+    process = wg_process_id();
+    wg_add_relaxed32(&files, 1);
+    wg_process_name(name, sizeof name);
+    add(&line, "{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":0,\"name\":\"process_name\"", process);
+    add_arg(&line, "name", name);
+    finish(&line);
+    memcpy(text, line.text, line.length < size ? line.length : size);
+    return line.length;
+}
