@@ -334,6 +334,7 @@ int workers_start(state *st) {
         .after_sleep = after_sleep,
         .data = st,
         .name = "cwaitgroup",
+        .own_tasks_only = true,
 #ifndef Py_GIL_DISABLED
         .cores = 1,
 #endif

@@ -658,7 +658,7 @@ bool wg_errgroup_has_stored(wg_errgroup *g, const void *arg) {
 static wg_status go(wg_errgroup *g, wg_pool *pool, struct traced_task *task, const wg_until *until) {
     if (!g || !task->named.task.as.call.fn)
         return WG_INVALID;
-    pool = pool ? pool : g->pool;
+    pool = pool ? pool : wg_pool_for_all(g->pool);
     bool placed = false;
     wg_status status = try_take_slot(g);
     if (status == WG_LIMIT && until) {
@@ -743,7 +743,7 @@ wg_status wg_errgroup_start_slot(wg_errgroup *g, const wg_task *task) {
         return status;
     struct traced_task queued = queue_entry(g, task);
     trace(g, &queued);
-    status = submit(g, task->pool ? task->pool : g->pool, &queued);
+    status = submit(g, task->pool ? task->pool : wg_pool_for_all(g->pool), &queued);
     if (status != WG_OK)
         give_slot(g);
     return status;

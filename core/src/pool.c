@@ -673,6 +673,8 @@ bool wg_pool_help(wg_pool *pool, struct wg_queue *queue) {
 
 wg_pool *wg_pool_or_default(wg_pool *pool) { return pool ? pool : &process_pool; }
 
+wg_pool *wg_pool_for_all(wg_pool *pool) { return pool->host.own_tasks_only ? &process_pool : pool; }
+
 /* The code of `host` runs in threads that may outlive whoever made the pool. */
 static void keep_host_loaded(const wg_pool_host *host) {
     void (*const functions[])(void) = {(void (*)(void))host->start, (void (*)(void))host->before_sleep,

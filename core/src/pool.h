@@ -10,6 +10,9 @@
 /* NULL is the pool of the process. */
 wg_pool *wg_pool_or_default(wg_pool *pool);
 
+/* `pool`, or the pool of the process if tasks that name none do not run in it. */
+wg_pool *wg_pool_for_all(wg_pool *pool);
+
 /* The queue for work of no group. */
 struct wg_queue *wg_pool_loose(wg_pool *pool);
 

@@ -368,6 +368,30 @@ static void a_stop_against_submits_loses_no_task(void **state) {
     }
 }
 
+static wg_error *see_thread(void *raw, wg_context *ctx) {
+    (void)ctx;
+    *(pthread_t *)raw = pthread_self();
+    return NULL;
+}
+
+/* The pool of a language: a group of its making takes tasks of C as well. */
+static void a_task_that_names_no_pool_does_not_run_in_one_for_own_tasks_only(void **state) {
+    (void)state;
+    wg_pool *pool;
+    pthread_t names_it, names_none, simple, queued;
+    assert_status(wg_pool_new(&pool, &(wg_pool_host){.own_tasks_only = true, .name = "own"}), WG_OK);
+    wg_errgroup *g = new_group((wg_errgroup_options){.pool = pool, .limit = 1, .backlog = 4});
+    assert_status(wg_errgroup_start(g, &(wg_task){.fn = see_thread, .arg = &names_it, .pool = pool}, NULL), WG_OK);
+    assert_status(wg_errgroup_start(g, &(wg_task){.fn = see_thread, .arg = &names_none}, NULL), WG_OK);
+    assert_status(wg_errgroup_go(g, see_thread, &simple, NULL, NULL), WG_OK);
+    assert_status(wg_errgroup_go(g, see_thread, &queued, NULL, NULL), WG_OK);
+    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    assert_int_equal(wg_pool_workers(pool), 1);
+    assert_false(pthread_equal(names_it, names_none) || pthread_equal(names_it, simple) || pthread_equal(names_it, queued));
+    wg_errgroup_release(g);
+    wg_pool_release(pool);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(its_threads_run_the_tasks_and_leave_when_idle),
@@ -381,6 +405,7 @@ int main(void) {
         cmocka_unit_test(a_stop_drops_what_has_not_started_and_lets_the_rest_end),
         cmocka_unit_test(a_stop_sends_idle_workers_home),
         cmocka_unit_test(a_stop_against_submits_loses_no_task),
+        cmocka_unit_test(a_task_that_names_no_pool_does_not_run_in_one_for_own_tasks_only),
         cmocka_unit_test(threads_of_the_process_are_gone_after_the_idle_time),
     };
     return RUN("pool_hosted", tests);

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+TOP = HERE.parents[1]
 HANG = 100  # seconds; tells a hang from a slow machine
 
 
@@ -55,3 +56,30 @@ def python_host(tmp_path_factory):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def three_languages(tmp_path_factory):
+    """three_languages(source) builds a C program with Python and Lua in it: a function that runs it with arguments."""
+    package = Path(importlib.util.find_spec("cwaitgroup").origin).parent
+    lua = subprocess.run(["pkg-config", "--cflags", "--libs", "lua5.4"], capture_output=True, text=True).stdout
+    library = [f"-I{TOP}/core/include", *package.glob("libwaitgroup.so.*"), f"-Wl,-rpath,{package}", "-Wl,-E"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(package.parent),
+        "PYTHONHOME": sys.base_prefix,
+        "LUA_PATH": f"{TOP}/build/lua/?.lua;{TOP}/build/lua/?/init.lua;;",
+        "LUA_CPATH": f"{TOP}/build/lua/?.so;;",
+    }
+
+    def build(source):
+        target = tmp_path_factory.mktemp("hub") / source.stem
+        subprocess.run([*compiler_call(target, source), *shlex.split(lua), *library], check=True)
+
+        def run(*arguments):
+            command = [target, *map(str, arguments)]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * HANG)
+
+        return run
+
+    return build

@@ -1,45 +1,11 @@
 """examples/hub/runner.c: a C program with CPython and Lua in it, and one group for the jobs of all three."""
 
-import importlib.util
-import os
 import re
-import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from conftest import HANG, compiler_call
+from conftest import HANG, TOP
 
-TOP = Path(__file__).resolve().parents[2]
 JOBS = TOP / "examples/hub/jobs"
-
-
-@pytest.fixture(scope="session")
-def three_languages(tmp_path_factory):
-    """three_languages(source) builds a C program with Python and Lua in it: a function that runs it with arguments."""
-    package = Path(importlib.util.find_spec("cwaitgroup").origin).parent
-    lua = subprocess.run(["pkg-config", "--cflags", "--libs", "lua5.4"], capture_output=True, text=True).stdout
-    library = [f"-I{TOP}/core/include", *package.glob("libwaitgroup.so.*"), f"-Wl,-rpath,{package}", "-Wl,-E"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(package.parent),
-        "PYTHONHOME": sys.base_prefix,
-        "LUA_PATH": f"{TOP}/build/lua/?.lua;{TOP}/build/lua/?/init.lua;;",
-        "LUA_CPATH": f"{TOP}/build/lua/?.so;;",
-    }
-
-    def build(source):
-        target = tmp_path_factory.mktemp("hub") / source.stem
-        subprocess.run([*compiler_call(target, source), *shlex.split(lua), *library], check=True)
-
-        def run(*arguments):
-            command = [target, *map(str, arguments)]
-            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * HANG)
-
-        return run
-
-    return build
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +59,3 @@ def test_the_deadline_ends_all(runner, tmp_path):
     write(tmp_path, a=WAIT["python"], b=WAIT["lua"])
     ran = runner(tmp_path, seconds=0.5)
     assert ran.returncode == 1 and ran.stdout.endswith("deadline exceeded\n"), ran.stdout + ran.stderr
-
-
-def test_languages_end_in_any_order_with_tasks_running_and_begin_again(three_languages):
-    ran = three_languages(TOP / "tests/hub/ends.c")(3)
-    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -42,7 +42,7 @@ typedef struct wg_errgroup_options {
     int limit;          /* how many tasks may have a slot at once, which they need to run; 0: any number */
     int backlog;   /* how many more tasks may be queued ahead of the slots before wg_errgroup_start blocks. What never
                             blocks takes a slot or nothing. 0: none */
-    wg_pool *pool; /* where tasks run; NULL: the pool of the process */
+    wg_pool *pool; /* where tasks run that name no pool, see own_tasks_only; NULL: the pool of the process */
     const char *name;     /* for people; copied; NULL: none */
     const char *language; /* for people: in which the group was made; static; NULL: "C" */
     const char *where;    /* for people: where it was made, such as "fetch.py:12"; copied; NULL: not known */
