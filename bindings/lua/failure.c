@@ -13,10 +13,13 @@ struct wgl_failure {
     wgl_home *home; /* with a reference; NULL: no value is kept */
     int ref;        /* in the table of values of that state */
     wgl_message copy;
-    char *text;        /* of a table with __tostring: what that gave; or NULL */
-    char *shown;       /* what other languages say of it; NULL without memory */
-    wgl_failure *next; /* among the dead of the home */
-    char *traceback;   /* may be NULL */
+    char *text;                /* of a table with __tostring: what that gave; or NULL */
+    char *shown;               /* what other languages say of it; NULL without memory */
+    bool whole;                /* the copy is of the value itself, and not of its text */
+    bool is_nil;               /* the value was nil, and the copy is of a text in its place */
+    _Atomic(wg_plain *) plain; /* the copy in pieces, once another language has asked; or NULL */
+    wgl_failure *next;         /* among the dead of the home */
+    char *traceback;           /* may be NULL */
     size_t traceback_length;
 };
 
@@ -24,6 +27,7 @@ static const char values_key; /* registry key of the values that errors refer to
 
 static void free_failure(wgl_failure *failure) {
     wgl_message_clear(&failure->copy);
+    free(atomic_load(&failure->plain));
     free(failure->text);
     free(failure->shown);
     free(failure->traceback);
@@ -88,8 +92,28 @@ static char *copy_of(const char *text) {
 static const char *text_of(void *value) { return ((wgl_failure *)value)->shown; }
 static const char *traceback_of(void *value) { return ((wgl_failure *)value)->traceback; }
 
+static const wg_plain nil = {.kind = WG_PLAIN_NIL};
+
+/* Of two threads that make the pieces at once, one keeps what the other has made, which is the same. */
+static const wg_plain *plain_of(void *value, size_t *count) {
+    wgl_failure *failure = value;
+    size_t n = 1;
+    wg_plain *known = NULL, *made = NULL;
+    if (failure->is_nil) {
+        *count = 1;
+        return &nil;
+    }
+    if (!failure->whole || !(made = wgl_plain(&failure->copy, &n)))
+        return NULL;
+    *count = n;
+    if (atomic_compare_exchange_strong(&failure->plain, &known, made))
+        return made;
+    free(made);
+    return known;
+}
+
 static const wg_error_type lua_error_type = {
-    .language = "Lua", .destroy = let_go, .text = text_of, .traceback = traceback_of};
+    .language = "Lua", .destroy = let_go, .text = text_of, .traceback = traceback_of, .plain = plain_of};
 
 /* The value of an error that came from Lua, or NULL. */
 static wgl_failure *failure_of(const wg_error *error) {
@@ -127,6 +151,7 @@ static void copy_text(lua_State *L, int index, wgl_failure *failure) {
 /* A copy of the value at `index`; of its text, if the value itself cannot cross. False without memory. */
 static bool copy_value(lua_State *L, int index, wgl_failure *failure) {
     if (wgl_encode_error(L, index, &failure->copy)) {
+        failure->whole = true;
         copy_text(L, index, failure);
         return true;
     }
@@ -181,6 +206,9 @@ wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
     if (type == LUA_TNIL) {
         lua_pushliteral(L, WGL_NO_ERROR_OBJECT);
         wg_error *error = wgl_failure_new(L, -1, traceback, false);
+        wgl_failure *failure = failure_of(error);
+        if (failure)
+            failure->is_nil = true;
         lua_pop(L, 1);
         return error;
     }
@@ -242,6 +270,7 @@ wg_error *wgl_failure_text(const char *text) {
         free(failure);
         return wg_error_no_memory();
     }
+    failure->whole = true;
     failure->shown = copy_of(text);
     return wg_error_of_type(&lua_error_type, WG_ERROR_FAILURE, failure);
 }

@@ -303,6 +303,9 @@ bool wgl_encode_loaders(lua_State *L, int first, int count, wgl_refusal *refusal
 /* An error value: a table in it arrives without what cannot be kept of its metatable. */
 bool wgl_encode_error(lua_State *L, int index, wgl_message *message);
 bool wgl_message_text(wgl_message *message, const char *text); /* one string; false without memory */
+/* The one value of a message in pieces, allocated; the strings are the message's. NULL: it is not plain, or there is no
+ * memory. plain.c */
+wg_plain *wgl_plain(const wgl_message *message, size_t *count);
 /* Push the values; how many. `blob`: as it was for encoding. May raise. */
 int wgl_decode(lua_State *L, const wgl_message *message, const wgl_blob *blob);
 void wgl_message_clear(wgl_message *message);

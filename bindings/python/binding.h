@@ -209,6 +209,11 @@ PyObject *value_of_error(Context *of, wg_error *error);
 /* The error of another language that `exception` stands for, with a reference; or NULL. */
 wg_error *foreign_error_of(const state *st, PyObject *exception);
 
+/* --- plain.c --- */
+
+/* The value of an error if it is plain, a new reference, else None. NULL: no memory. */
+PyObject *plain_value_of(const wg_error *error);
+
 /* --- identity.c --- */
 
 /* The Python object for an object of the core, a new reference; NULL, with or without an exception set. */

@@ -360,7 +360,8 @@ static PyObject *new_foreign(const state *st, wg_error *error) {
     if (!capsule || PyObject_SetAttrString(exception, "_error", capsule) < 0 ||
         PyObject_SetAttrString(exception, "message", text) < 0 ||
         set_attribute(exception, "language", str_or_none(wg_error_language(error))) < 0 ||
-        set_attribute(exception, "traceback", str_or_none(traceback)) < 0)
+        set_attribute(exception, "traceback", str_or_none(traceback)) < 0 ||
+        set_attribute(exception, "value", plain_value_of(error)) < 0)
         Py_CLEAR(exception);
     Py_XDECREF(capsule);
     Py_XDECREF(text);

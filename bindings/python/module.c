@@ -212,7 +212,8 @@ static int add_exceptions(PyObject *module, state *st) {
         add_exception(
             module, "cwaitgroup.ForeignError",
             "An error of a task of another language, or the cause of a cancellation there: its `message`, its\n"
-            "`language`, and its `traceback`, a str or None.",
+            "`language`, its `traceback`, a str or None, and its `value`: what was thrown if that is None, a bool, a\n"
+            "number, a string, or a list or dict of these, else None.",
             Py_NewRef(PyExc_Exception), &st->foreign_error) < 0)
         return -1;
     return add_exception(module, "cwaitgroup.DeadlockError",

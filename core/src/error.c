@@ -110,3 +110,9 @@ const char *wg_error_text(const wg_error *error) {
 const char *wg_error_traceback(const wg_error *error) {
     return error && error->type && error->type->traceback ? error->type->traceback(error->value) : NULL;
 }
+
+const wg_plain *wg_error_plain(const wg_error *error, size_t *count) {
+    size_t unused, *n = count ? count : &unused;
+    *n = 0;
+    return error && error->type && error->type->plain ? error->type->plain(error->value, n) : NULL;
+}

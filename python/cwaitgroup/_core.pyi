@@ -38,12 +38,14 @@ class WaitTimeout(TimeoutError):
 
 class ForeignError(Exception):
     """An error of a task of another language, or the cause of a cancellation there: its `message`, its
-    `language`, and its `traceback`, a str or None.
+    `language`, its `traceback`, a str or None, and its `value`: what was thrown if that is None, a bool, a
+    number, a string, or a list or dict of these, else None.
     """
 
     message: str
     language: str
     traceback: str | None
+    value: Any
 
 @final
 class WaitGroup:

@@ -46,6 +46,32 @@ static void an_error_says_what_its_type_knows(void **state) {
     assert_int_equal(destroyed, 1);
 }
 
+static const wg_plain *pieces_of(void *value, size_t *count) {
+    (void)value;
+    static const wg_plain pieces[] = {{.kind = WG_PLAIN_TABLE, .as.table = {1, 0}},
+                                      {.kind = WG_PLAIN_SAME, .as.same = 0}};
+    *count = 2;
+    return pieces;
+}
+
+static void an_error_tells_its_value_if_that_is_plain(void **state) {
+    (void)state;
+    static const wg_error_type plain = {.plain = pieces_of};
+    size_t count = 7;
+    wg_error *error = wg_error_of_type(&plain, WG_ERROR_FAILURE, NULL);
+    assert_int_equal(wg_error_plain(error, &count)[1].kind, WG_PLAIN_SAME);
+    assert_int_equal(count, 2);
+    assert_non_null(wg_error_plain(error, NULL));
+    wg_error_release(error);
+    error = wg_errorf("text");
+    wg_error *const others[] = {error, wg_error_cancelled(), NULL};
+    for (int i = 0; i < 3; i++) {
+        assert_null(wg_error_plain(others[i], &count));
+        assert_int_equal(count, 0);
+    }
+    wg_error_release(error);
+}
+
 static const char *nothing(void *unused) {
     (void)unused;
     return NULL;
@@ -144,6 +170,7 @@ int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(an_error_says_what_its_type_knows),
         cmocka_unit_test(a_type_need_not_know_anything),
+        cmocka_unit_test(an_error_tells_its_value_if_that_is_plain),
         cmocka_unit_test(an_error_is_made_from_a_format),
         cmocka_unit_test(immortal_errors_have_texts),
         cmocka_unit_test(each_status_has_a_remedy_apart_from_its_text),

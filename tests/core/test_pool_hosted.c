@@ -387,7 +387,8 @@ static void a_task_that_names_no_pool_does_not_run_in_one_for_own_tasks_only(voi
     assert_status(wg_errgroup_go(g, see_thread, &queued, NULL, NULL), WG_OK);
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
     assert_int_equal(wg_pool_workers(pool), 1);
-    assert_false(pthread_equal(names_it, names_none) || pthread_equal(names_it, simple) || pthread_equal(names_it, queued));
+    assert_false(pthread_equal(names_it, names_none) || pthread_equal(names_it, simple) ||
+                 pthread_equal(names_it, queued));
     wg_errgroup_release(g);
     wg_pool_release(pool);
 }

@@ -10,7 +10,7 @@ enum { RUN = 7, QUEUED = 3 };
 static PyThreadState *python_state;
 static lua_thread a, b;
 static wg_errgroup *group; /* "g" in all languages */
-static wg_shared *running;  /* "shared": counts down as tasks begin to run */
+static wg_shared *running; /* "shared": counts down as tasks begin to run */
 static int tasks;
 
 static wg_error *wait_in_c(void *unused, wg_context *ctx) {
@@ -33,8 +33,7 @@ static void make_group(int maker) {
                "ctypes.c_longlong.from_address(%zu).value = made.id\n",
                RUN, QUEUED, (size_t)&id);
     else
-        lua_run(&a, "made = w.errgroup { limit = %d } require('hub')(%zu, made:id())", RUN,
-                (size_t)&id);
+        lua_run(&a, "made = w.errgroup { limit = %d } require('hub')(%zu, made:id())", RUN, (size_t)&id);
     CHECK(wg_attach(id, WG_KIND_ERRGROUP, &found) == WG_OK);
     group = found;
 }

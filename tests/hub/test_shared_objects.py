@@ -170,6 +170,81 @@ class TestErrors:
         assert "stack traceback" in error.traceback and error.traceback in error.__notes__
         assert group.errors == (error,) and group.errors[0] is error
 
+    @pytest.mark.parametrize(
+        "thrown, value",
+        [
+            ("'plain'", "plain"),
+            ("'\\255'", b"\xff"),
+            ("'a\\0b'", "a\0b"),
+            ("42", 42),
+            ("math.mininteger", -(2**63)),
+            ("0.5", 0.5),
+            ("1/0", float("inf")),
+            ("true", True),
+            ("false", False),
+            ("nil", None),
+            ("{}", {}),
+            ("{ 1, 'two', { 3 } }", [1, "two", [3]]),
+            ("{ code = 404, [2.5] = false, [-1] = {} }", {"code": 404, 2.5: False, -1: {}}),
+            ("{ 'first', code = 3 }", {1: "first", "code": 3}),
+            ("{ [300] = 'sparse' }", {300: "sparse"}),
+            ("setmetatable({ code = 7 }, { __tostring = function() return 'seven' end })", {"code": 7}),
+        ],
+    )
+    @pytest.mark.parametrize("how", ["go", "thread"])
+    def test_a_plain_value_of_lua_in_python(self, lua, how, thrown, value):
+        group = share(lua, "g", ErrGroup())
+        lua.run(f"g:{how}(function() error({thrown}, 0) end) w.run(function() g:wait() end)")
+        with pytest.raises(ForeignError) as raised:
+            group.wait(HANG)
+        assert raised.value.value == value and type(raised.value.value) is type(value)
+
+    def test_tables_in_tables_that_are_one(self, lua):
+        group = share(lua, "g", ErrGroup())
+        lua.run(
+            "local t = { name = 'one' } t.itself = t "
+            "g:go(function() error({ t, t, t.itself }, 0) end) w.run(function() g:wait() end)"
+        )
+        with pytest.raises(ForeignError) as raised:
+            group.wait(HANG)
+        first, second, third = raised.value.value
+        assert first is second is third is first["itself"] and first["name"] == "one"
+
+    @pytest.mark.parametrize(
+        "thrown",
+        [
+            "{ print }",
+            "{ coroutine.create(print) }",
+            "w.new()",
+            "{ g }",
+            "{ [{}] = 1 }",
+            "{ [1] = 'one', [true] = 'true' }",
+            "(function() local t = {} for _ = 1, 150000 do t = { t } end return t end)()",
+        ],
+    )
+    def test_what_is_not_plain_has_no_value(self, lua, thrown):
+        group = share(lua, "g", ErrGroup())
+        lua.run(f"g:go(function() error({thrown}, 0) end) w.run(function() g:wait() end)")
+        with pytest.raises(ForeignError) as raised:
+            group.wait(HANG)
+        assert raised.value.value is None and raised.value.message
+
+    def test_the_value_of_a_cause(self, lua):
+        context = share(lua, "c", Context())
+        lua.run("c:cancel({ code = 3 })")
+        assert context.cause.value == {"code": 3}
+
+    def test_the_value_outlives_its_state(self, new_lua):
+        lua = new_lua()
+        group = share(lua, "g", ErrGroup())
+        lua.run("g:go(function() error({ 'gone' }, 0) end) w.run(function() g:wait() end)")
+        lua.run("g = nil")
+        lua.close()
+        lua.close = lambda: None
+        with pytest.raises(ForeignError) as raised:
+            group.wait(HANG)
+        assert raised.value.value == ["gone"]
+
     def test_what_comes_home_is_the_very_value(self, lua):
         value = ValueError("there and back")
 

@@ -130,7 +130,8 @@ static void full(void) {
            "    shared.wait()\n"
            "g.go(meet)\n");
     lua_run(&h.a, "task = g:go(function() shared:done() shared:wait() end) w.yield()");
-    lua_run(&h.b, "assert(select(2, g:try_thread(function() end)) == 'limit' and select(2, g:try_go(print)) == 'limit')");
+    lua_run(&h.b,
+            "assert(select(2, g:try_thread(function() end)) == 'limit' and select(2, g:try_go(print)) == 'limit')");
     lua_run(&h.a, "assert(select(2, g:try_go(print)) == 'limit')");
     python("assert g.try_go(print) is None and g.running == 3, g\n");
     CHECK(wg_errgroup_try_go(h.group, meet, &h, NULL) == WG_LIMIT);
@@ -157,22 +158,23 @@ static wg_error *fail_in_c(void *raw, wg_context *ctx) {
     return wg_errorf("from %s", "C");
 }
 
-static const char waits_in_python[] = "import select, socket\n"
-                                      "silent, received = socket.socketpair(), socket.socketpair()\n"
-                                      "def select_one():\n"
-                                      "    ctx = current_context()\n"
-                                      "    shared.done()\n"
-                                      "    readable, _, _ = select.select([silent[0], ctx], [], [], %d)\n"
-                                      "    assert readable == [ctx], readable\n"
-                                      "    shared.done()\n"
-                                      "    ctx.check()\n"
-                                      "def receive():\n"
-                                      "    current_context().add_callback(lambda: received[0].shutdown(socket.SHUT_RDWR))\n"
-                                      "    shared.done()\n"
-                                      "    assert received[0].recv(1) == b''\n"
-                                      "    shared.done()\n"
-                                      "g.go(select_one)\n"
-                                      "g.go(receive)\n";
+static const char waits_in_python[] =
+    "import select, socket\n"
+    "silent, received = socket.socketpair(), socket.socketpair()\n"
+    "def select_one():\n"
+    "    ctx = current_context()\n"
+    "    shared.done()\n"
+    "    readable, _, _ = select.select([silent[0], ctx], [], [], %d)\n"
+    "    assert readable == [ctx], readable\n"
+    "    shared.done()\n"
+    "    ctx.check()\n"
+    "def receive():\n"
+    "    current_context().add_callback(lambda: received[0].shutdown(socket.SHUT_RDWR))\n"
+    "    shared.done()\n"
+    "    assert received[0].recv(1) == b''\n"
+    "    shared.done()\n"
+    "g.go(select_one)\n"
+    "g.go(receive)\n";
 
 static void fail_in(host *h, const char *language) {
     if (strcmp(language, "C") == 0)

@@ -4,6 +4,8 @@
 #define WAITGROUP_ERROR_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "status.h"
 
@@ -19,14 +21,46 @@ typedef enum wg_error_kind {
     WG_ERROR_STOP     /* the task says that it stopped because it was told to: see WG_TASK_STOPPED */
 } wg_error_kind;
 
+/* A plain value, as all languages have them, as an array of pieces: one piece; or that of a table, the values of its items
+ * one after the other, and then its pairs, each a key and a value. A table that comes a second time, or within itself, is
+ * WG_PLAIN_SAME. */
+typedef enum wg_plain_kind {
+    WG_PLAIN_NIL,
+    WG_PLAIN_BOOLEAN,
+    WG_PLAIN_INTEGER,
+    WG_PLAIN_NUMBER,
+    WG_PLAIN_STRING,
+    WG_PLAIN_TABLE,
+    WG_PLAIN_SAME
+} wg_plain_kind;
+
+typedef struct wg_plain {
+    wg_plain_kind kind;
+    union {
+        bool boolean;
+        int64_t integer;
+        double number;
+        struct {
+            const char *bytes; /* any, also zero; no zero at the end */
+            size_t size;
+        } string;
+        struct {
+            size_t items, pairs; /* the items have the keys 1, 2, 3, ... */
+        } table;
+        size_t same; /* the place of its piece in the array */
+    } as;
+} wg_plain;
+
 /* What the language of an error can do with its value. Static, or at least for as long as any error of the type lives. The
- * functions are called from any thread, in no lock of the library; each but `language` may be NULL. Texts are UTF-8 and
- * belong to the value: they stay as they are for as long as it lives. */
+ * functions are called from any thread, in no lock of the library; each but `language` may be NULL. Texts are UTF-8; they
+ * and the pieces belong to the value, and stay as they are for as long as it lives. */
 typedef struct wg_error_type {
     const char *language;                  /* such as "C", "Python", "Lua" */
     void (*destroy)(void *value);          /* once, when the last reference is given up */
     const char *(*text)(void *value);      /* one line, such as "ValueError: three"; may return NULL */
     const char *(*traceback)(void *value); /* lines that say where; may return NULL: there is none */
+    const wg_plain *(*plain)(void *value,
+                             size_t *count); /* the value in `count` pieces; may return NULL: it is not plain */
 } wg_error_type;
 
 /* A new error of a type around `value`, with one reference, the caller's. Never NULL: without memory, `value` is destroyed
@@ -69,6 +103,10 @@ WG_API const wg_error_type *wg_error_get_type(const wg_error *error);
 WG_API const char *wg_error_language(const wg_error *error);
 WG_API const char *wg_error_text(const wg_error *error);
 WG_API const char *wg_error_traceback(const wg_error *error);
+
+/* The value that was thrown, if it is plain: borrowed in the same way, with the number of its pieces in *count. NULL: it is
+ * not, or its language does not tell; then *count is 0. `count` may be NULL. */
+WG_API const wg_plain *wg_error_plain(const wg_error *error, size_t *count);
 
 #ifdef __cplusplus
 }

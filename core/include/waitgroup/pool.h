@@ -50,7 +50,7 @@ typedef struct wg_pool_host {
     size_t
         stack_size; /* of threads that the library starts, in bytes; 0: 2 MiB, of which a thread uses what it touches */
     unsigned cores; /* how many tasks can compute at once; 0: the cores of the machine; 1 under an interpreter lock */
-    int64_t idle_time; /* nanoseconds after which an idle worker leaves; 0: five seconds */
+    int64_t idle_time;   /* nanoseconds after which an idle worker leaves; 0: five seconds */
     bool own_tasks_only; /* true: for tasks that name the pool, see task.h. A task that names none, of a group made with
                             this pool, runs in the pool of the process: so C functions do not run where a language is
                             attached to its interpreter */

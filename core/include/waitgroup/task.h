@@ -36,9 +36,9 @@ typedef struct wg_task {
     void *arg;
     void (*settled)(void *arg, wg_how how); /* store the outcome, and give up what the task referred to */
     void (*ended)(void *arg);               /* tell whoever waits for this task; the last use of `arg` */
-    wg_pool *pool;                          /* where it runs; NULL: in the pool of its group, if that has one which is for all tasks, else
+    wg_pool *pool;    /* where it runs; NULL: in the pool of its group, if that has one which is for all tasks, else
                                                in that of the process */
-    const char *name;                       /* for people; valid until `ended` is called; may be NULL */
+    const char *name; /* for people; valid until `ended` is called; may be NULL */
 } wg_task;
 
 #ifdef __cplusplus
