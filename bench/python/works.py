@@ -1,22 +1,27 @@
 """The works, and how each subject does them. A subject is a function that does the work once and returns its cost."""
 
 import asyncio
+import atexit
 import gc
 import hashlib
+import logging
+import os
 import subprocess
 import sys
 import sysconfig
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import aiologic
 import anyio
 import anyio.to_thread
+import distributed
 import joblib
 import loky
 import trio
@@ -114,26 +119,89 @@ def per_task(function: Callable[[], object], tasks: int) -> Callable[[], float]:
 
 # --- the same in other processes ---
 
-SENT = 3_000
+Send = Callable[[Executor, int], object]
 
 
-def in_processes(send: Callable[[ProcessPoolExecutor], object]) -> Callable[[], float]:
+def in_processes(send: Send) -> Callable[[], float]:
     def cost() -> float:
         with ProcessPoolExecutor(2) as executor:
-            executor.submit(nothing).result()
-            return per_task(lambda: send(executor), SENT)()
+            return sending_cost(executor, send, 3_000)
 
     return cost
 
 
-def send_by_group(executor: ProcessPoolExecutor, limit: int | None = None) -> None:
+def on_loky(send: Send) -> Callable[[], float]:
+    return lambda: sending_cost(loky.get_reusable_executor(max_workers=2), send, 2_000)
+
+
+def on_dask(send: Send) -> Callable[[], float]:
+    return lambda: sending_cost(dask_client().get_executor(pure=False), send, 200)
+
+
+def on_mpi(send: Send) -> Callable[[], float]:
+    """In a program of its own, as mpiexec asks for."""
+
+    def cost() -> float:
+        ran = subprocess.run(
+            ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", Path(__file__).with_name("mpi.py")],
+            env={**os.environ, **FOR_OPEN_MPI, "SEND": send.__name__},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        return float(ran.stdout)
+
+    return cost
+
+
+FOR_OPEN_MPI = {  # it refuses root, and more processes than cores, as containers have them
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+
+
+@cache
+def dask_client() -> distributed.Client:
+    client = distributed.Client(
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        )
+    )
+    atexit.register(client.shutdown)
+    return client
+
+
+def sending_cost(executor: Executor, send: Send, tasks: int) -> float:
+    executor.submit(nothing).result()  # its processes are there
+    return per_task(lambda: send(executor, tasks), tasks)()
+
+
+def send_by_group(executor: Executor, tasks: int, limit: int | None = None) -> None:
     with ErrGroup(limit=limit, executor=executor) as g:
-        for _ in range(SENT):
+        for _ in range(tasks):
             g.go(nothing)
 
 
-def send_by_itself(executor: ProcessPoolExecutor) -> None:
-    wait_for_futures([executor.submit(nothing) for _ in range(SENT)])
+def send_with_limit(executor: Executor, tasks: int) -> None:
+    send_by_group(executor, tasks, limit=64)
+
+
+def send_by_itself(executor: Executor, tasks: int) -> None:
+    wait_for_futures([executor.submit(nothing) for _ in range(tasks)])
+
+
+def sending(name: str, engine: Callable[[Send], Callable[[], float]], executor: str) -> Work:
+    return Work(
+        name,
+        "µs",
+        "at most 10 % more than the bare executor",
+        {
+            "waitgroup": engine(send_by_group),
+            "waitgroup, limit=64": engine(send_with_limit),
+            executor: engine(send_by_itself),
+        },
+    )
 
 
 # --- one task there and back ---
@@ -303,7 +371,7 @@ def child(code: str) -> float:
 
 MEMORY = """
 import os, threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from cwaitgroup import ErrGroup
 def resident():
     with open("/proc/self/statm") as f:
@@ -336,7 +404,7 @@ def memory_of_executor() -> float:
 RESULTS = """
 import os
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from cwaitgroup import ErrGroup
 def peak():
     with open("/proc/self/status") as f:
@@ -404,16 +472,10 @@ WORKS = [
             "loky, 2 processes": by_loky,
         },
     ),
-    Work(
-        "a task of nothing in 2 processes",
-        "µs",
-        "at most 10 % more than the bare executor",
-        {
-            "waitgroup": in_processes(send_by_group),
-            "waitgroup, limit=64": in_processes(lambda executor: send_by_group(executor, 64)),
-            "ProcessPoolExecutor(2)": in_processes(send_by_itself),
-        },
-    ),
+    sending("a task of nothing in 2 processes", in_processes, "ProcessPoolExecutor(2)"),
+    sending("a task of nothing on loky", on_loky, "loky, 2 processes"),
+    sending("a task of nothing on Dask", on_dask, "Dask, 2 processes"),
+    sending("a task of nothing on MPI", on_mpi, "MPIPoolExecutor(2)"),
     Work(
         "one task there and back",
         "µs",

@@ -20,8 +20,9 @@ static const char python_tasks[] = "from cwaitgroup import *\n"
                                    "g = attach(%lld)\n"
                                    "for _ in range(3):\n"
                                    "    g.go(lambda: current_context().wait())\n"
-                                   "g.go(int, 'x') if %d else None\n"
-                                   "while g.running < 5 and not g.errors:\n"
+                                   "fails = %d\n"
+                                   "if fails: g.go(int, 'x')\n"
+                                   "while not g.errors if fails else g.running < 5:\n"
                                    "    pass\n";
 
 static void start_python(wg_errgroup *g, int fails) {
