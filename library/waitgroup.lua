@@ -504,7 +504,7 @@ function waitgroup.dump_on_signal(signal) end
 
 --- Another event loop is in use from now on. Waits in its coroutines yield to it; tasks run in it, also if nobody waits for
 --- them; and what a task yields otherwise than by a wait of ours goes to it, so that tasks may use its sleeps and sockets.
----@param loop? string|waitgroup.Adapter "cqueues", "copas", "luv", or an adapter; nil: none
+---@param loop? string|waitgroup.Adapter "cqueues", "copas", "luv", "haproxy", "prosody", or an adapter; nil: none
 function waitgroup.use(loop) end
 
 return waitgroup

@@ -46,13 +46,13 @@ bench-lua: lua | system-test system-bench-lua bench-quiet ## measure the Lua mod
 	@mkdir -p build/bench
 	UV_THREADPOOL_SIZE=2 tools/in-tree-lua bench/lua/bench.lua build/bench/lua.json
 
-HOST_SCENARIOS := two_states closing out_of_memory at_the_cap refused no_descriptors forking faults \
+HOST_SCENARIOS := two_states closing out_of_memory at_the_cap refused no_descriptors forking extra_space faults \
     hosting hosting_without_states hosting_badly hosting_bare_states workers_out_of_memory
 LUA_IN_TREE := LUA_PATH="$(CURDIR)/build/lua/?.lua;$(CURDIR)/build/lua/?/init.lua;;" LUA_CPATH="$(CURDIR)/build/lua/?.so;;"
 RUN_HOST = for s in $(HOST_SCENARIOS); do $(LUA_IN_TREE) timeout 600 $(1) $$s || exit 1; done
 VALGRIND := env HOST_WAITS=1 valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes
 
-.PHONY: verify-lua-releases verify-lua-valgrind verify-lua-asan verify-lua-tsan verify-lua-gc lua-host-sanitized
+.PHONY: verify-lua-releases verify-lua-valgrind verify-lua-asan verify-lua-tsan verify-lua-gc verify-lua-hosts lua-host-sanitized
 verify-lua-valgrind: lua $(LUA_BUILD).o/host-linked | system-verify-core ## the Lua host under valgrind
 	@$(call RUN_HOST,$(VALGRIND) $(LUA_BUILD).o/host-linked)
 
@@ -69,6 +69,10 @@ lua-host-sanitized: lua-hosts
 
 verify-lua-releases: | system-verify-lua ## the Lua suite on the Lua of other releases of Debian; as root
 	tools/lua-releases
+
+# Which of them cannot run here, the last lines say.
+verify-lua-hosts: lua $(PY_READY) | system-verify-lua-hosts ## the Lua module in HAProxy, Prosody and others
+	LUA_BUILD=$(LUA_BUILD) $(PYTHON) -m pytest tests/lua/hosts -p no:cacheprovider
 
 verify-lua-gc: lua $(LUA_BUILD).o/host-linked $(LUA_BUILD).o/host-loading | system-test ## the Lua suite with a collector that never rests
 	$(LUA) /usr/bin/busted --helper=tests/lua/aggressive.lua -o plainTerminal

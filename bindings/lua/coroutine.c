@@ -454,6 +454,7 @@ static void fail_broken(lua_State *L, wgl_home *home, wgl_coroutine *task, int s
 
 static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int arguments) {
     int results;
+    wgl_take_place(home, task->co);
     task->parked = false;
     task->woken = true;
     home->current = task;

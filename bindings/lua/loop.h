@@ -165,6 +165,8 @@ wgl_waiter *wgl_runner_waiter_of(const wgl_home *home, const wgl_coroutine *task
 /* The waiter that has blocked its C stack last and is still asleep, or NULL. */
 wgl_waiter *wgl_runner_blocked(const wgl_home *home);
 void wgl_runners_close(wgl_home *home);
+/* Let `co`, about to go on, run for the coroutine that drives: it gets that one's extra space. */
+void wgl_take_place(const wgl_home *home, lua_State *co);
 
 /* --- other event loops: foreign.c --- */
 

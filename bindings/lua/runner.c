@@ -9,6 +9,7 @@
  *   base -> runner 1: task a, task b blocks -> runner 2: task c, batch done -> base
  *   base -> runner 2: task d, b was woken -> runner 1: b goes on and ends, batch done -> base */
 #include <stdlib.h>
+#include <string.h>
 
 #include "loop.h"
 #include "task.h"
@@ -65,6 +66,12 @@ static void switch_to(wgl_home *home, wgl_runner *from, wgl_runner *to) {
     wgl_stack_switch(&from->stack, to ? &to->stack : home->base);
 }
 
+/* A host may keep in the extra space of a coroutine what that runs for, as HAProxy does: what runs on a runner runs for the
+ * coroutine that drives. That of a coroutine which has ended is not to be left there. */
+void wgl_take_place(const wgl_home *home, lua_State *co) {
+    memcpy(lua_getextraspace(co), lua_getextraspace(home->driver), LUA_EXTRASPACE);
+}
+
 static void go_on_with(wgl_home *home, wgl_runner *self, const wgl_waiter *blocked) {
     go_idle(home, self);
     switch_to(home, self, runner_of(home, blocked));
@@ -76,6 +83,7 @@ static bool has_more(const wgl_home *home) { return home->due || (home->ready &&
 static int run_batch(lua_State *L) {
     wgl_runner *self = lua_touserdata(L, 1);
     wgl_home *home = self->home;
+    wgl_take_place(home, L);
     while (has_more(home)) {
         wgl_callbacks_run(L, home);
         if (!has_more(home))
@@ -201,6 +209,9 @@ bool wgl_runner_block(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
     home->blocked = self;
     home->current = NULL;
     switch_to(home, self, next);
+    wgl_take_place(home, L);
+    if (current)
+        wgl_take_place(home, current->co);
     if (self->next)
         self->next->previous = self->previous;
     *(self->previous ? &self->previous->next : &home->blocked) = self->next;

@@ -191,11 +191,16 @@ local agents = setmetatable({}, { __mode = "k" }) -- by loop: whether it has one
 -- Our tasks run in this coroutine of an event loop as long as there are any.
 local function agent(adapter, loop)
   return function()
-    local _ <close> = core.agent()
-    repeat
-      adapter.wait(core.listen())
-    until not core.step()
-    agents[loop] = nil
+    local ok, err = pcall(function()
+      local _ <close> = core.agent()
+      repeat
+        adapter.wait(core.listen())
+      until not core.step()
+    end)
+    agents[loop] = nil -- also if the loop has raised in it: the next task gets another one
+    if not ok then
+      error(err, 0)
+    end
   end
 end
 
@@ -234,8 +239,8 @@ local function use(adapter)
 end
 use(nil)
 
---- Waits in coroutines of this event loop yield to it, and tasks may yield to it: "cqueues", "copas", "luv", or an adapter;
---- nil: none.
+--- Waits in coroutines of this event loop yield to it, and tasks may yield to it: "cqueues", "copas", "luv", "haproxy",
+--- "prosody", or an adapter; nil: none.
 function waitgroup.use(loop)
   if type(loop) == "string" then
     local found, adapter = pcall(require, "waitgroup.loops." .. loop)

@@ -2,11 +2,12 @@
 
 A block of `python`, `lua` or `c` is a whole program. If a block of `output` follows it directly, that is what it
 prints, where `...` stands for any text. A block of `sh` holds commands for a reader, one a line; a block of `cmake` is
-the part of a project that concerns this library, one of `text` a picture.
+the part of a project that concerns this library, one of `text` a picture. Indented ones are for hosts.
 """
 
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +46,14 @@ def blocks(document: Path) -> Iterator[tuple[int, str, str, bool]]:
             near = False
     if start is not None:
         raise ValueError(f"{document}:{start}: this block has no end")
+
+
+def indented(document: Path, heading: str) -> list[str]:
+    """The indented blocks below a heading: what runs only inside of a host, and is tested there."""
+    section = re.split(r"^#+ ", document.read_text().split(f"\n## {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return [
+        textwrap.dedent(block) for block in re.findall(r"(?:^(?:    .*)?\n)+", section, re.MULTILINE) if block.strip()
+    ]
 
 
 def snippets(document: Path) -> Iterator[Snippet]:

@@ -633,6 +633,50 @@ static void faults(void) {
 }
 #endif
 
+/* --- a host that keeps in the extra space of its coroutines what they run for --- */
+
+static int runs_for(lua_State *L) {
+    const char *const *space = lua_getextraspace(L);
+    lua_pushstring(L, *space ? *space : "nothing");
+    return 1;
+}
+
+/* Run a global function of Lua in a coroutine that runs for `what`. */
+static void run_for(lua_State *L, const char *what, const char *function) {
+    lua_State *co = lua_newthread(L);
+    int results;
+    *(const char **)lua_getextraspace(co) = what;
+    lua_getglobal(co, function);
+    if (lua_resume(co, L, 0, &results) != LUA_OK)
+        fail(__LINE__, lua_tostring(co, -1));
+    lua_pop(L, 1);
+}
+
+/* Tasks run for the coroutine that drives, also in their own coroutines, in callbacks, and if they have blocked a C stack. */
+static void extra_space(void) {
+    heap h = {0};
+    lua_State *L = open_state(&h);
+    lua_register(L, "runs_for", runs_for);
+    run(L, "w = require 'waitgroup' g, released, seen = w.errgroup(), w.new(1), {}\n"
+           "function see() seen[#seen + 1] = runs_for() end\n"
+           "function start()\n"
+           "  g:go(function()\n"
+           "    see()\n"
+           "    coroutine.wrap(function() released:wait() see() end)()\n"
+           "    see()\n"
+           "    w.sleep(0.001)\n"
+           "    see()\n"
+           "  end)\n"
+           "  g:context():on_cancel(see)\n"
+           "  g:wait(0)\n"
+           "end\n"
+           "function finish() released:done() g:wait() g:wait(0) w.new(1):wait(0.001) end");
+    run_for(L, "one", "start");
+    run_for(L, "two", "finish");
+    run(L, "local all = table.concat(seen, ' ') assert(all == 'one two two two two', all)");
+    close_state(L, &h);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -643,6 +687,7 @@ static const struct {
                  {"refused", refused},
                  {"no_descriptors", no_descriptors},
                  {"forking", forking},
+                 {"extra_space", extra_space},
 #ifdef LINKED
                  {"hosting", hosting},
                  {"hosting_without_states", hosting_without_states},

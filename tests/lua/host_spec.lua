@@ -18,6 +18,7 @@ for _, name in ipairs { "linked", "loading" } do
     it("closes and cancels without memory", function() host(name, "at_the_cap") end)
     it("sees that a refused go keeps nothing", function() host(name, "refused") end)
     it("is told that no file descriptor is left", function() host(name, "no_descriptors") end)
+    it("whose coroutines run for something has the tasks run for the same", function() host(name, "extra_space") end)
     it("forks", function() host(name, "forking") end)
   end)
 end

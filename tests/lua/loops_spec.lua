@@ -423,6 +423,30 @@ describe("a task that yields where no loop runs it", function()
   end)
 end)
 
+it("a loop that raises in the coroutine of our tasks gets another one with the next task", function()
+  local spawned = 0
+  waitgroup.use {
+    here = function() return false end,
+    wait = function() error("stopped", 0) end,
+    spawn = function(fn)
+      spawned = spawned + 1
+      return not pcall(fn)
+    end,
+  }
+  local g = waitgroup.errgroup()
+  g:go(function() end)
+  g:go(function() end)
+  waitgroup.use(nil)
+  assert.equal(2, spawned)
+  assert.is_true(g:wait(20))
+end)
+
+it("the loop of a host is refused elsewhere", function()
+  local _, message = pcall(waitgroup.use, "haproxy")
+  assert.matches("no adapter for the event loop 'haproxy': this program is not HAProxy", message, 1, true)
+  assert.is_false(pcall(waitgroup.use, "prosody"))
+end)
+
 it("an unknown loop is refused", function()
   assert.has_error(function() waitgroup.use("nonsense") end)
   assert.has_error(function() waitgroup.use({}) end)
