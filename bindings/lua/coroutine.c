@@ -12,6 +12,7 @@
  * A table holds all tasks that have not ended, by their slots. The function of a task is called by `body`, under lua_pcallk:
  * so its variables are closed in the coroutine, where that may yield, and the task ends there, whatever resumed it. A
  * coroutine is never used for a second task: something may hold it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "loop.h"
@@ -94,6 +95,10 @@ wgl_handle *wgl_coroutine_context(lua_State *L, wgl_coroutine *task) {
     wgl_handle *handle = lua_touserdata(L, -1);
     lua_pop(L, 2);
     return handle;
+}
+
+wg_context *wgl_task_context(lua_State *L, wgl_coroutine *task) {
+    return wgl_context_of(wgl_coroutine_context(L, task));
 }
 
 wg_context *wgl_context_of(const wgl_handle *handle) {
@@ -585,8 +590,7 @@ static int park(lua_State *L, wgl_home *home, wgl_coroutine *task, lua_KFunction
 }
 
 int wgl_coroutine_suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, const wgl_wish *wish, lua_KFunction k) {
-    if (!wgl_waiter_join(home, &task->waiter, wish))
-        luaL_error(L, "not enough memory");
+    wgl_join(L, home, &task->waiter, wish, task);
     return park(L, home, task, k);
 }
 
@@ -710,16 +714,21 @@ static int run(lua_State *L) {
     return wgl_wait(L, &(wgl_wish){.event = WGL_AT_SCOPE, .list = &task->results}, finish_run);
 }
 
-const char *wgl_coroutine_push_name(lua_State *L, int self) {
-    lua_Debug ar;
-    if (lua_getiuservalue(L, self, FN) != LUA_TFUNCTION) {
+void wgl_coroutine_name(lua_State *L, char *name, size_t size) {
+    lua_Debug ar = {.short_src = "?"};
+    if (lua_getiuservalue(L, -1, FN) == LUA_TFUNCTION)
+        lua_getinfo(L, ">S", &ar);
+    else
         lua_pop(L, 1);
-        return lua_pushliteral(L, "?");
-    }
-    lua_getinfo(L, ">S", &ar);
-    if (ar.linedefined > 0)
-        return lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
-    return lua_pushstring(L, ar.short_src);
+    lua_pop(L, 1);
+    snprintf(name, size, ar.linedefined > 0 ? "%s:%d" : "%s", ar.short_src, ar.linedefined);
+}
+
+const char *wgl_coroutine_push_name(lua_State *L, int self) {
+    char name[LUA_IDSIZE + 12];
+    lua_pushvalue(L, self);
+    wgl_coroutine_name(L, name, sizeof name);
+    return lua_pushstring(L, name);
 }
 
 static int task_name(lua_State *L) {

@@ -145,8 +145,8 @@ static void push_left_behind(lua_State *L, const wgl_errgroup *g) {
 
 #define OWN_GROUP "a task waits for the error group that it belongs to"
 
-/* Raises at `level` if `status` is none that a call returns. `deadlock`: how it would come about. */
-static void check_outcome(lua_State *L, wg_status status, const char *deadlock, int level) {
+/* Raises at `level` if `status` is none that a call returns. */
+static void check_outcome(lua_State *L, wg_status status, int level) {
     switch (status) {
     case WG_OK:
     case WG_TIMEOUT:
@@ -156,7 +156,7 @@ static void check_outcome(lua_State *L, wg_status status, const char *deadlock, 
     case WG_CANCELLED:
     case WG_DEADLINE_EXCEEDED:
     case WG_FAILED: return;
-    case WG_DEADLOCK: wgl_error(L, level, "deadlock: %s", deadlock); break;
+    case WG_DEADLOCK: wgl_error(L, level, "deadlock: %s", OWN_GROUP); break;
     case WG_FORKED:
         wgl_error(L, level, "this error group was left behind in the parent process by a fork: make a new one");
         break;
@@ -165,7 +165,9 @@ static void check_outcome(lua_State *L, wg_status status, const char *deadlock, 
 }
 
 int wgl_push_refusal(lua_State *L, wg_status status, int level) {
-    check_outcome(L, status, "every task of this error group waits for room in it", level);
+    if (status == WG_DEADLOCK)
+        return wgl_raise_deadlock(L, wgl_why_stuck(L, wgl_test(L, 1)), level);
+    check_outcome(L, status, level);
     if (status != WG_LIMIT && status != WG_FINISHED)
         return wgl_push_ended(L, ((wgl_errgroup *)wgl_test(L, 1))->context->ctx);
     lua_pushnil(L);
@@ -201,7 +203,7 @@ static int push_outcome(lua_State *L, const wgl_errgroup *g, wg_status status, c
         lua_pushstring(L, wgl_end_word(status));
         wgl_push_cause(L, first);
         break;
-    default: check_outcome(L, status, OWN_GROUP, level);
+    default: check_outcome(L, status, level);
     }
     if (has_note)
         lua_pushvalue(L, note);
@@ -251,7 +253,7 @@ static int start_waiting(lua_State *L, int64_t deadline, bool closes) {
     lua_pushinteger(L, deadline);
     lua_pushboolean(L, closes);
     if (wgl_in_task_of(L, wgl_test(L, 1)))
-        check_outcome(L, WG_DEADLOCK, OWN_GROUP, 1);
+        check_outcome(L, WG_DEADLOCK, 1);
     return wait_on(L, WGL_ASLEEP);
 }
 

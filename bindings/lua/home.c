@@ -198,6 +198,7 @@ static int home_gc(lua_State *L) {
     home->paths = NULL;
     wgl_channel_forget(home);
     free(home->met.addresses);
+    free(home->report);
     home->met = (wgl_met){0};
     wgl_home_release(home);
     return 0;

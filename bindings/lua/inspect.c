@@ -13,54 +13,27 @@ void wgl_place_of_caller(lua_State *L, int level, char *place, size_t size) {
         snprintf(place, size, "%s:%d", ar.short_src, ar.currentline);
 }
 
-/* What the core tells is kept apart from Lua, whose errors must not leave the core. */
-struct text {
-    char *bytes;
-    size_t length, room;
-};
-
-static void append(void *raw, const char *line, size_t length) {
-    struct text *text = raw;
-    if (text->length + length > text->room) {
-        size_t room = 2 * (text->length + length);
-        char *more = realloc(text->bytes, room);
-        if (!more)
-            return;
-        text->bytes = more;
-        text->room = room;
-    }
-    memcpy(text->bytes + text->length, line, length);
-    text->length += length;
-}
-
-static int push_bytes(lua_State *L) {
-    const struct text *text = lua_touserdata(L, 1);
-    lua_pushlstring(L, text->length ? text->bytes : "", text->length);
+static int push_string(lua_State *L) {
+    lua_pushstring(L, lua_touserdata(L, 1));
     return 1;
 }
 
-static int push_text(lua_State *L, struct text *text) {
-    lua_pushcfunction(L, push_bytes);
+/* A text of the core's, which is freed here also if Lua has no memory for a copy. */
+static int push_text(lua_State *L, char *text) {
+    if (!text)
+        return luaL_error(L, "not enough memory");
+    lua_pushcfunction(L, push_string);
     lua_pushlightuserdata(L, text);
     int status = lua_pcall(L, 1, 1, 0);
-    free(text->bytes);
+    free(text);
     return status == LUA_OK ? 1 : lua_error(L);
 }
 
 /* dump_text() */
-static int dump_text(lua_State *L) {
-    struct text text = {NULL, 0, 0};
-    (void)wg_dump_lines(append, &text);
-    return push_text(L, &text);
-}
+static int dump_text(lua_State *L) { return push_text(L, wg_dump_text()); }
 
 /* leaks_text(since, from now()) */
-static int leaks_text(lua_State *L) {
-    struct text text = {NULL, 0, 0};
-    int64_t since = luaL_checkinteger(L, 1);
-    (void)wg_leaks_lines(append, &text, since);
-    return push_text(L, &text);
-}
+static int leaks_text(lua_State *L) { return push_text(L, wg_leaks_text(luaL_checkinteger(L, 1))); }
 
 static int now(lua_State *L) {
     lua_pushinteger(L, wg_now());

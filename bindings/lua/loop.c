@@ -119,7 +119,7 @@ static bool join_subject(wgl_home *home, wgl_waiter *waiter, const wgl_wish *wis
     wgl_link **list = wish->list;
     waiter->event = (uint8_t)wish->event;
     if (by_subscription(waiter)) {
-        wgl_subscription *s = wgl_subscribe(home, wish->subject, wish->event, wish->held);
+        wgl_subscription *s = wgl_subscribe(home, wish->subject, wish->event);
         if (!s)
             return false;
         list = &s->waiters;
@@ -132,7 +132,7 @@ static bool join_subject(wgl_home *home, wgl_waiter *waiter, const wgl_wish *wis
 }
 
 static bool join_context(wgl_home *home, wgl_waiter *waiter, wgl_handle *context) {
-    wgl_subscription *s = context ? wgl_subscribe(home, context, WGL_AT_END, 0) : NULL;
+    wgl_subscription *s = context ? wgl_subscribe(home, context, WGL_AT_END) : NULL;
     if (s) {
         waiter->context_list = &s->dependants;
         link_last(&s->dependants, &waiter->context);
@@ -142,6 +142,7 @@ static bool join_context(wgl_home *home, wgl_waiter *waiter, wgl_handle *context
 
 bool wgl_waiter_join(wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish) {
     waiter->reason = WGL_ASLEEP;
+    waiter->published = NULL;
     home->asleep++;
     if (join_subject(home, waiter, wish) && join_context(home, waiter, wish->context) &&
         (wish->deadline == WG_FOREVER || start_timer(home, waiter, wish->deadline)))
@@ -150,8 +151,14 @@ bool wgl_waiter_join(wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish) {
     return false;
 }
 
+wg_observer *wgl_waiter_observer(wgl_waiter *waiter) {
+    return by_subscription(waiter) ? &subscription_of_waiters(waiter->subject_list)->observer : NULL;
+}
+
 void wgl_waiter_leave(wgl_home *home, wgl_waiter *waiter) {
     home->asleep--;
+    if (waiter->published)
+        wgl_withdraw(home, waiter);
     if (waiter->timer)
         stop_timer(home, waiter);
     if (waiter->subject.next) {
@@ -354,6 +361,25 @@ static int push_report(lua_State *L) {
     return 1;
 }
 
+/* --- waiting --- */
+
+const char *wgl_why_stuck(lua_State *L, const wgl_object *group) {
+    bool own = wgl_in_task_of(L, group) || wgl_worker_tasks_of(group) > 0;
+    return own ? "every task of this error group waits for room in it" : NULL;
+}
+
+void wgl_join(lua_State *L, wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish, wgl_coroutine *task) {
+    wgl_place place;
+    if (wish->event != WGL_NOTHING)
+        wgl_place_find(L, task, &place);
+    if (!wgl_waiter_join(home, waiter, wish))
+        luaL_error(L, "not enough memory");
+    if (wgl_publish(home, waiter, wish, &place))
+        return;
+    wgl_waiter_leave(home, waiter);
+    wgl_raise_deadlock(L, wish->event == WGL_AT_SLOT ? wgl_why_stuck(L, wish->subject->object) : NULL, 1);
+}
+
 /* --- driving --- */
 
 static int do_nothing(lua_State *L) {
@@ -423,8 +449,7 @@ static bool run_until_woken(lua_State *L, wgl_home *home, wgl_waiter *base) {
 
 static wgl_reason drive(lua_State *L, wgl_home *home, const wgl_wish *wish) {
     wgl_waiter base = {.kind = WGL_BASE_WAITER};
-    if (!wgl_waiter_join(home, &base, wish))
-        luaL_error(L, "not enough memory");
+    wgl_join(L, home, &base, wish, NULL);
     bool woken = run_until_woken(L, home, &base);
     if (!base.reason)
         wgl_waiter_leave(home, &base);
@@ -444,7 +469,10 @@ static wg_status block_until(const wgl_wish *wish, const wg_until *until) {
     case WGL_WAITGROUP: return wg_wait(((wgl_waitgroup *)subject)->wg, until);
     case WGL_ERRGROUP: return wg_errgroup_wait(((wgl_errgroup *)subject)->group, until, NULL);
     case WGL_CONTEXT: return wg_context_wait(((wgl_context *)subject)->ctx, until);
-    case WGL_TASK: return wg_wait(&((wgl_task *)subject)->done, until);
+    case WGL_TASK: {
+        wgl_task *task = (wgl_task *)subject;
+        return wg_errgroup_wait_task(task->group->group, task, &task->done, until);
+    }
     case WGL_CHANNEL:
     case WGL_KINDS: break;
     }
@@ -469,21 +497,25 @@ bool wgl_nothing_to_drive(lua_State *L, wgl_home *home) {
 }
 
 static wgl_reason block(lua_State *L, const wgl_wish *wish) {
-    wg_until until = {.deadline = wish->deadline, .context = wgl_context_of(wish->context), .interruptible = true};
+    wgl_place place;
+    wgl_block block;
+    wgl_place_find(L, NULL, &place);
+    wgl_block_begin(&block, wish->deadline, wgl_context_of(wish->context), &place);
     wg_status status;
-    while ((status = block_until(wish, &until)) == WG_INTERRUPTED)
+    while ((status = block_until(wish, &block.until)) == WG_INTERRUPTED)
         wgl_let_hooks_run(L);
+    if (status == WG_DEADLOCK)
+        wgl_block_raise(L, &block);
     if (status == WG_CONTEXT_ENDED)
         return WGL_ENDED;
     return status == WG_TIMEOUT ? WGL_TIMED_OUT : WGL_READY; /* ready, also with an outcome that is no success */
 }
 
-/* --- waiting --- */
+/* --- waiting here --- */
 
 static wgl_reason block_stack(lua_State *L, wgl_home *home, const wgl_wish *wish) {
     wgl_waiter waiter = {.kind = WGL_STACK_WAITER};
-    if (!wgl_waiter_join(home, &waiter, wish))
-        luaL_error(L, "not enough memory");
+    wgl_join(L, home, &waiter, wish, wgl_running(L, home));
     if (!wgl_runner_block(L, home, &waiter)) {
         wgl_waiter_leave(home, &waiter);
         luaL_error(
@@ -533,18 +565,8 @@ int wgl_wait(lua_State *L, const wgl_wish *wish, lua_KFunction k) {
     return wait_outside(L, home, &full, k);
 }
 
-/* How many slots of the group the code that runs holds, and does not give back as long as it waits. */
-static unsigned slots_held(lua_State *L, const wgl_handle *group) {
-    const wgl_coroutine *task = wgl_running(L, wgl_home_of(L));
-    if (task)
-        return task->of == WGL_OF_GROUP && task->owner == group;
-    return wgl_worker_tasks_of(group->object);
-}
-
 int wgl_wait_for_slot(lua_State *L, lua_KFunction k) {
-    wgl_handle *group = lua_touserdata(L, 1);
-    return wgl_wait(L, &(wgl_wish){.event = WGL_AT_SLOT, .subject = group, .held = slots_held(L, group), .own = true},
-                    k);
+    return wgl_wait(L, &(wgl_wish){.event = WGL_AT_SLOT, .subject = lua_touserdata(L, 1), .own = true}, k);
 }
 
 wgl_reason wgl_woken(lua_State *L, int status, lua_KContext how) {
@@ -569,7 +591,11 @@ int wgl_yield(lua_State *L, lua_KFunction k) {
 
 static bool drive_to_the_end(lua_State *L, wgl_home *home) {
     wgl_waiter all = {.kind = WGL_BASE_WAITER};
-    wgl_waiter_join(home, &all, &(wgl_wish){.event = WGL_AT_ALL, .list = &home->all_ended});
+    wgl_wish wish = {.event = WGL_AT_ALL, .list = &home->all_ended};
+    wgl_place place;
+    wgl_place_find(L, NULL, &place);
+    wgl_waiter_join(home, &all, &wish);
+    wgl_publish(home, &all, &wish, &place);
     bool woken = run_until_woken(L, home, &all);
     if (!all.reason)
         wgl_waiter_leave(home, &all);

@@ -51,13 +51,16 @@ struct wgl_waiter {
         int64_t deadline;     /* of its timer, while it sleeps */
         wg_errgroup *slot_of; /* then: where a slot has been taken for it, if `has_slot` */
     };
-    struct wgl_waiter *next; /* in the queue of those that can run */
-    uint32_t timer;          /* its place in the heap; 0: none */
-    uint8_t kind;            /* a wgl_waiter_kind */
-    uint8_t event;           /* a wgl_event */
-    uint8_t reason;          /* a wgl_reason */
-    uint8_t slot;            /* a wg_status: what came of a wait for a slot */
-    bool has_slot;           /* one has been taken, and is neither used nor given back */
+    union {
+        wg_waiting *published;   /* while it sleeps: what the core knows of it, or NULL */
+        struct wgl_waiter *next; /* then: in the queue of those that can run */
+    };
+    uint32_t timer; /* its place in the heap; 0: none */
+    uint8_t kind;   /* a wgl_waiter_kind */
+    uint8_t event;  /* a wgl_event */
+    uint8_t reason; /* a wgl_reason */
+    uint8_t slot;   /* a wg_status: what came of a wait for a slot */
+    bool has_slot;  /* one has been taken, and is neither used nor given back */
 };
 
 /* What a wait is for. */
@@ -66,7 +69,6 @@ typedef struct wgl_wish {
     wgl_handle *subject; /* of an event by subscription; its value stays on the caller's stack */
     wgl_link **list;     /* of an event in the state */
     wgl_handle *context; /* whose end ends the wait, also a group for its context; or NULL */
-    unsigned held;       /* of a slot: how many of the group the caller holds meanwhile */
     bool own;            /* NULL stands for the context of the running task, if there is one */
     int64_t deadline;
 } wgl_wish;
@@ -86,14 +88,14 @@ struct wgl_subscription {
     wgl_subscription *of_handle;    /* the next on the handle's list */
     wgl_subscription *fired;        /* the next in the mailbox, or among those whose callbacks are due */
     wgl_subscription *next, **link; /* among all of the state */
-    unsigned held;
     uint8_t event;
     bool cancelled; /* nothing waits for it any more: it is freed when it comes out of the mailbox */
 };
 
-/* The subscription of `handle` for `event`, made if need be; a new one for a slot, while the caller holds `held` of them.
- * NULL: no memory. */
-wgl_subscription *wgl_subscribe(wgl_home *home, wgl_handle *handle, wgl_event event, unsigned held);
+/* The subscription of `handle` for `event`, made if need be; a new one for a slot. NULL: no memory. */
+wgl_subscription *wgl_subscribe(wgl_home *home, wgl_handle *handle, wgl_event event);
+/* The event of the core. */
+wg_event wgl_event_of(wgl_object *subject, wgl_event event);
 /* Give it up, if nothing waits for it any more. */
 void wgl_subscription_settle(wgl_subscription *subscription);
 /* A thread task of a scope: tell when it ends. False: no memory. */
@@ -130,6 +132,8 @@ int wgl_yield(lua_State *L, lua_KFunction k);
 /* Put a waiter into the lists. False: no memory, and it is in none. */
 bool wgl_waiter_join(wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish);
 void wgl_waiter_leave(wgl_home *home, wgl_waiter *waiter);
+/* The same for `task`, or NULL for the code that drives the loop, and publish it. Raises if it would wait for ever. */
+void wgl_join(lua_State *L, wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish, wgl_coroutine *task);
 void wgl_waiter_wake(wgl_home *home, wgl_waiter *waiter, wgl_reason reason);
 /* What woke it, for the code that goes on: home->slot says what came of a wait for a slot, which is now its own. */
 wgl_reason wgl_waiter_take(wgl_home *home, wgl_waiter *waiter);
@@ -151,6 +155,38 @@ int64_t wgl_next_deadline(const wgl_home *home);
 bool wgl_nothing_to_drive(lua_State *L, wgl_home *home);
 /* After a signal: its handler may have asked for something by a hook. May raise. */
 void wgl_let_hooks_run(lua_State *L);
+
+/* The observer that tells the waiter, which sleeps, of its event; NULL: there is none. */
+wg_observer *wgl_waiter_observer(wgl_waiter *waiter);
+
+/* --- waits told to the core: publish.c --- */
+
+/* Where in the program a wait is, and which task waits. */
+typedef struct wgl_place {
+    wg_place place;
+    wg_waiting_task task;
+    bool is_task; /* it is a coroutine task; else the tasks that the thread runs */
+    char file[LUA_IDSIZE], name[LUA_IDSIZE + 12];
+} wgl_place;
+
+/* `task`: the coroutine task that waits, or NULL. May raise. */
+void wgl_place_find(lua_State *L, wgl_coroutine *task, wgl_place *place);
+/* The waiter is in its lists. False: it would wait for ever. */
+bool wgl_publish(wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish, const wgl_place *place);
+void wgl_withdraw(wgl_home *home, wgl_waiter *waiter);
+/* The same for a thread that blocks in the core: until when, with room for a report. `place` stays. */
+typedef struct wgl_block {
+    wg_until until;
+    char report[2000];
+} wgl_block;
+void wgl_block_begin(wgl_block *block, int64_t deadline, wg_context *context, const wgl_place *place);
+/* It returned WG_DEADLOCK: keep the report for wgl_raise_deadlock; or raise that. */
+void wgl_block_report(wgl_home *home, const wgl_block *block);
+int wgl_block_raise(lua_State *L, const wgl_block *block);
+/* Why a wait for a slot of the group is stuck, in short; NULL: it takes the steps to tell. */
+const char *wgl_why_stuck(lua_State *L, const wgl_object *group);
+/* Raise what the last deadlock of this state was. `why`: in short, or NULL. */
+int wgl_raise_deadlock(lua_State *L, const char *why, int level);
 
 /* --- runners: runner.c --- */
 

@@ -24,19 +24,20 @@ static void fire(void *arg) {
     wgl_home_release(home);
 }
 
-static wg_event event_of(const wgl_subscription *s) {
-    wgl_object *subject = s->subject;
-    switch ((wgl_event)s->event) {
+wg_event wgl_event_of(wgl_object *subject, wgl_event event) {
+    switch (event) {
     case WGL_AT_ZERO: return wg_zero(((wgl_waitgroup *)subject)->wg);
     case WGL_AT_OUTCOME: return wg_outcome(((wgl_errgroup *)subject)->group);
     case WGL_AT_END:
         return wg_ended(subject->kind == WGL_ERRGROUP ? ((wgl_errgroup *)subject)->context->ctx
                                                       : ((wgl_context *)subject)->ctx);
-    case WGL_AT_SLOT: return wg_slot_for(((wgl_errgroup *)subject)->group, s->held);
+    case WGL_AT_SLOT: return wg_slot(((wgl_errgroup *)subject)->group);
     case WGL_AT_TASK_END: return wg_zero(&((wgl_task *)subject)->done);
     default: return (wg_event){.subject_ = NULL}; /* not of the core */
     }
 }
+
+static wg_event event_of(const wgl_subscription *s) { return wgl_event_of(s->subject, (wgl_event)s->event); }
 
 static void observe(wgl_subscription *s) { (void)wg_event_observe(event_of(s), &s->observer, fire, s); }
 
@@ -75,14 +76,13 @@ static void leave_handle(wgl_subscription *s) {
     s->handle = NULL;
 }
 
-wgl_subscription *wgl_subscribe(wgl_home *home, wgl_handle *handle, wgl_event event, unsigned held) {
+wgl_subscription *wgl_subscribe(wgl_home *home, wgl_handle *handle, wgl_event event) {
     wgl_subscription *s = handle->subscriptions;
     while (s && (s->event != event || s->cancelled || event == WGL_AT_SLOT))
         s = s->of_handle;
     if (s || !(s = new_subscription(home, handle->object, event)))
         return s;
     s->handle = handle;
-    s->held = held;
     s->of_handle = handle->subscriptions;
     handle->subscriptions = s;
     observe(s);
@@ -250,7 +250,7 @@ void wgl_callback_add(lua_State *L, wgl_home *home) {
     lua_rawseti(L, -3, place);
     handle->callbacks++;
     home->callbacks++;
-    if (!wgl_subscribe(home, handle, WGL_AT_END, 0)) {
+    if (!wgl_subscribe(home, handle, WGL_AT_END)) {
         lua_pushnil(L);
         lua_rawseti(L, -3, place);
         handle->callbacks--;

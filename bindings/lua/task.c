@@ -44,7 +44,7 @@ static void ended(void *arg) {
 /* How to get a slot: take one if there is one, wait for one, or use the one that was taken already. */
 typedef enum slot { TRY, BLOCK, TAKEN } slot;
 
-static wg_status give_in(wgl_task *task, slot slot) {
+static wg_status give_in(wgl_task *task, slot slot, wgl_block *block) {
     wg_errgroup *group = task->group->group;
     const wg_task work = {.fn = wgl_worker_run,
                           .arg = task,
@@ -55,15 +55,14 @@ static wg_status give_in(wgl_task *task, slot slot) {
     if (slot == TAKEN)
         return wg_errgroup_start_slot(group, &work);
     /* The context of the task that this thread runs ends it. */
-    return slot == TRY ? wg_errgroup_try_start(group, &work)
-                       : wg_errgroup_start(group, &work, &(wg_until){.interruptible = true});
+    return slot == TRY ? wg_errgroup_try_start(group, &work) : wg_errgroup_start(group, &work, &block->until);
 }
 
 /* Give the task, which only its handle knows, to its group. */
-static wg_status give(wgl_task *task, slot slot) {
+static wg_status give(wgl_task *task, slot slot, wgl_block *block) {
     wgl_thread_task_given();
     atomic_store_explicit(&task->object.refs, 2, memory_order_relaxed);
-    wg_status status = give_in(task, slot);
+    wg_status status = give_in(task, slot, block);
     if (status != WG_OK) {
         atomic_store_explicit(&task->object.refs, 1, memory_order_relaxed);
         wgl_thread_task_returned(task->group);
@@ -270,15 +269,21 @@ static int go_on(lua_State *L, int status, lua_KContext how) {
         return wgl_push_ended(L, wgl_running_context(L));
     wg_status outcome = home->slot;
     if (outcome == WG_OK)
-        outcome = give(task, TAKEN);
+        outcome = give(task, TAKEN, NULL);
     return outcome == WG_OK ? started(L, home, group) : wgl_push_refusal(L, outcome, 1);
 }
 
 /* Wait in the core: the thread has nothing else to do. */
-static wg_status give_blocking(lua_State *L, wgl_task *task) {
+static wg_status give_blocking(lua_State *L, wgl_home *home, wgl_task *task) {
+    wgl_place place;
+    wgl_block block;
+    wgl_place_find(L, NULL, &place);
+    wgl_block_begin(&block, WG_FOREVER, NULL, &place);
     wg_status status;
-    while ((status = give(task, BLOCK)) == WG_INTERRUPTED)
+    while ((status = give(task, BLOCK, &block)) == WG_INTERRUPTED)
         wgl_let_hooks_run(L);
+    if (status == WG_DEADLOCK)
+        wgl_block_report(home, &block);
     return status;
 }
 
@@ -287,9 +292,9 @@ static int start(lua_State *L, bool wait) {
     wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
     wgl_errgroup *group = check_group(L);
     wgl_task *task = make(L, home, group);
-    wg_status status = give(task, TRY);
+    wg_status status = give(task, TRY, NULL);
     if (status == WG_LIMIT && wait && wgl_nothing_to_drive(L, home)) {
-        status = give_blocking(L, task);
+        status = give_blocking(L, home, task);
         if (status == WG_CONTEXT_ENDED)
             return wgl_push_ended(L, wgl_running_context(L));
     } else if (status == WG_LIMIT && wait) {

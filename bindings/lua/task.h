@@ -32,6 +32,8 @@ wgl_coroutine *wgl_running(lua_State *L, wgl_home *home);
 wg_context *wgl_running_context(lua_State *L);
 /* The handle that stands for the context of `task`. */
 wgl_handle *wgl_coroutine_context(lua_State *L, wgl_coroutine *task);
+/* That context, borrowed. */
+wg_context *wgl_task_context(lua_State *L, wgl_coroutine *task);
 /* The same for the thread's task, pushed, or nil: then NULL. */
 wgl_handle *wgl_push_thread_context(lua_State *L);
 /* What a handle of a context or a group stands for as a context; the root of NULL. */
@@ -58,7 +60,8 @@ void wgl_coroutines_kill_sleepers(lua_State *L, wgl_home *home);
 
 void wgl_coroutine_push(lua_State *L, const wgl_coroutine *task);
 const char *wgl_coroutine_push_name(lua_State *L, int task);
-void wgl_coroutine_push_all(lua_State *L); /* the table of all tasks, in slots */
+void wgl_coroutine_name(lua_State *L, char *name, size_t size); /* of the task on top, which it pops */
+void wgl_coroutine_push_all(lua_State *L);                      /* the table of all tasks, in slots */
 wgl_coroutine *wgl_coroutine_of_results(wgl_link **list);
 
 #endif

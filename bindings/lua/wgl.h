@@ -196,6 +196,7 @@ struct wgl_home {
     wgl_runner *runner, *idle, *blocked;      /* whose C stack this is, NULL for the base; see runner.c */
     unsigned idle_count;
     wg_status slot;         /* what came of the wait for a slot that has just ended */
+    char *report;           /* of the last deadlock, from malloc, or NULL */
     struct wgl_stack *base; /* what a runner goes back to at the end of its batch */
     lua_State *driver;      /* what had the last batch run */
     unsigned epoch;         /* of the process that the events come from */

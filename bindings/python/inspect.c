@@ -21,36 +21,14 @@ void place_of_caller(char *place, size_t size) {
     Py_DECREF(frame);
 }
 
-struct text {
-    char *bytes;
-    size_t length, room;
-};
-
-static void append(void *raw, const char *line, size_t length) {
-    struct text *text = raw;
-    if (text->length + length > text->room) {
-        size_t room = 2 * (text->length + length);
-        char *more = realloc(text->bytes, room);
-        if (!more)
-            return;
-        text->bytes = more;
-        text->room = room;
-    }
-    memcpy(text->bytes + text->length, line, length);
-    text->length += length;
-}
-
-static PyObject *to_str(struct text *text) {
-    PyObject *str = PyUnicode_DecodeUTF8(text->bytes, (Py_ssize_t)text->length, "replace");
-    free(text->bytes);
+/* A text of the core's. */
+static PyObject *take_text(char *text) {
+    PyObject *str = text ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace") : PyErr_NoMemory();
+    free(text);
     return str;
 }
 
-PyObject *inspect_dump(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
-    struct text text = {NULL, 0, 0};
-    (void)wg_dump_lines(append, &text);
-    return to_str(&text);
-}
+PyObject *inspect_dump(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) { return take_text(wg_dump_text()); }
 
 PyObject *inspect_dump_on_signal(PyObject *module, PyObject *args) {
     int signum, fd;
@@ -65,12 +43,12 @@ PyObject *inspect_dump_on_signal(PyObject *module, PyObject *args) {
 }
 
 PyObject *inspect_leaks(PyObject *Py_UNUSED(module), PyObject *since) {
-    struct text text = {NULL, 0, 0};
     long long from = PyLong_AsLongLong(since);
     if (from == -1 && PyErr_Occurred())
         return NULL;
-    (void)wg_leaks_lines(append, &text, (int64_t)from);
-    return to_str(&text);
+    return take_text(wg_leaks_text((int64_t)from));
 }
 
-PyObject *inspect_now(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) { return PyLong_FromLongLong(wg_now()); }
+PyObject *inspect_now(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
+    return PyLong_FromLongLong(wg_now());
+}

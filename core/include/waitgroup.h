@@ -7,6 +7,7 @@
 #include "waitgroup/error.h"
 #include "waitgroup/observer.h"
 #include "waitgroup/waitgroup.h"
+#include "waitgroup/waiting.h"
 #include "waitgroup/context.h"
 #include "waitgroup/task.h"
 #include "waitgroup/pool.h"

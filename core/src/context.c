@@ -397,7 +397,9 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
     wg_context_retain(ctx); /* giving up the last reference meanwhile does no harm */
     wg_status status;
     do {
-        struct wg_waiter w = {.record = {.what = WG_WAITS_FOR_CONTEXT, .subject = ctx}, .epoch = wg_fork_epoch()};
+        struct wg_waiter w = {.record = {.wish = {.what = WG_FOR_CONTEXT, .subject = ctx}, .event = ctx}};
+        wg_waiter_init(&w, until, NULL);
+        w.record.certain = false;
         status = WG_OK;
         if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
             status = wg_waiter_sleep(&w, until);

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "deadline.h"
@@ -58,15 +60,19 @@ static void append_thread(struct line *line, struct wg_thread_id thread) {
 }
 
 static void append_subject(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
-    const struct wg_seen_group *g = wg_seen_group_of(to->seen, wait->subject);
-    if (wait->what == WG_WAITS_FOR_CONTEXT)
-        append(line, "the end of the context at %p", wait->subject);
-    else if (!g)
-        append(line, "zero of the wait group at %p", wait->subject);
-    else {
-        append(line, "%s ", wait->what == WG_WAITS_FOR_SLOT ? "a slot of" : "the tasks of");
+    static const char *const waits[] = {"the tasks", "a task", "a slot"};
+    const struct wg_wish *wish = &wait->wish;
+    const struct wg_seen_group *g = wg_seen_group_of(to->seen, wish->subject);
+    if (wish->text)
+        append(line, "%s", wish->text);
+    else if (wish->what == WG_FOR_CONTEXT)
+        append(line, "the end of the context at %p", wish->subject);
+    else if (g) {
+        append(line, "%s of ", waits[wish->what]);
         append_group(line, g);
-    }
+    } else
+        append(line, "%s of the wait group at %p", wish->what == WG_FOR_ZERO ? "zero" : waits[wish->what],
+               wish->subject);
 }
 
 static void append_wait(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
@@ -75,6 +81,8 @@ static void append_wait(struct line *line, const struct sink *to, const struct w
     append(line, ", for %.1f s", seconds(to->seen->now - wait->since));
     if (wg_point(wait->deadline) != INT64_MAX)
         append(line, ", at most %.1f s more", seconds(wait->deadline - to->seen->now));
+    if (wait->file[0])
+        append(line, ", at %s:%d", wait->file, wait->line);
 }
 
 static void dump_task(const struct sink *to, const struct wg_seen_task *task) {
@@ -117,9 +125,43 @@ static void dump_head(const struct sink *to, const struct wg_seen_group *g) {
     send(to, &line);
 }
 
+static bool task_is_listed(const struct wg_snapshot *seen, const struct wg_frame *frame) {
+    for (size_t i = 0; frame && i < seen->task_count; i++)
+        if (seen->tasks[i].frame == frame)
+            return true;
+    return false;
+}
+
+/* Does a task wait here that no thread runs? */
+static bool is_loose(const struct wg_seen_wait *wait) { return wait->frame && !wait->has_thread; }
+
+static void append_loose_task(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
+    append(line, wait->name[0] ? "task '%s'" : "a task%s", wait->name);
+    if (wait->language)
+        append(line, " (%s)", wait->language);
+    append(line, " ");
+    append_wait(line, to, wait);
+}
+
+/* Returns how many. */
+static unsigned long dump_loose_tasks(const struct sink *to, const struct wg_seen_group *g) {
+    unsigned long n = 0;
+    for (size_t i = 0; i < to->seen->wait_count; i++) {
+        const struct wg_seen_wait *wait = &to->seen->waits[i];
+        struct line line = {.length = 0};
+        if (!is_loose(wait) || wait->group != g->tasks || task_is_listed(to->seen, wait->frame))
+            continue;
+        append(&line, "    ");
+        append_loose_task(&line, to, wait);
+        send(to, &line);
+        n++;
+    }
+    return n;
+}
+
 static void dump_tasks(const struct sink *to, const struct wg_seen_group *g) {
     struct line line = {.length = 0};
-    unsigned long named = 0;
+    unsigned long named = dump_loose_tasks(to, g);
     for (int asleep = 1; asleep >= 0; asleep--)
         for (size_t i = 0; i < to->seen->task_count; i++) {
             const struct wg_seen_task *task = &to->seen->tasks[i];
@@ -144,24 +186,22 @@ static bool is_idle(const struct wg_seen_group *g) {
     return g->counts.running + g->counts.pending == 0 && g->asleep_since == INT64_MAX;
 }
 
-static bool task_is_listed(const struct wg_snapshot *seen, const struct wg_frame *frame) {
-    for (size_t i = 0; frame && i < seen->task_count; i++)
-        if (seen->tasks[i].frame == frame)
-            return true;
-    return false;
-}
-
 /* Threads that sleep outside of the tasks which were shown. */
 static void dump_sleepers(const struct sink *to) {
     struct line line = {.length = 0};
     for (size_t i = 0; i < to->seen->wait_count; i++) {
         const struct wg_seen_wait *wait = &to->seen->waits[i];
-        if (task_is_listed(to->seen, wait->frame))
+        const struct wg_seen_group *g = wg_seen_group_of(to->seen, wait->group);
+        if (task_is_listed(to->seen, wait->frame) || (is_loose(wait) && g))
             continue;
+        if (is_loose(wait)) {
+            append_loose_task(&line, to, wait);
+            send(to, &line);
+            continue;
+        }
         append_thread(&line, wait->thread);
         append(&line, " ");
         append_wait(&line, to, wait);
-        const struct wg_seen_group *g = wg_seen_group_of(to->seen, wait->group);
         if (g) {
             append(&line, ", in a task of ");
             append_group(&line, g);
@@ -206,10 +246,8 @@ static void dump(const struct sink *to) {
             dump_head(to, &seen->groups[i]);
 }
 
-wg_status wg_dump_lines(void (*write)(void *arg, const char *line, size_t length), void *arg) {
+static wg_status dump_to(void (*write)(void *arg, const char *line, size_t length), void *arg) {
     struct wg_snapshot seen;
-    if (!write)
-        return WG_INVALID;
     bool all = wg_snapshot_take(&seen);
     dump(&(struct sink){write, arg, &seen});
     wg_snapshot_free(&seen);
@@ -235,8 +273,37 @@ static void write_to_file(void *raw, const char *line, size_t length) {
 
 wg_status wg_dump(int fd) {
     struct file file = {.fd = fd, .failed = fd < 0};
-    wg_status status = file.failed ? WG_INVALID : wg_dump_lines(write_to_file, &file);
+    wg_status status = file.failed ? WG_INVALID : dump_to(write_to_file, &file);
     return file.failed ? WG_INVALID : status;
+}
+
+/* A text that grows; NULL once there was no memory for it. */
+struct text {
+    char *bytes;
+    size_t length, room;
+};
+
+static struct text new_text(void) { return (struct text){calloc(1, 1000), 0, 1000}; }
+
+static void write_to_text(void *raw, const char *line, size_t length) {
+    struct text *text = raw;
+    if (text->bytes && text->length + length >= text->room) {
+        char *more = realloc(text->bytes, text->room = 2 * (text->length + length));
+        if (!more)
+            free(text->bytes);
+        text->bytes = more;
+    }
+    if (!text->bytes)
+        return;
+    memcpy(text->bytes + text->length, line, length);
+    text->length += length;
+    text->bytes[text->length] = '\0';
+}
+
+char *wg_dump_text(void) {
+    struct text text = new_text();
+    (void)dump_to(write_to_text, &text);
+    return text.bytes;
 }
 
 /* Leaks. */
@@ -281,10 +348,8 @@ static unsigned report_sleepers(const struct sink *to, int64_t since) {
     return n;
 }
 
-unsigned wg_leaks_lines(void (*write)(void *arg, const char *line, size_t length), void *arg, int64_t since) {
+static unsigned leaks_to(void (*write)(void *arg, const char *line, size_t length), void *arg, int64_t since) {
     struct wg_snapshot seen;
-    if (!write)
-        return 0;
     wg_snapshot_take(&seen);
     struct sink to = {write, arg, &seen};
     unsigned n = 0;
@@ -300,5 +365,11 @@ unsigned wg_leaks_lines(void (*write)(void *arg, const char *line, size_t length
 
 unsigned wg_leaks(int fd, int64_t since) {
     struct file file = {.fd = fd, .failed = fd < 0};
-    return wg_leaks_lines(write_to_file, &file, since);
+    return leaks_to(write_to_file, &file, since);
+}
+
+char *wg_leaks_text(int64_t since) {
+    struct text text = new_text();
+    (void)leaks_to(write_to_text, &text, since);
+    return text.bytes;
 }

@@ -343,7 +343,7 @@ void wg_errgroup_observe_slot(wg_errgroup *g, wg_observer *observer) {
     wg_errgroup_retain(g);
     watch_end(g);
     wg_context_check(g->context);
-    wg_slots_observe(&g->slots, observer, observer->held_, &first);
+    wg_slots_observe(&g->slots, observer, &first);
     if (!first)
         wg_errgroup_release(g);
     wg_errgroup_release(g);
@@ -429,6 +429,7 @@ static void run_function(struct life *life) {
     life->frame.ctx = g->context;
     life->frame.group = g;
     life->frame.arg = life->call.arg;
+    life->frame.name = g->lists ? ((struct named_task *)life->task)->name : NULL;
     wg_frame_push(&life->frame);
     if (life->named)
         list(life);
@@ -816,16 +817,15 @@ static int64_t end_of_grace(wg_errgroup *g) {
 }
 
 static wg_status wait_for_zero(wg_errgroup *g, const wg_until *until, wg_context *context) {
-    struct wg_blocked what = {.what = WG_FOR_ZERO, .subject = &g->slots.tasks};
-    return wg_wait_zero(&g->slots.tasks, until, context, &what);
+    struct wg_wish wish = {.what = WG_FOR_ZERO, .subject = &g->slots.tasks, .group = g};
+    return wg_wait_zero(&g->slots.tasks, until, context, &wish);
 }
 
 wg_status wg_errgroup_wait_task(wg_errgroup *g, const void *arg, wg_waitgroup *ended, const wg_until *until) {
     if (!g || !ended)
         return WG_INVALID;
-    struct wg_blocked what = {
-        .what = WG_FOR_TASK, .subject = &g->slots.tasks, .arg = arg, .group = g, .slots = &g->slots};
-    return wg_wait_zero(ended, until, NULL, &what);
+    struct wg_wish wish = {.what = WG_FOR_TASK, .subject = &g->slots.tasks, .group = g, .slots = &g->slots, .arg = arg};
+    return wg_wait_zero(ended, until, NULL, &wish);
 }
 
 /* Wait for the tasks, or for the end of grace: then *grace_over. */
@@ -992,6 +992,10 @@ bool wg_errgroup_continues(const wg_errgroup *g) { return g && g->continues; }
 int wg_errgroup_backlog(const wg_errgroup *g) { return g ? g->slots.ahead : 0; }
 
 wg_context *wg_errgroup_context(wg_errgroup *g) { return g ? g->context : NULL; }
+
+struct wg_slots *wg_errgroup_slots(wg_errgroup *g) {
+    return &g->slots;
+}
 
 wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g) { return g ? &g->slots.tasks : NULL; }
 

@@ -7,7 +7,7 @@
 /* Wait until a slot has been taken for the caller: as wg_errgroup_start, without a task. */
 wg_status wg_errgroup_wait_for_slot(wg_errgroup *g, const wg_until *until);
 
-/* The fields of `observer` for its function, its argument and the slots held are set. */
+/* The fields of `observer` for its function and its argument are set. */
 void wg_errgroup_observe_slot(wg_errgroup *g, wg_observer *observer);
 bool wg_errgroup_unobserve_slot(wg_errgroup *g, wg_observer *observer, bool sync);
 
@@ -16,5 +16,7 @@ bool wg_errgroup_unobserve_outcome(wg_errgroup *g, wg_observer *observer, bool s
 
 /* Is the task with this argument queued ahead of the slots? */
 bool wg_errgroup_has_stored(wg_errgroup *g, const void *arg);
+
+struct wg_slots *wg_errgroup_slots(wg_errgroup *g);
 
 #endif

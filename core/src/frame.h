@@ -1,8 +1,8 @@
 /* frame.h - which tasks a thread runs.
  *
- * A frame is on the stack of the thread that runs the task; the innermost is wg_self()->frame. A task of the caller's own
- * making (wg_errgroup_enter) has no frame. Frames belong to their thread: other threads read those of a
- * published wait (deadlock.h), and no others. */
+ * A frame is on the stack of the thread that runs the task; the innermost is wg_self()->frame. Frames belong to their thread:
+ * other threads read those of a published wait (waits.h), and no others. A task that waits without a thread has frames of
+ * its own, with its record. */
 #ifndef WG_FRAME_H
 #define WG_FRAME_H
 
@@ -10,21 +10,25 @@
 #include "waitgroup/errgroup.h"
 #include "waitgroup/waitgroup.h"
 
+#include "list.h"
 #include "os.h"
 
+struct wg_wait_record;
+
 struct wg_frame {
-    const wg_waitgroup
-        *tasks;      /* what counts the task: a wait group, or that of its error group; NULL: this is no task, see
-                                  wg_context_run */
-    wg_context *ctx; /* NULL if it is a task of a plain wait group */
+    /* What counts the task: a wait group, or that of its error group, or whatever stands for what waits for it: only
+     * compared. NULL: this is no task, see wg_context_run. */
+    const void *tasks;
+    wg_context *ctx;          /* NULL if it is a task of a plain wait group */
     const wg_errgroup *group; /* NULL if it is a task of a plain wait group */
     const void *arg;          /* which task it is */
+    const char *name;         /* for people; NULL: not known */
     struct wg_frame *outer;
-    struct wg_link link;        /* this and the next belong to deadlock.c; not set before a wait is published */
-    struct wg_blocked *blocked; /* the wait that this task is in */
+    struct wg_link link;             /* this and the next belong to deadlock.c; not set before a wait is published */
+    struct wg_wait_record *waits_in; /* the wait that this task is in */
 };
 
-/* `frame->tasks`, `ctx`, `group` and `arg` are set. */
+/* `frame->tasks`, `ctx`, `group`, `arg` and `name` are set. */
 static inline void wg_frame_push(struct wg_frame *frame) {
     struct wg_self *self = wg_self();
     frame->outer = self->frame;
@@ -33,14 +37,19 @@ static inline void wg_frame_push(struct wg_frame *frame) {
 
 static inline void wg_frame_pop(const struct wg_frame *frame) { wg_self()->frame = frame->outer; }
 
-/* How many tasks counted by `tasks` this thread runs, one inside a wait of another. */
-static inline unsigned wg_tasks_run_of(const wg_waitgroup *tasks) {
-    unsigned n = 0;
-    for (const struct wg_frame *frame = wg_self()->frame; frame; frame = frame->outer)
-        n += frame->tasks == tasks;
-    return n;
+/* The innermost of `frame` and those outside of it that is a task; NULL if there is none. */
+static inline struct wg_frame *wg_task_frame(struct wg_frame *frame) {
+    while (frame && !frame->tasks)
+        frame = frame->outer;
+    return frame;
 }
 
-static inline bool wg_runs_task_of(const wg_waitgroup *tasks) { return wg_tasks_run_of(tasks) > 0; }
+/* Does this thread run a task counted by `tasks`? */
+static inline bool wg_runs_task_of(const void *tasks) {
+    const struct wg_frame *frame = wg_self()->frame;
+    while (frame && frame->tasks != tasks)
+        frame = frame->outer;
+    return frame;
+}
 
 #endif

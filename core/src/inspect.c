@@ -1,23 +1,41 @@
 /* inspect.c - see inspect.h. */
 #include "inspect.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "waitqueue.h"
 
+static void copy(char text[WG_SEEN_TEXT], const char *from) {
+    if (from)
+        snprintf(text, WG_SEEN_TEXT, "%s", from);
+}
+
+static void look_at_place(const wg_place *place, struct wg_seen_wait *seen) {
+    if (!place)
+        return;
+    copy(seen->name, place->task);
+    copy(seen->file, place->file);
+    seen->language = place->language;
+    seen->line = place->line;
+}
+
 static void look_at_wait(const struct wg_wait_record *record, struct wg_snapshot *s) {
     if (s->wait_count++ >= s->wait_room)
         return;
-    s->waits[s->wait_count - 1] = (struct wg_seen_wait){
-        .what = record->what,
-        .subject = record->subject,
-        .group = record->frame ? record->frame->tasks : NULL,
+    const struct wg_frame *frame = wg_task_frame(record->frames);
+    struct wg_seen_wait *seen = &s->waits[s->wait_count - 1];
+    *seen = (struct wg_seen_wait){
+        .wish = record->wish,
+        .group = frame ? frame->tasks : NULL,
+        .frame = frame,
         .since = record->since,
         .deadline = record->deadline,
-        .frame = record->frame,
         .thread = record->thread,
+        .has_thread = record->has_thread,
     };
+    look_at_place(record->until->place, seen);
 }
 
 static void look_at_bucket(struct wg_bucket *bucket, struct wg_snapshot *s) {
@@ -95,7 +113,7 @@ bool wg_snapshot_take(struct wg_snapshot *s) {
     s->wait_count = least(s->wait_count, s->wait_room);
     for (size_t i = 0; i < s->wait_count; i++) {
         note_asleep(s, s->waits[i].group, s->waits[i].since);
-        note_asleep(s, s->waits[i].subject, s->waits[i].since);
+        note_asleep(s, s->waits[i].wish.subject, s->waits[i].since);
     }
     if (s->group_count > 0)
         qsort(s->groups, s->group_count, sizeof *s->groups, compare);

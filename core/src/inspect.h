@@ -36,11 +36,15 @@ struct wg_seen_task {
 };
 
 struct wg_seen_wait {
-    enum wg_waits_for what;
-    const void *subject, *group; /* the latter: of the innermost task of the thread, or NULL. Only compared */
+    struct wg_wish wish;          /* its pointers, and the next two, are only compared */
+    const void *group;            /* what counts the innermost of the tasks that wait, or NULL */
+    const struct wg_frame *frame; /* of that task */
     int64_t since, deadline;
-    const struct wg_frame *frame; /* only compared */
     struct wg_thread_id thread;
+    bool has_thread;
+    char name[WG_SEEN_TEXT], file[WG_SEEN_TEXT];
+    const char *language; /* NULL: not known */
+    int line;
 };
 
 /* The arrays hold as many as fit; the numbers say how many there are. */

@@ -19,8 +19,6 @@ struct slot_sleeper {
     struct wg_waiter waiter;
     wg_observer place; /* in the queue */
     bool ahead;        /* a place ahead of the slots will do */
-    bool holds;        /* a task on its stack holds a slot */
-    struct wg_blocked blocked;
 };
 
 void wg_slots_init(struct wg_slots *slots, int32_t limit, int32_t ahead, const wg_pool *pool, wg_context *context) {
@@ -55,22 +53,17 @@ static int32_t room_for(const struct wg_slots *slots, wg_observer *waiter) {
 static int32_t in_use(struct wg_slots *slots) { return wg_count(&slots->tasks) - slots->stored_count; }
 
 static void join(struct wg_slots *slots, wg_observer *waiter) {
-    slots->blocked += waiter->held_;
     wg_observer_link(bucket_of(slots), &slots->queue, waiter);
-}
-
-static void leave(struct wg_slots *slots, wg_observer *waiter) {
-    slots->blocked -= waiter->held_;
-    wg_observer_unlink(waiter);
 }
 
 /* Take `waiter` out of the queue with its answer. A thread may return once its bit is set. */
 static void answer(struct wg_slots *slots, wg_observer *waiter, wg_status status, struct wg_wake_q *wakes) {
-    leave(slots, waiter);
+    wg_observer_unlink(waiter);
     if (!waiter->fn_) {
         wg_wake_q_add(wakes, &sleeper_of(waiter)->waiter.word, status == WG_OK ? WG_ON_SUBJECT : WG_ON_DEADLOCK);
     } else {
         waiter->status_ = status;
+        wg_observer_come(waiter);
         wg_observer_link(bucket_of(slots), &slots->handed, waiter);
     }
 }
@@ -97,20 +90,31 @@ static void start_stored(struct wg_slots *slots, int32_t spare, struct wg_link *
     }
 }
 
-/* The next three are called by break_deadlock. Can it be told of a deadlock? An observer, of one that it closes together with
- * others; a thread, of any, once it has published its wait. Before, it has yet to look. */
-static bool can_hear(wg_observer *waiter) {
-    return waiter->fn_ ? waiter->held_ > 0 : sleeper_of(waiter)->blocked.published;
+/* The next three are called by break_deadlock, which deadlock.c calls with its lock held. The wait of a waiter, if it is
+ * published; before, it has yet to look. */
+static struct wg_wait_record *published(wg_observer *waiter) {
+    struct wg_wait_record *record = waiter->fn_ ? waiter->wait_ : &sleeper_of(waiter)->waiter.record;
+    return record && record->published ? record : NULL;
 }
 
-static bool holds_slot(wg_observer *waiter) { return waiter->fn_ ? waiter->held_ > 0 : sleeper_of(waiter)->holds; }
+static bool holds_slot(const struct wg_slots *slots, const struct wg_wait_record *record) {
+    const struct wg_frame *frame = record->frames;
+    while (frame && frame->tasks != &slots->tasks)
+        frame = frame->outer;
+    return frame;
+}
 
-/* The waiter that gets the error of a deadlock: the last that holds a slot, or else the last that can. */
+/* The waiter that gets the error of a deadlock: the last that holds a slot, or else the last that is published. */
 static wg_observer *last_to_hear(struct wg_slots *slots) {
     wg_observer *last = NULL;
-    for (struct wg_link *link = wg_list_first(&slots->queue); link; link = wg_list_after(&slots->queue, link))
-        if (can_hear(waiter_at(link)) && (!last || holds_slot(waiter_at(link)) || !holds_slot(last)))
-            last = waiter_at(link);
+    bool holds = false;
+    for (struct wg_link *link = wg_list_first(&slots->queue); link; link = wg_list_after(&slots->queue, link)) {
+        const struct wg_wait_record *record = published(waiter_at(link));
+        if (!record || (holds && !holds_slot(slots, record)))
+            continue;
+        last = waiter_at(link);
+        holds = holds_slot(slots, record);
+    }
     return last;
 }
 
@@ -130,10 +134,10 @@ static void unlock_and_tell(struct wg_slots *slots, struct wg_wake_q *wakes) {
 
 /* Deadlocks. */
 
-bool wg_slots_held_by(struct wg_slots *slots, unsigned threads) {
+bool wg_slots_held_by(struct wg_slots *slots, unsigned tasks) {
     struct wg_bucket *bucket = bucket_of(slots);
     wg_mutex_lock(&bucket->lock);
-    bool held = in_use(slots) > 0 && slots->blocked + threads == (unsigned)in_use(slots);
+    bool held = in_use(slots) >= wg_slots_limit(slots) && tasks == (unsigned)in_use(slots);
     wg_mutex_unlock(&bucket->lock);
     return held;
 }
@@ -144,8 +148,8 @@ static void break_deadlock(struct wg_slots *slots) {
     struct wg_wake_q wakes = {.count = 0};
     wg_mutex_lock(&bucket->lock);
     wg_observer *last = last_to_hear(slots);
-    if (last && !last->fn_)
-        wg_blocked_describe(&sleeper_of(last)->blocked);
+    if (last)
+        wg_deadlock_describe(published(last));
     if (last) /* else they are in the parent of a fork */
         answer(slots, last, WG_DEADLOCK, &wakes);
     wg_bucket_unlock_and_wake(bucket, &wakes);
@@ -280,7 +284,7 @@ static void leave_as_thread(struct wg_slots *slots, struct slot_sleeper *me) {
     struct wg_wake_q wakes = {.count = 0};
     wg_mutex_lock(&bucket_of(slots)->lock);
     if (wg_is_linked(&me->place.link_)) {
-        leave(slots, &me->place);
+        wg_observer_unlink(&me->place);
         serve(slots, &wakes); /* others may want less than it did */
     }
     unlock_and_tell(slots, &wakes);
@@ -288,14 +292,9 @@ static void leave_as_thread(struct wg_slots *slots, struct slot_sleeper *me) {
 
 /* Sleep until a slot is handed over, or `context` ends. WG_LIMIT: try again. */
 static wg_status sleep_in_queue(struct wg_slots *slots, const wg_until *until, wg_context *context, bool ahead) {
-    struct slot_sleeper me = {
-        .waiter = {.record = {.what = WG_WAITS_FOR_SLOT, .subject = &slots->tasks}, .epoch = wg_fork_epoch()},
-        .ahead = ahead};
-    if (wg_is_certain(until, slots->context)) {
-        me.blocked = (struct wg_blocked){.what = WG_FOR_SLOT, .subject = &slots->tasks, .slots = slots};
-        me.waiter.blocked = &me.blocked;
-        me.holds = wg_runs_task_of(&slots->tasks);
-    }
+    struct slot_sleeper me = {.waiter = {.record = {.wish = wg_wish_for_slot(slots), .event = &slots->tasks}},
+                              .ahead = ahead};
+    wg_waiter_init(&me.waiter, until, slots->context);
     wg_status status = join_as_thread(slots, &me);
     if (status != WG_OK)
         return status;
@@ -346,11 +345,10 @@ static wg_status answer_now(struct wg_slots *slots, bool *first) {
     }
 }
 
-void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned held, bool *first) {
+void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, bool *first) {
     struct wg_bucket *bucket = bucket_of(slots);
     struct wg_wake_q wakes = {.count = 0};
     observer->subject_ = slots;
-    observer->held_ = held;
     wg_mutex_lock(&bucket->lock);
     observer->status_ = answer_now(slots, first);
     bool waits = observer->status_ == WG_LIMIT;
@@ -359,8 +357,6 @@ void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned he
     else
         wg_observer_link(bucket, &slots->handed, observer);
     unlock_and_tell(slots, &wakes);
-    if (waits && held > 0)
-        look_for_deadlock(slots);
 }
 
 bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync, bool *give) {
@@ -369,7 +365,7 @@ bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync
     bool prevented = wg_is_linked(&observer->link_);
     *give = prevented && observer->status_ == WG_OK;
     if (prevented && observer->status_ == WG_LIMIT) {
-        leave(slots, observer);
+        wg_observer_unlink(observer);
         serve(slots, &wakes);
     } else if (prevented) {
         wg_observer_unlink(observer);

@@ -13,9 +13,8 @@
  *   - While anybody waits or a task is stored, the word is gated: nobody can pass by, and each step down comes here.
  *   - The first in the queue waits only while there is no room for what it wants: a slot for an observer, a slot or a
  *     place ahead of the slots for a thread.
- *   - `blocked` is the number of slots held by tasks on whose behalf observers stand in the queue. When all slots in use are
- *     held by these and by threads that can never go on (deadlock.h), no slot will ever be given back: the last that came
- *     gets WG_DEADLOCK.
+ *   - When all slots in use are held by tasks that can never go on (deadlock.h), no slot will ever be given back: one of those
+ *     that wait gets WG_DEADLOCK.
  * `limit` is also read without the lock: the count is compared with it again under the lock before anybody waits. */
 #ifndef WG_SLOTS_H
 #define WG_SLOTS_H
@@ -24,6 +23,7 @@
 
 #include "count.h"
 #include "list.h"
+#include "waits.h"
 
 struct wg_slots {
     wg_waitgroup tasks;
@@ -37,12 +37,15 @@ struct wg_slots {
     struct wg_link handed; /* observers that have their answer and are about to be called */
     struct wg_link stored;
     int32_t stored_count;
-    unsigned blocked;
 };
 
 void wg_slots_init(struct wg_slots *slots, int32_t limit, int32_t ahead, const wg_pool *pool, wg_context *context);
 
 int32_t wg_slots_limit(const struct wg_slots *slots);
+
+static inline struct wg_wish wg_wish_for_slot(struct wg_slots *slots) {
+    return (struct wg_wish){.what = WG_FOR_SLOT, .subject = &slots->tasks, .slots = slots};
+}
 
 /* Take a slot if one is free and nobody waits. WG_OK: *first tells whether no task was in. WG_LIMIT, WG_FINISHED,
  * WG_FORKED, WG_OVERFLOW. */
@@ -70,13 +73,12 @@ void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *read
 void wg_slots_end(struct wg_slots *slots, struct wg_link *ready);
 
 /* Call the function of the observer once, when a slot has been taken for it, or there will be none: observer->status_ says
- * which. `held`: slots held by tasks that cannot go on before that. `*first` as above. */
-void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, unsigned held, bool *first);
+ * which. `*first` as above. */
+void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, bool *first);
 /* See observer.h. *give: the call was prevented after a slot had been taken for it, which the caller gives back. */
 bool wg_slots_unobserve(struct wg_slots *slots, wg_observer *observer, bool sync, bool *give);
 
-/* For deadlock.c; not with the lock held. Are all slots in use held by `threads` tasks that run in threads, and by tasks on
- * whose behalf observers wait here? */
-bool wg_slots_held_by(struct wg_slots *slots, unsigned threads);
+/* For deadlock.c; not with the lock held. Is there no room, and are just `tasks` slots in use? */
+bool wg_slots_held_by(struct wg_slots *slots, unsigned tasks);
 
 #endif

@@ -258,12 +258,13 @@ void wg_trace_part(const char *name, int64_t since) {
 
 /* --- waits --- */
 
-static void describe(char text[WG_TRACE_LABEL + 40], enum wg_waits_for what, const void *subject) {
+static void describe(char text[WG_TRACE_LABEL + 40], const struct wg_wish *wish) {
     char label[WG_TRACE_LABEL] = "";
-    bool of_group = wg_errgroup_label(subject, label);
-    const char *format = what == WG_WAITS_FOR_CONTEXT ? "the end of a context"
+    bool of_group = wg_errgroup_label(wish->subject, label);
+    const char *format = wish->what == WG_FOR_CONTEXT ? "the end of a context"
                          : !of_group                  ? "a wait group"
-                         : what == WG_WAITS_FOR_SLOT  ? "a slot of '%s'"
+                         : wish->what == WG_FOR_SLOT  ? "a slot of '%s'"
+                         : wish->what == WG_FOR_TASK  ? "a task of '%s'"
                                                       : "the tasks of '%s'";
     snprintf(text, WG_TRACE_LABEL + 40, format, label);
 }
@@ -283,7 +284,7 @@ void wg_trace_slept(const struct wg_wait_record *record, wg_status status) {
     if (!wg_trace_is_on())
         return;
     char what[WG_TRACE_LABEL + 40];
-    describe(what, record->what, record->subject);
+    describe(what, &record->wish);
     put_wait(this_thread(), what, record->since, wg_strstatus(status));
 }
 

@@ -55,14 +55,13 @@ static bool happened(struct wg_waiter *w) {
 
 static wg_status sleep_until(struct wg_waiter *w, const wg_until *until) {
     wg_status status = WG_OK;
-    int64_t deadline = first_deadline(w, until->deadline);
-    wg_wait_publish(&w->record, deadline);
+    int64_t deadline = w->record.deadline;
     wg_thread_blocks();
     while (status == WG_OK && !happened(w)) {
         bool starving = wg_threads_lack();
         if (starving)
             wg_threads_retry();
-        if (w->epoch != wg_fork_epoch()) {
+        if (w->record.epoch != wg_fork_epoch()) {
             status = WG_FORKED;
             break;
         }
@@ -74,20 +73,29 @@ static wg_status sleep_until(struct wg_waiter *w, const wg_until *until) {
         }
     }
     wg_thread_unblocks();
-    wg_wait_withdraw(&w->record);
-    if (status != WG_FORKED)
-        wg_trace_slept(&w->record, wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status);
     return status;
 }
 
+void wg_waiter_init(struct wg_waiter *w, const wg_until *until, const wg_context *other) {
+    struct wg_wait_record *record = &w->record;
+    record->word = &w->word;
+    record->until = until;
+    record->frames = wg_self()->frame;
+    record->certain = wg_is_certain(record->frames, until, other);
+    record->has_thread = true;
+}
+
 wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
-    wg_status status = w->blocked ? wg_blocked_begin(w->blocked, &w->word, until) : WG_OK;
-    if (status == WG_OK) {
-        status = sleep_until(w, until);
-        if (w->blocked)
-            wg_blocked_end(w->blocked);
-    }
-    return wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status;
+    w->record.deadline = first_deadline(w, until->deadline);
+    wg_status status = wg_wait_begin(&w->record);
+    if (status != WG_OK)
+        return status;
+    status = sleep_until(w, until);
+    wg_wait_end(&w->record);
+    wg_status outcome = wg_load_acquire32(&w->word) & ~WG_KICKED ? WG_OK : status;
+    if (status != WG_FORKED)
+        wg_trace_slept(&w->record, outcome);
+    return outcome;
 }
 
 /* The lowest bit that is set. */
@@ -126,7 +134,7 @@ static void stop_waiting_for_zero(wg_waitgroup *wg, struct wg_waiter *w) {
     wg_mutex_unlock(&bucket->lock);
 }
 
-wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group, struct wg_blocked *what) {
+wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group, const struct wg_wish *wish) {
     if (!until)
         until = &for_ever;
     wg_context *context = wg_until_context(until);
@@ -148,11 +156,8 @@ wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *grou
     if (status != WG_TIMEOUT)
         return status;
 
-    struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT},
-                          .record = {.what = WG_WAITS_FOR_ZERO, .subject = wg},
-                          .epoch = wg_fork_epoch()};
-    if (wg_is_certain(until, group))
-        w.blocked = what;
+    struct wg_waiter w = {.subject = {.word = &w.word, .bit = WG_ON_SUBJECT}, .record = {.wish = *wish, .event = wg}};
+    wg_waiter_init(&w, until, group);
     if (!wg_wait_link(wg, &w.subject))
         return WG_OK;
     status = WG_OK; /* if one has ended already, there is no need to sleep */

@@ -8,8 +8,6 @@
 #include "waitqueue.h"
 #include "waits.h"
 
-struct wg_blocked;
-
 /* The bits of a waiter's park word: what has happened. Each is set at most once, by the thread that made it happen. There
  * is also WG_KICKED, see waitqueue.h. When several have happened, the lowest says why the wait ended: what the call is about
  * comes before what else may end it, and the end of a group before that of a context which it may have ended. */
@@ -31,10 +29,11 @@ struct wg_waiter {
         struct wg_wait_entry entry;
     } ends[2];
     int contexts;
-    struct wg_wait_record record; /* `what` and `subject` are set by its owner */
-    struct wg_blocked *blocked;   /* how it can be part of a deadlock, see deadlock.h; NULL: it cannot */
-    uint32_t epoch;               /* the process in which it began: wg_fork_epoch() */
+    struct wg_wait_record record; /* its owner sets what it waits for, and the event */
 };
+
+/* `other`: a context besides that of `until`, which may end the wait; or NULL. */
+void wg_waiter_init(struct wg_waiter *w, const wg_until *until, const wg_context *other);
 
 /* The context that bounds a wait: until->context, or that of the task which this thread runs; NULL if there is none. */
 wg_context *wg_until_context(const wg_until *until);
@@ -55,9 +54,8 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
  * are looked at by the clock, which may call observers. */
 wg_reason wg_waiter_finish(struct wg_waiter *w);
 
-/* wg_wait, which returns WG_CANCELLED when `group`, a context or NULL, ends. `what`, zeroed except for what tells what is
- * waited for, is memory for the wait. */
-wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group, struct wg_blocked *what);
+/* wg_wait, which returns WG_CANCELLED when `group`, a context or NULL, ends. `wish` says what the zero of `wg` means. */
+wg_status wg_wait_zero(wg_waitgroup *wg, const wg_until *until, wg_context *group, const struct wg_wish *wish);
 
 /* How the above looks at a wait group. Link: false if it is zero. Look: WG_OK, WG_FORKED, or WG_TIMEOUT. */
 bool wg_wait_link(wg_waitgroup *wg, struct wg_wait_entry *entry);

@@ -91,15 +91,15 @@ wg_status wg_wait(wg_waitgroup *wg, const wg_until *until) {
         return WG_INVALID;
     if (wg_count_of(wg_load_acquire64(wg_state(wg))) == 0)
         return WG_OK;
-    struct wg_blocked what = {.what = WG_FOR_ZERO, .subject = wg};
-    return wg_wait_zero(wg, until, NULL, &what);
+    struct wg_wish wish = {.what = WG_FOR_ZERO, .subject = wg};
+    return wg_wait_zero(wg, until, NULL, &wish);
 }
 
 wg_status wg_wait_task(wg_waitgroup *wg, const void *arg, wg_waitgroup *ended, const wg_until *until) {
     if (!wg || !ended)
         return WG_INVALID;
-    struct wg_blocked what = {.what = WG_FOR_TASK, .subject = wg, .arg = arg};
-    return wg_wait_zero(ended, until, NULL, &what);
+    struct wg_wish wish = {.what = WG_FOR_TASK, .subject = wg, .arg = arg};
+    return wg_wait_zero(ended, until, NULL, &wish);
 }
 
 bool wg_wait_link(wg_waitgroup *wg, struct wg_wait_entry *entry) {

@@ -117,6 +117,8 @@ void wg_observer_unlink(wg_observer *observer) {
     wg_list_remove(&observer->on_stack_);
 }
 
+void wg_observer_come(wg_observer *observer) { wg_store_release32((wg_a32 *)&observer->come_, 1); }
+
 /* Those of `subject` from `list` to another, to be called. What is observed from now on is not among them. */
 static void detach(struct wg_link *list, const void *subject, struct wg_link *pending) {
     for (struct wg_link *link = wg_list_first(list), *next; link; link = next) {
@@ -124,6 +126,7 @@ static void detach(struct wg_link *list, const void *subject, struct wg_link *pe
         if (observer_of(link)->subject_ == subject) {
             wg_list_remove(link);
             wg_list_append(pending, link);
+            wg_observer_come(observer_of(link));
         }
     }
 }

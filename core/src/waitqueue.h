@@ -76,6 +76,9 @@ void wg_wait_entry_wake(struct wg_wait_entry *entry, uint32_t bit, struct wg_wak
 /* The same for all threads that sleep on `subject`, each with its own bit. */
 void wg_wait_entries_wake(struct wg_bucket *bucket, const void *subject, struct wg_wake_q *wakes);
 
+/* Its event has come. */
+void wg_observer_come(wg_observer *observer);
+
 /* Put an observer, whose fields are set, at the end of a list; take it out. */
 void wg_observer_link(struct wg_bucket *bucket, struct wg_link *list, wg_observer *observer);
 void wg_observer_unlink(wg_observer *observer);

@@ -3,22 +3,19 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static char text[1 << 18];
 
-static void collect(void *unused, const char *line, size_t length) {
-    (void)unused;
-    size_t n = strlen(text);
-    REQUIRE(length < 700 && n + length < sizeof text);
-    memcpy(text + n, line, length);
-    text[n + length] = '\0';
-}
-
 static const char *dumped(void) {
-    text[0] = '\0';
-    assert_status(wg_dump_lines(collect, NULL), WG_OK);
+    char *all = wg_dump_text();
+    assert_non_null(all);
+    assert_true(strlen(all) < sizeof text);
+    strcpy(text, all);
+    free(all);
     return text;
 }
 
@@ -128,7 +125,6 @@ static void bad_calls_are_refused(void **state) {
     int fd = open("/dev/null", O_RDONLY);
     assert_status(wg_dump(-1), WG_INVALID);
     assert_status(wg_dump(fd), WG_INVALID);
-    assert_status(wg_dump_lines(NULL, NULL), WG_INVALID);
     assert_status(wg_dump_on_signal(SIGKILL, 2), WG_INVALID);
     assert_status(wg_dump_on_signal(-1, 2), WG_INVALID);
     assert_status(wg_dump_on_signal(SIGUSR1, -1), WG_INVALID);

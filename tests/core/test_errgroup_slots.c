@@ -1,6 +1,9 @@
 /* Whoever waits for a slot is served in the order of coming, threads and observers alike, and gets a slot, not a hint. */
 #include "tasks.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 /* An observer that waits for a slot: a coroutine, or a main program that may not block. */
 struct seeker {
     wg_errgroup *g;
@@ -194,24 +197,37 @@ static void a_thread_may_wait_for_a_slot_alone(void **state) {
     wg_errgroup_release(g);
 }
 
-/* Slots held by those that wait for one: coroutines that say so. */
+/* A task of the caller's making, such as a coroutine, that holds a slot and waits for one. */
+static wg_waiting *begin_to_wait(struct seeker *me, char **report, wg_status expected) {
+    wg_waiting *waiting;
+    wg_waiting_task task = {.group = me->g, .arg = me, .context = wg_errgroup_context(me->g), .name = "coroutine"};
+    wg_waiting_for what = {.task = &task, .event = wg_slot(me->g), .observer = &me->observer, .context = task.context};
+    assert_status(wg_waiting_begin(&waiting, &what, report), expected);
+    return waiting;
+}
+
 static void the_last_of_all_that_hold_and_wait_hears_of_the_deadlock(void **state) {
     (void)state;
-    struct seeker a = {.number = -1}, b = {.number = -1}, outside;
-    wg_errgroup *g = new_group((wg_errgroup_options){.limit = 2});
+    struct seeker a, b, outside;
+    char *report;
+    wg_errgroup *g = new_group((wg_errgroup_options){.limit = 2, .name = "full"});
     assert_status(wg_errgroup_enter(g), WG_OK);
     assert_status(wg_errgroup_enter(g), WG_OK);
     seek(&outside, g);
-    assert_status(wg_event_observe(wg_slot_for(g, 1), &a.observer, hear, &a), WG_OK);
-    assert_int_equal(a.told, 0);
-    assert_status(wg_event_observe(wg_slot_for(g, 1), &b.observer, hear, &b), WG_OK);
-    assert_int_equal(b.told, 1);
-    assert_status(b.status, WG_DEADLOCK);
-    assert_int_equal(a.told + outside.told, 0);
+    seek(&a, g);
+    wg_waiting *waiting = begin_to_wait(&a, &report, WG_OK);
+    seek(&b, g);
+    assert_null(begin_to_wait(&b, &report, WG_DEADLOCK));
+    assert_non_null(
+        strstr(report, "this call, in task 'coroutine' of group 'full' (C), waits for a slot of group 'full'"));
+    free(report);
+    assert_int_equal(a.told + b.told + outside.told, 0);
+    assert_true(wg_event_unobserve(wg_slot(g), &b.observer));
     assert_status(wg_errgroup_leave(g, NULL), WG_OK); /* that of b, which has heard */
     assert_status(outside.status, WG_OK);
     assert_status(wg_errgroup_give_slot(g), WG_OK);
     assert_status(a.status, WG_OK);
+    assert_null(wg_waiting_end(waiting));
     assert_status(wg_errgroup_give_slot(g), WG_OK);
     assert_status(wg_errgroup_leave(g, NULL), WG_OK);
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
@@ -220,16 +236,21 @@ static void the_last_of_all_that_hold_and_wait_hears_of_the_deadlock(void **stat
 
 static void the_deadlock_is_noticed_when_the_last_other_task_ends(void **state) {
     (void)state;
-    struct seeker a = {.number = -1};
+    struct seeker a;
+    char *report;
     wg_errgroup *g = new_group((wg_errgroup_options){.limit = 2});
     assert_status(wg_errgroup_enter(g), WG_OK);
     assert_status(wg_errgroup_enter(g), WG_OK);
     assert_status(wg_errgroup_set_limit(g, 1), WG_OK); /* two run still: the end of one gives no slot */
-    assert_status(wg_event_observe(wg_slot_for(g, 1), &a.observer, hear, &a), WG_OK);
+    seek(&a, g);
+    wg_waiting *waiting = begin_to_wait(&a, &report, WG_OK);
     assert_int_equal(a.told, 0);
     assert_status(wg_errgroup_leave(g, NULL), WG_OK);
     assert_int_equal(a.told, 1);
     assert_status(a.status, WG_DEADLOCK);
+    report = wg_waiting_end(waiting);
+    assert_non_null(strstr(report, "task 'coroutine' of a group (C)"));
+    free(report);
     assert_status(wg_errgroup_leave(g, NULL), WG_OK);
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
     wg_errgroup_release(g);

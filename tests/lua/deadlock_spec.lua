@@ -53,17 +53,6 @@ describe("a deadlock is an error:", function()
     assert.same({ nil, "timeout" }, { ctx:wait(0.001) })
   end)
 
-  it("two tasks wait for each other's result", function()
-    local g, b = waitgroup.errgroup(), nil
-    local a = g:go(function() b:result() end)
-    b = g:go(function() a:result() end)
-    local message = message_of(function() g:wait() end)
-    assert.matches("deadlock_spec.lua:%d+ waits for waitgroup.Task tests/lua/deadlock_spec.lua:%d+", message)
-    assert.matches("deadlock_spec.lua:%d+ waits for waitgroup.Task tests/lua/deadlock_spec.lua:%d+", message)
-    g:cancel()
-    assert.is_true(g:wait())
-  end)
-
   it("all slots of a group are held by tasks that wait for a slot of it", function()
     local g = waitgroup.errgroup { limit = 2 }
     for _ = 1, 2 do
@@ -186,6 +175,177 @@ describe("a deadlock is an error:", function()
       again:thread(function() end)
       assert.is_true(again:wait(10))
     end
+  end)
+end)
+
+-- The call that closes a ring of tasks raises, whatever else runs. Each case runs with something that hides the ring from
+-- what looks only at whether anything could still happen.
+describe("a ring of tasks is an error at the call that closes it:", function()
+  local stop
+
+  before_each(function()
+    stop = waitgroup.new(1)
+    waitgroup.errgroup({ name = "bystanders" }):thread(function(w) w:wait() end, stop)
+  end)
+
+  after_each(function() stop:done() end)
+
+  -- The errors of the groups; one of them is that of the ring.
+  local function outcomes(...)
+    local errors = {}
+    for i, g in ipairs { ... } do
+      errors[i] = select(2, g:wait(30)) or nil
+    end
+    local text = {}
+    for _, err in pairs(errors) do
+      text[#text + 1] = tostring(err)
+    end
+    assert.equal(1, #text, "errors: " .. table.concat(text, "; "))
+    assert.matches("deadlock", text[1])
+    return text[1]
+  end
+
+  it("two coroutine tasks wait for each other's group", function()
+    local a, b = waitgroup.errgroup { name = "a" }, waitgroup.errgroup { name = "b" }
+    a:go(function() b:wait() end)
+    b:go(function() a:wait() end)
+    local text = outcomes(a, b)
+    assert.matches("deadlock_spec.lua:%d+: deadlock: tasks wait for each other, and none can go on:", text)
+    assert.matches("this call, in task 'tests/lua/deadlock_spec.lua:%d+' of group 'b' %(Lua%), waits for all tasks of "
+      .. "group 'a', at tests/lua/deadlock_spec.lua:%d+", text)
+    assert.matches("in task 'tests/lua/deadlock_spec.lua:%d+' of group 'a' %(Lua%), has waited %d+.%d s for all tasks of "
+      .. "group 'b', at tests/lua/deadlock_spec.lua:%d+", text)
+  end)
+
+  it("three coroutine tasks of which one cannot be suspended", function()
+    local g = {}
+    for i = 1, 3 do
+      g[i] = waitgroup.errgroup { name = "group " .. i }
+    end
+    g[1]:go(function() g[2]:wait() end)
+    g[2]:go(function() ("x"):gsub("x", function() g[3]:wait() end) end)
+    g[3]:go(function() g[1]:wait() end)
+    local text = outcomes(g[1], g[2], g[3])
+    assert.matches("group 'group 1'.*group 'group 2'.*group 'group 3'", text)
+  end)
+
+  it("a task at the limit of a group whose only running task waits for it", function()
+    local narrow, other = waitgroup.errgroup { name = "narrow", limit = 1 }, waitgroup.errgroup { name = "other" }
+    narrow:go(function() other:wait() end)
+    other:go(function() narrow:go(print) end)
+    local text = outcomes(narrow, other)
+    assert.matches("waits for a slot of group 'narrow', all of which are held %(limit 1%)", text)
+    assert.matches("in task 'tests/lua/deadlock_spec.lua:%d+' of group 'narrow' %(Lua%), has waited", text)
+  end)
+
+  it("two tasks wait for each other's result", function()
+    local a, b, second = waitgroup.errgroup { name = "a" }, waitgroup.errgroup { name = "b" }, nil
+    local first = a:go(function() second:result() end)
+    second = b:go(function() first:result() end)
+    assert.matches("waits for a task of group 'a'", outcomes(a, b))
+  end)
+
+  it("a thread task waits for a group whose coroutine waits for it", function()
+    local threads, coroutines = waitgroup.errgroup { name = "threads" }, waitgroup.errgroup { name = "coroutines" }
+    coroutines:go(function() threads:wait() end)
+    threads:thread(function(g) g:wait() end, coroutines)
+    local text = outcomes(threads, coroutines)
+    assert.matches("in task 'tests/lua/deadlock_spec.lua:%d+' of group 'threads' %(Lua%)", text)
+    assert.matches("in task 'tests/lua/deadlock_spec.lua:%d+' of group 'coroutines' %(Lua%)", text)
+  end)
+
+  it("a coroutine waits for the result of a thread task that waits for its group", function()
+    local threads, coroutines = waitgroup.errgroup { name = "threads" }, waitgroup.errgroup { name = "coroutines" }
+    local task
+    coroutines:go(function() task:result() end)
+    task = threads:thread(function(g) g:wait() end, coroutines)
+    assert.matches("group 'threads'", outcomes(threads, coroutines))
+  end)
+
+  it("two thread tasks wait for each other's group", function()
+    local a, b = waitgroup.errgroup { name = "a" }, waitgroup.errgroup { name = "b" }
+    local both = waitgroup.new(2)
+    local function wait_for(g, all)
+      all:done()
+      all:wait()
+      g:wait()
+    end
+    a:thread(wait_for, b, both)
+    b:thread(wait_for, a, both)
+    assert.matches("this call, in task 'tests/lua/deadlock_spec.lua:%d+' of group '[ab]' %(Lua%), waits for all tasks",
+      outcomes(a, b))
+  end)
+
+  it("a coroutine inside a thread task waits for that", function()
+    local g = waitgroup.errgroup { name = "outer" }
+    g:thread(function(outer)
+      local inner = require("waitgroup").errgroup { name = "inner" }
+      inner:go(function() outer:wait() end)
+      assert(inner:wait())
+    end, g)
+    assert.matches("deadlock: a task waits for the error group that it belongs to", outcomes(g))
+  end)
+
+  it("a coroutine inside a thread task waits for another that waits for that", function()
+    local g, far = waitgroup.errgroup { name = "outer" }, waitgroup.errgroup { name = "far" }
+    far:go(function() g:wait() end)
+    g:thread(function(other)
+      local inner = require("waitgroup").errgroup { name = "inner" }
+      inner:go(function() other:wait() end)
+      assert(inner:wait())
+    end, far)
+    local text = outcomes(g, far)
+    assert.matches("in task '.-' of group 'inner' %(Lua%)", text)
+    assert.matches("in task '.-' of group 'outer' %(Lua%), h?a?s? ?waite?[ds].- for all tasks of group 'inner'", text)
+    assert.matches("in task '.-' of group 'far' %(Lua%)", text)
+  end)
+
+  it("a coroutine that a thread task has left behind waits for that", function()
+    local g = waitgroup.errgroup { name = "outer" }
+    g:thread(function(outer)
+      local w = require "waitgroup"
+      w.errgroup({ name = "inner", context = w.root() }):go(function() outer:wait() end)
+    end, g)
+    assert.is_true(g:wait(30)) -- its own group has the error, which nobody waits for
+  end)
+
+  it("what a `run` inside a task started waits for that task", function()
+    local g = waitgroup.errgroup { name = "outer" }
+    g:go(function()
+      assert(waitgroup.run(function() g:wait() end))
+    end)
+    assert.matches("has waited %d+.%d s for all that `run` started", outcomes(g))
+  end)
+
+  it("a wait group whose task waits for a task that waits for it", function()
+    local wg, g = waitgroup.new(), waitgroup.errgroup { name = "group" }
+    wg:go(function() g:wait() end)
+    g:go(function() wg:wait() end)
+    assert.matches("waits for all tasks of a wait group", outcomes(g))
+    assert.is_true(wg:wait(30))
+  end)
+
+  it("is none with a timeout, another context, or a group with a deadline", function()
+    local a, b, wg = waitgroup.errgroup(), waitgroup.errgroup(), waitgroup.new()
+    a:go(function() assert.same({ nil, "timeout" }, { b:wait(0.02) }) end)
+    b:go(function() a:wait() end)
+    assert.is_true(a:wait(30))
+    assert.is_true(b:wait(30))
+    a = waitgroup.errgroup()
+    local context = waitgroup.context()
+    wg:go(function() a:wait() end)
+    a:go(function() assert.same({ nil, "cancelled" }, { wg:wait(nil, context) }) end)
+    a:go(function()
+      waitgroup.sleep(0.02)
+      context:cancel()
+    end)
+    assert.is_true(a:wait(30))
+    assert.is_true(wg:wait(30))
+    a, b = waitgroup.errgroup { timeout = 0.02 }, waitgroup.errgroup()
+    a:go(function() b:wait() end)
+    b:go(function() a:wait() end)
+    assert.same({ nil, "deadline exceeded" }, { a:wait(30) })
+    assert.is_true(b:wait(30))
   end)
 end)
 

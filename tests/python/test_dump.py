@@ -44,7 +44,8 @@ def test_tasks_waits_and_places_are_told():
         text = dumped_with(r"(?s)the waiter' waits.*hold' runs")
         gate.set()
     assert re.search(
-        r"task 'the waiter' waits for the tasks of error group 'inner', for \d+\.\d s; it began .* in thread \d+ "
+        r"task 'the waiter' waits for the tasks of error group 'inner', for \d+\.\d s, at .*test_dump.py:\d+; "
+        r"it began .* in thread \d+ "
         r"\(0x[0-9a-f]+\) at test_dump.py:\d+ in .*wait_for_inner",
         text,
     )

@@ -25,7 +25,6 @@ extern "C" {
 typedef struct wg_event {
     void *subject_;
     int kind_;
-    unsigned held_;
 } wg_event;
 
 /* The count of `wg` is zero. A count left behind in the parent process by a fork is not told apart: look with wg_wait and
@@ -38,11 +37,9 @@ WG_API wg_event wg_ended(wg_context *ctx);
 /* A slot of the group has been taken for whoever waits, or there will be none. Threads in wg_errgroup_start and those that
  * wait for this event are served in the order of coming, and nobody can take the slot in between. Until it is used the
  * slot counts as a task that is pending: use it with wg_errgroup_enter_slot or wg_errgroup_start_slot, or give it back with
- * wg_errgroup_give_slot. wg_slot_for: `held` slots of the same group are held by tasks that cannot go on before this one
- * comes, as by a coroutine that waits. When all slots are held by tasks that wait for one, the last wait gets
- * WG_DEADLOCK. */
+ * wg_errgroup_give_slot. Where a task waits for it, as a coroutine does, tell so by wg_waiting_begin: then a deadlock is
+ * noticed. */
 WG_API wg_event wg_slot(wg_errgroup *g);
-WG_API wg_event wg_slot_for(wg_errgroup *g, unsigned held);
 
 /* wg_errgroup_wait would give an outcome: every task has ended, or the group was cancelled and its grace period is over. */
 WG_API wg_event wg_outcome(wg_errgroup *g);

@@ -25,9 +25,8 @@ extern "C" {
  * there has been written as far as there was memory for it. */
 WG_API wg_status wg_dump(int fd);
 
-/* The same by calls of `write(arg, line, length)`, one for each line with its newline, in this thread. WG_OK; WG_INVALID:
- * write is NULL; WG_NO_MEMORY. */
-WG_API wg_status wg_dump_lines(void (*write)(void *arg, const char *line, size_t length), void *arg);
+/* The same as a text, for free(). NULL: there is no memory for it. */
+WG_API char *wg_dump_text(void);
 
 /* From now on, whenever the signal `signum` comes, a thread of the library calls wg_dump(fd). The handler of the signal is
  * replaced, for the whole process. It works whatever the program's own threads do. In the child of a fork the thread is
@@ -43,8 +42,8 @@ WG_API wg_status wg_dump_on_signal(int signum, int fd);
  * time: a test for leaks must look again for a while before it reports them. */
 WG_API unsigned wg_leaks(int fd, int64_t since);
 
-/* The same by calls of `write(arg, line, length)`, as wg_dump_lines makes them. */
-WG_API unsigned wg_leaks_lines(void (*write)(void *arg, const char *line, size_t length), void *arg, int64_t since);
+/* The same as a text, for free(): "" if nothing leaks. NULL: there is no memory for it. */
+WG_API char *wg_leaks_text(int64_t since);
 
 #ifdef __cplusplus
 }

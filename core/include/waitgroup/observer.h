@@ -17,6 +17,8 @@
 #ifndef WAITGROUP_OBSERVER_H
 #define WAITGROUP_OBSERVER_H
 
+#include <stdint.h>
+
 #include "status.h"
 
 #ifdef __cplusplus
@@ -31,11 +33,12 @@ typedef struct wg_observer {
     void (*fn_)(void *arg);
     void *arg_;
     const void *subject_;
-    struct wg_link link_;     /* among the observers of its subject; zeroed while it is in no list */
-    struct wg_link on_stack_; /* among those that lie on the stack of a thread, if it does; */
-    const void *owner_;       /* that thread */
-    wg_status status_;        /* of one that waits for a slot: what came of that */
-    unsigned held_;           /* of the same: slots held by tasks that cannot go on before */
+    struct wg_link link_;         /* among the observers of its subject; zeroed while it is in no list */
+    struct wg_link on_stack_;     /* among those that lie on the stack of a thread, if it does; */
+    const void *owner_;           /* that thread */
+    wg_status status_;            /* of one that waits for a slot: what came of that */
+    uint32_t come_;               /* atomic: its event has come; set with what brought it about, in one lock */
+    struct wg_wait_record *wait_; /* what wg_waiting_begin has made of it, or NULL; for deadlock.c */
 } wg_observer;
 
 #ifdef __cplusplus
