@@ -345,9 +345,9 @@ void wg_trace_unfinished_task(struct wg_thread_id thread, const char *name, cons
     put(&line);
 }
 
-void wg_trace_unfinished_wait(struct wg_thread_id thread, enum wg_waits_for what, const void *subject, int64_t began) {
+void wg_trace_unfinished_wait(struct wg_thread_id thread, const struct wg_wish *wish, int64_t began) {
     char text[WG_TRACE_LABEL + 40];
-    describe(text, what, subject);
+    describe(text, wish);
     put_wait(number_of(thread), text, began, "unfinished");
 }
 

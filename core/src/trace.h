@@ -48,7 +48,7 @@ void wg_trace_group(const void *group, const char *label, const char *where, con
 
 /* What has not ended: a task and a wait of a thread, and a group. */
 void wg_trace_unfinished_task(struct wg_thread_id thread, const char *name, const char *group, int64_t began);
-void wg_trace_unfinished_wait(struct wg_thread_id thread, enum wg_waits_for what, const void *subject, int64_t began);
+void wg_trace_unfinished_wait(struct wg_thread_id thread, const struct wg_wish *wish, int64_t began);
 void wg_trace_unfinished_group(const void *group, const char *label, const char *where, const char *language,
                                int64_t made);
 
