@@ -31,6 +31,7 @@
 #include "deadline.h"
 #include "fork.h"
 #include "frame.h"
+#include "helper.h"
 #include "ref.h"
 #include "registry.h"
 #include "timer.h"
@@ -462,11 +463,11 @@ static void leave_behind(struct wg_link *link) {
     left_behind = ctx;
 }
 
-void wg_contexts_reset(bool more) {
+void wg_contexts_reset(void) {
     left_behind = NULL;
     wg_buckets_ends(leave_behind);
     bool unkept = wg_timer_reset();
-    wg_store_relaxed32(&wg_contexts_behind, left_behind || unkept || more);
+    wg_store_relaxed32(&wg_contexts_behind, left_behind || unkept || wg_helpers_lack());
 }
 
 static void adopt(wg_context *ctx) {
@@ -482,7 +483,7 @@ void wg_contexts_go_on(void) {
         return;
     wg_context *first = left_behind;
     left_behind = NULL;
-    if (!wg_timer_resume() || !wg_fork_resume())
+    if (!wg_timer_resume() || !wg_helpers_resume())
         wg_store_relaxed32(&wg_contexts_behind, 1); /* next time, perhaps */
     for (wg_context *ctx = first; ctx; ctx = ctx->ending)
         adopt(ctx);

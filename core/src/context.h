@@ -38,7 +38,7 @@ static inline void wg_contexts_catch_up(void) {
         wg_contexts_go_on();
 }
 
-/* For fork.c, in the child: note what there is to do; `more`: wg_fork_resume() has something to do as well. */
-void wg_contexts_reset(bool more);
+/* For fork.c, in the child: note what there is to do, here and for helper.h. */
+void wg_contexts_reset(void);
 
 #endif

@@ -39,9 +39,8 @@ bool wg_count_try_done(wg_waitgroup *wg, wg_status *status);
 void wg_observe_zero(wg_waitgroup *wg, wg_observer *observer, void (*fn)(void *arg), void *arg);
 bool wg_unobserve_zero(wg_waitgroup *wg, wg_observer *observer, bool sync);
 
-/* For fork.c: handler.c's lock. */
-void wg_handlers_lock(void);
-void wg_handlers_unlock(void);
+/* For fork.c, in the child: what handlers have left to be done stays in the parent. */
+void wg_handlers_reset(void);
 
 /* One up: *first tells whether the count was zero. WG_OK; WG_LIMIT: gated, or `limit` is reached; WG_FINISHED: closed;
  * WG_FORKED: what is counted is in the parent process. `limit` is at most WG_COUNT_MAX. */

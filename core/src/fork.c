@@ -17,7 +17,7 @@
 #include "context.h"
 #include "count.h"
 #include "deadlock.h"
-#include "inspect.h"
+#include "helper.h"
 #include "pool.h"
 #include "registry.h"
 #include "timer.h"
@@ -29,12 +29,9 @@ wg_a32 wg_epoch;
 
 uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
 
-bool wg_fork_resume(void) { return wg_dump_resume(); }
-
 void wg_before_fork(void) {
     wg_trace_file_lock();
-    wg_dump_lock();
-    wg_handlers_lock();
+    wg_helpers_lock();
     wg_registry_lock();
     wg_timer_lock();
     wg_pools_lock();
@@ -48,8 +45,7 @@ void wg_after_fork_in_parent(void) {
     wg_pools_unlock();
     wg_timer_unlock();
     wg_registry_unlock();
-    wg_handlers_unlock();
-    wg_dump_unlock();
+    wg_helpers_unlock();
     wg_trace_file_unlock();
 }
 
@@ -58,7 +54,8 @@ void wg_after_fork_in_child(void) {
     wg_buckets_reset();
     wg_deadlock_reset();
     wg_pools_reset();
-    wg_contexts_reset(wg_dump_is_asked_for());
+    wg_handlers_reset();
+    wg_contexts_reset();
     wg_trace_reset();
     wg_after_fork_in_parent();
 }

@@ -2,8 +2,6 @@
 #ifndef WG_FORK_H
 #define WG_FORK_H
 
-#include <stdbool.h>
-
 #include "waitgroup/fork.h"
 
 #include "atomics.h"
@@ -11,9 +9,6 @@
 /* The same as wg_fork_epoch(), without a call: for paths that every task takes. */
 extern wg_a32 wg_epoch;
 static inline uint32_t wg_epoch_now(void) { return wg_load_relaxed32(&wg_epoch); }
-
-/* In the first call of the program in the child: start again the threads that are of no context. False: try it once more. */
-bool wg_fork_resume(void);
 
 /* What os.h has the system call around a fork, in the thread that forks. */
 void wg_before_fork(void);

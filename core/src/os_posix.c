@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -287,6 +288,14 @@ int wg_signal_number(const char *name) {
         if (strcmp(name, known[i].name) == 0)
             return known[i].signum;
     return atoi(name);
+}
+
+void wg_signal_wait(const struct wg_signal *s) {
+    struct pollfd readable = {.fd = s->readable, .events = POLLIN};
+    int saved = errno, cancel = wg_cancel_forbid();
+    while (poll(&readable, 1, -1) < 0 && errno == EINTR) {}
+    wg_cancel_allow(cancel);
+    errno = saved;
 }
 
 void wg_at_exit(void (*fn)(void)) { (void)atexit(fn); }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include "os.h"
@@ -25,14 +24,6 @@ void wg_signal_clear(const struct wg_signal *s) {
     uint64_t count;
     int saved = errno, cancel = wg_cancel_forbid();
     while (read(s->readable, &count, sizeof count) < 0 && errno == EINTR) {}
-    wg_cancel_allow(cancel);
-    errno = saved;
-}
-
-void wg_signal_wait(const struct wg_signal *s) {
-    struct pollfd readable = {.fd = s->readable, .events = POLLIN};
-    int saved = errno, cancel = wg_cancel_forbid();
-    while (poll(&readable, 1, -1) < 0 && errno == EINTR) {}
     wg_cancel_allow(cancel);
     errno = saved;
 }

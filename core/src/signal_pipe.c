@@ -2,7 +2,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include "os.h"
@@ -36,14 +35,6 @@ void wg_signal_clear(const struct wg_signal *s) {
     do
         n = read(s->readable, bytes, sizeof bytes);
     while (n > 0 || (n < 0 && errno == EINTR));
-    wg_cancel_allow(cancel);
-    errno = saved;
-}
-
-void wg_signal_wait(const struct wg_signal *s) {
-    struct pollfd readable = {.fd = s->readable, .events = POLLIN};
-    int saved = errno, cancel = wg_cancel_forbid();
-    while (poll(&readable, 1, -1) < 0 && errno == EINTR) {}
     wg_cancel_allow(cancel);
     errno = saved;
 }

@@ -343,6 +343,71 @@ static void a_child_prepares_again(void **state) {
     assert_true(in_child(step_in_child));
 }
 
+/* A step that the thread of the parent has not made stays there: the child may have used the memory for something else. */
+static wg_waitgroup held, reused;
+static struct gate held_up;
+
+static void hold_up(void *unused) {
+    (void)unused;
+    pass_gate(&held_up, NULL);
+}
+
+static void use_the_memory_again(void) {
+    reused = (wg_waitgroup)WG_INIT;
+    REQUIRE(wg_add(&reused, 1) == WG_OK);
+    step_in_child();
+    REQUIRE(wg_count(&reused) == 1);
+}
+
+static void a_child_makes_no_step_of_its_parent(void **state) {
+    (void)state;
+    wg_observer holds, waits;
+    if (THREAD_SANITIZER)
+        skip();
+    assert_status(wg_handlers_prepare(), WG_OK);
+    assert_status(wg_add(&held, 1), WG_OK);
+    assert_status(wg_add(&reused, 1), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&held), &holds, hold_up, NULL), WG_OK);
+    assert_status(wg_event_observe(wg_zero(&reused), &waits, ignore, NULL), WG_OK);
+    assert_status(wg_done_in_handler(&held), WG_OK);
+    EVENTUALLY(atomic_load(&held_up.inside) == 1);
+    assert_status(wg_done_in_handler(&reused), WG_OK);
+    assert_true(in_child(use_the_memory_again));
+    gate_open(&held_up);
+    assert_status(wg_wait(&reused, AFTER(HANG)), WG_OK);
+    assert_false(wg_event_unobserve_sync(wg_zero(&reused), &waits));
+}
+
+/* The thread that makes the steps is ended by an observer: another makes those that are left, on the same descriptor. */
+static void end_the_thread(void *unused) {
+    (void)unused;
+    hold_up(NULL);
+    pthread_exit(NULL);
+}
+
+static void an_observer_that_ends_the_thread_leaves_no_step(void **state) {
+    (void)state;
+    wg_observer ends, waits;
+    assert_status(wg_handlers_prepare(), WG_OK);
+    int fds = fds_now();
+    for (int i = 0; i < 3; i++) {
+        held_up = (struct gate){0};
+        assert_status(wg_add(&held, 1), WG_OK);
+        assert_status(wg_add(&stepped, 1), WG_OK);
+        assert_status(wg_event_observe(wg_zero(&held), &ends, end_the_thread, NULL), WG_OK);
+        assert_status(wg_event_observe(wg_zero(&stepped), &waits, ignore, NULL), WG_OK);
+        assert_status(wg_done_in_handler(&held), WG_OK);
+        EVENTUALLY(atomic_load(&held_up.inside) == 1);
+        assert_status(wg_done_in_handler(&stepped), WG_OK);
+        gate_open(&held_up);
+        assert_status(wg_wait(&stepped, AFTER(HANG)), WG_OK);
+        assert_false(wg_event_unobserve_sync(wg_zero(&stepped), &waits));
+        assert_false(wg_event_unobserve_sync(wg_zero(&held), &ends));
+        EVENTUALLY(wg_handlers_prepare() == WG_OK);
+        assert_int_equal(fds_now(), fds);
+    }
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_return_when_their_moment_comes),
@@ -356,6 +421,8 @@ int main(void) {
         cmocka_unit_test(a_step_in_a_handler_calls_observers_elsewhere),
         cmocka_unit_test(a_step_too_many_in_a_handler_is_refused),
         cmocka_unit_test(a_child_prepares_again),
+        cmocka_unit_test(a_child_makes_no_step_of_its_parent),
+        cmocka_unit_test(an_observer_that_ends_the_thread_leaves_no_step),
     };
     return RUN("signals", tests);
 }
