@@ -168,7 +168,7 @@ static wgl_coroutine *prepare(lua_State *L, wgl_home *home, wgl_task_of of, int 
     luaL_checkstack(L, 8, NULL);
     wgl_runner_reserve(L, home);
     wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, (of == WGL_OF_GROUP ? OWNER : CONTEXT) + count);
-    *task = (wgl_coroutine){.of = (uint8_t)of, .count = count};
+    *task = (wgl_coroutine){.runnable.is_task = true, .of = of, .count = count};
     lua_pushvalue(L, UP_TYPE);
     lua_setmetatable(L, self);
     lua_pushvalue(L, fn);
@@ -198,7 +198,7 @@ static void enter_scope(wgl_coroutine *task, wgl_coroutine *scope) {
 /* The task has its slot in the table, and its place in its group if it is in one. */
 static void launch(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     home->alive++;
-    wgl_enqueue(home, &task->waiter);
+    wgl_enqueue(home, &task->runnable);
     if (home->foreign_in_use && !home->runner)
         wgl_foreign_serve(L, home);
 }
@@ -318,11 +318,10 @@ static void end(lua_State *L, wgl_home *home, wgl_coroutine *task) {
         home->current = NULL;
     if (task->foreign)
         wgl_foreign_leave(L, home, task);
-    if (task->parked && task->waiter.reason == WGL_ASLEEP) /* something else has resumed its coroutine */
-        wgl_waiter_leave(home, &task->waiter);
-    else
-        task->stale = task->parked;
-    wgl_waiter_drop(&task->waiter);
+    task->stale = task->parked && !wgl_coroutine_sleeps(task);
+    if (wgl_coroutine_sleeps(task)) /* something else has resumed its coroutine */
+        wgl_waiter_leave(home, task->waiter);
+    wgl_task_waiter_drop(home, task);
     if (task->of != WGL_OF_RUN) {
         wgl_wake_list(home, &task->results, WGL_READY);
         if (!task->stale)
@@ -471,21 +470,17 @@ static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, 
         fail_broken(L, home, task, self, false);
 }
 
-bool wgl_coroutine_never_starts(const wgl_waiter *waiter) {
-    const wgl_coroutine *task = (const wgl_coroutine *)(const void *)waiter;
-    return waiter->kind == WGL_TASK_WAITER && !task->co && task->state == WGL_WAITING && task->of == WGL_OF_GROUP &&
-           wgl_has_ended(task->owner);
+bool wgl_coroutine_never_starts(const wgl_coroutine *task) {
+    return !task->co && task->state == WGL_WAITING && task->of == WGL_OF_GROUP && wgl_has_ended(task->owner);
 }
 
-void wgl_coroutine_skip(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
-    wgl_coroutine *task = (wgl_coroutine *)(void *)waiter;
+void wgl_coroutine_skip(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     wgl_coroutine_push(L, task); /* so that it stays */
     never_start(L, home, task);
     lua_pop(L, 1);
 }
 
-void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
-    wgl_coroutine *task = (wgl_coroutine *)(void *)waiter;
+void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     wgl_coroutine_push(L, task);
     int self = lua_gettop(L), arguments = 0;
     if (task->state > WGL_RUNNING) { /* it ended while it stood in the queue */
@@ -495,7 +490,7 @@ void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
         return;
     }
     if (!task->co) {
-        if (wgl_coroutine_never_starts(waiter)) {
+        if (wgl_coroutine_never_starts(task)) {
             never_start(L, home, task);
             return;
         }
@@ -539,8 +534,7 @@ static int close_coroutine(lua_State *co, lua_State *from) {
 #endif
 }
 
-void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
-    wgl_coroutine *task = (wgl_coroutine *)(void *)waiter;
+void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     task->parked = false;
     if (task->state > WGL_RUNNING)
         return;
@@ -552,7 +546,8 @@ void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
 /* End the task at `self`, which sleeps. */
 static void kill_sleeper(lua_State *L, wgl_home *home, int self) {
     wgl_coroutine *task = task_at(L, self);
-    wgl_waiter_leave(home, &task->waiter);
+    wgl_waiter_leave(home, task->waiter);
+    wgl_task_waiter_drop(home, task);
     task->parked = false;
     luaL_traceback(L, task->co, NULL, 0);
     if (close_coroutine(task->co, L) == LUA_OK)
@@ -568,7 +563,7 @@ void wgl_coroutines_kill_sleepers(lua_State *L, wgl_home *home) {
     for (int i = 1; i <= home->slots; i++) {
         if (lua_rawgeti(L, tasks, i) == LUA_TUSERDATA) {
             wgl_coroutine *task = task_at(L, -1);
-            if (task->parked && task->waiter.reason == WGL_ASLEEP)
+            if (wgl_coroutine_sleeps(task))
                 kill_sleeper(L, home, tasks + 1);
         }
         lua_settop(L, tasks);
@@ -578,6 +573,10 @@ void wgl_coroutines_kill_sleepers(lua_State *L, wgl_home *home) {
 /* --- waiting --- */
 
 bool wgl_coroutine_can_yield(lua_State *L, const wgl_coroutine *task) { return task->co == L && lua_isyieldable(L); }
+
+bool wgl_coroutine_sleeps(const wgl_coroutine *task) {
+    return task->parked && task->waiter && task->waiter->reason == WGL_ASLEEP;
+}
 
 static int park(lua_State *L, wgl_home *home, wgl_coroutine *task, lua_KFunction k) {
     if (task->foreign)
@@ -590,22 +589,24 @@ static int park(lua_State *L, wgl_home *home, wgl_coroutine *task, lua_KFunction
 }
 
 int wgl_coroutine_suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, const wgl_wish *wish, lua_KFunction k) {
-    wgl_join(L, home, &task->waiter, wish, task);
+    wgl_join(L, home, NULL, wish, task);
     return park(L, home, task, k);
 }
 
 int wgl_coroutine_pause(lua_State *L, wgl_home *home, wgl_coroutine *task, lua_KFunction k) {
-    task->waiter.reason = WGL_READY;
-    wgl_enqueue(home, &task->waiter);
+    wgl_enqueue(home, &task->runnable);
     return park(L, home, task, k);
 }
 
 /* Others may hold the coroutine of a task, and resume it. */
 wgl_reason wgl_coroutine_woken(lua_State *L) {
-    wgl_coroutine *task = wgl_home_of(L)->current;
+    wgl_home *home = wgl_home_of(L);
+    wgl_coroutine *task = home->current;
     if (!task || task->co != L || !task->woken)
         luaL_error(L, "this coroutine is that of a suspended waitgroup task: only what the task waits for resumes it");
-    return wgl_waiter_take(wgl_home_of(L), &task->waiter);
+    wgl_reason reason = task->waiter ? wgl_waiter_take(home, task->waiter) : WGL_READY;
+    wgl_task_waiter_drop(home, task);
+    return reason;
 }
 
 void wgl_push_deadlock(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &deadlock_key); }

@@ -204,8 +204,7 @@ static int resume_task(lua_State *L) {
     task->count = count;
     wgl_foreign_leave(L, home, task);
     task->parked = true;
-    task->waiter.reason = WGL_READY;
-    wgl_enqueue(home, &task->waiter);
+    wgl_enqueue(home, &task->runnable);
     wgl_foreign_rearm(home);
     return 0;
 }
@@ -274,8 +273,7 @@ static void raise_later(lua_State *L, wgl_home *home, wgl_coroutine *task, int s
     lua_pop(L, 1);
     lua_sethook(task->co, raise_in_task, LUA_MASKCOUNT, 1);
     task->parked = true;
-    task->waiter.reason = WGL_READY;
-    wgl_enqueue(home, &task->waiter);
+    wgl_enqueue(home, &task->runnable);
 }
 
 void wgl_foreign_yield(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int results) {

@@ -107,10 +107,10 @@ static void wake_loop(wgl_home *home) {
         wgl_home_wake(home);
 }
 
-void wgl_enqueue(wgl_home *home, wgl_waiter *waiter) {
-    waiter->next = NULL;
-    *home->last_ready = waiter;
-    home->last_ready = &waiter->next;
+void wgl_enqueue(wgl_home *home, wgl_runnable *runnable) {
+    runnable->next = NULL;
+    *home->last_ready = runnable;
+    home->last_ready = &runnable->next;
     home->ready_count++;
     wake_loop(home);
 }
@@ -175,8 +175,10 @@ void wgl_waiter_leave(wgl_home *home, wgl_waiter *waiter) {
 void wgl_waiter_wake(wgl_home *home, wgl_waiter *waiter, wgl_reason reason) {
     wgl_waiter_leave(home, waiter);
     waiter->reason = (uint8_t)reason;
-    if (waiter->kind == WGL_TASK_WAITER || waiter->kind == WGL_STACK_WAITER)
-        wgl_enqueue(home, waiter);
+    if (waiter->kind == WGL_TASK_WAITER)
+        wgl_enqueue(home, &waiter->task->runnable);
+    else if (waiter->kind == WGL_STACK_WAITER)
+        wgl_enqueue(home, &waiter->runnable);
     else if (waiter->kind == WGL_FOREIGN_WAITER) {
         home->foreign_woken++;
         wake_loop(home);
@@ -201,6 +203,32 @@ void wgl_waiter_drop(wgl_waiter *waiter) {
     if (waiter->has_slot)
         wg_errgroup_give_slot(waiter->slot_of);
     waiter->has_slot = false;
+}
+
+/* They are in a list, since a state may be closed while they sleep. */
+static wgl_waiter *waiter_of_home(wgl_link *link) {
+    return (wgl_waiter *)(void *)((char *)link - offsetof(wgl_waiter, of_home));
+}
+
+static wgl_waiter *new_task_waiter(wgl_home *home, wgl_coroutine *task) {
+    wgl_waiter *waiter = malloc(sizeof *waiter);
+    if (!waiter)
+        return NULL;
+    *waiter = (wgl_waiter){.kind = WGL_TASK_WAITER, .task = task};
+    link_last(&home->waiters, &waiter->of_home);
+    return waiter;
+}
+
+static void free_task_waiter(wgl_home *home, wgl_waiter *waiter) {
+    wgl_waiter_drop(waiter);
+    unlink_from(&home->waiters, &waiter->of_home);
+    free(waiter);
+}
+
+void wgl_task_waiter_drop(wgl_home *home, wgl_coroutine *task) {
+    if (task->waiter)
+        free_task_waiter(home, task->waiter);
+    task->waiter = NULL;
 }
 
 void wgl_wake_list(wgl_home *home, wgl_link **list, wgl_reason reason) {
@@ -321,9 +349,7 @@ static void push_subject(lua_State *L, const wgl_waiter *waiter) {
 
 /* What the task sleeps for, or NULL. */
 static const wgl_waiter *waiter_of(const wgl_home *home, const wgl_coroutine *task) {
-    if (task->parked && task->waiter.reason == WGL_ASLEEP)
-        return &task->waiter;
-    return wgl_runner_waiter_of(home, task);
+    return wgl_coroutine_sleeps(task) ? task->waiter : wgl_runner_waiter_of(home, task);
 }
 
 /* Add the task at 4, if it sleeps, and where, to the text at 3. */
@@ -370,13 +396,22 @@ const char *wgl_why_stuck(lua_State *L, const wgl_object *group) {
 
 void wgl_join(lua_State *L, wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish, wgl_coroutine *task) {
     wgl_place place;
+    bool own = !waiter;
     if (wish->event != WGL_NOTHING)
         wgl_place_find(L, task, &place);
-    if (!wgl_waiter_join(home, waiter, wish))
+    if (own)
+        waiter = task->waiter = new_task_waiter(home, task);
+    if (waiter && wgl_waiter_join(home, waiter, wish)) {
+        if (wgl_publish(home, waiter, wish, &place))
+            return;
+        wgl_waiter_leave(home, waiter);
+        if (own)
+            wgl_task_waiter_drop(home, task);
+    } else {
+        if (own)
+            wgl_task_waiter_drop(home, task);
         luaL_error(L, "not enough memory");
-    if (wgl_publish(home, waiter, wish, &place))
-        return;
-    wgl_waiter_leave(home, waiter);
+    }
     wgl_raise_deadlock(L, wish->event == WGL_AT_SLOT ? wgl_why_stuck(L, wish->subject->object) : NULL, 1);
 }
 
@@ -582,7 +617,7 @@ int wgl_yield(lua_State *L, lua_KFunction k) {
         return look(L, home, k);
     wgl_waiter waiter = {.kind = WGL_STACK_WAITER, .reason = WGL_READY};
     wgl_runner_reserve(L, home);
-    wgl_enqueue(home, &waiter);
+    wgl_enqueue(home, &waiter.runnable);
     wgl_runner_block(L, home, &waiter);
     return k(L, LUA_OK, WGL_READY);
 }
@@ -623,6 +658,12 @@ int wgl_drain(lua_State *L) {
 void wgl_loop_close(wgl_home *home) {
     wgl_subscriptions_close(home);
     wgl_runners_close(home);
+    while (home->waiters) {
+        wgl_waiter *waiter = waiter_of_home(home->waiters);
+        if (waiter->published)
+            wgl_withdraw(home, waiter);
+        free_task_waiter(home, waiter);
+    }
     free(home->timers);
     home->timers = NULL;
     home->timers_count = home->timers_capacity = 0;

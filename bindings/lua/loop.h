@@ -44,24 +44,31 @@ typedef struct wgl_link {
     struct wgl_link *next, *prev;
 } wgl_link;
 
-struct wgl_waiter {
+/* What stands in the queue of what can run: the first member of a coroutine task, and of a waiter that has blocked its C
+ * stack. */
+struct wgl_runnable {
+    wgl_runnable *next;
+    bool is_task;
+};
+
+typedef struct wgl_waiter {
+    wgl_runnable runnable;     /* of a WGL_STACK_WAITER */
+    wgl_coroutine *task;       /* of a WGL_TASK_WAITER: which sleeps, or goes on */
+    wgl_link of_home;          /* of such a one: among all of them */
     wgl_link subject, context; /* in the lists of what it waits for and of the context that ends the wait */
     wgl_link **subject_list, **context_list;
     union {
         int64_t deadline;     /* of its timer, while it sleeps */
         wg_errgroup *slot_of; /* then: where a slot has been taken for it, if `has_slot` */
     };
-    union {
-        wg_waiting *published;   /* while it sleeps: what the core knows of it, or NULL */
-        struct wgl_waiter *next; /* then: in the queue of those that can run */
-    };
+    wg_waiting *published; /* while it sleeps: what the core knows of it, or NULL */
     uint32_t timer; /* its place in the heap; 0: none */
     uint8_t kind;   /* a wgl_waiter_kind */
     uint8_t event;  /* a wgl_event */
     uint8_t reason; /* a wgl_reason */
     uint8_t slot;   /* a wg_status: what came of a wait for a slot */
     bool has_slot;  /* one has been taken, and is neither used nor given back */
-};
+} wgl_waiter;
 
 /* What a wait is for. */
 typedef struct wgl_wish {
@@ -132,7 +139,8 @@ int wgl_yield(lua_State *L, lua_KFunction k);
 /* Put a waiter into the lists. False: no memory, and it is in none. */
 bool wgl_waiter_join(wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish);
 void wgl_waiter_leave(wgl_home *home, wgl_waiter *waiter);
-/* The same for `task`, or NULL for the code that drives the loop, and publish it. Raises if it would wait for ever. */
+/* The same for `task`, or NULL for the code that drives the loop, and publish it; with NULL for the waiter, `task` gets one.
+ * Raises if it would wait for ever. */
 void wgl_join(lua_State *L, wgl_home *home, wgl_waiter *waiter, const wgl_wish *wish, wgl_coroutine *task);
 void wgl_waiter_wake(wgl_home *home, wgl_waiter *waiter, wgl_reason reason);
 /* What woke it, for the code that goes on: home->slot says what came of a wait for a slot, which is now its own. */
@@ -142,7 +150,10 @@ void wgl_waiter_drop(wgl_waiter *waiter); /* the code does not go on: a slot is 
 void wgl_waiter_give_slot(wgl_home *home, wgl_link *link, wg_errgroup *group, wg_status status);
 void wgl_wake_list(wgl_home *home, wgl_link **list, wgl_reason reason);
 void wgl_wake_dependants(wgl_home *home, wgl_link **list);
-void wgl_enqueue(wgl_home *home, wgl_waiter *waiter);
+void wgl_enqueue(wgl_home *home, wgl_runnable *runnable);
+
+/* The task goes on, or ends: give up the waiter that it has had since its wait, if there is one, and its slot. */
+void wgl_task_waiter_drop(wgl_home *home, wgl_coroutine *task);
 
 /* Wake what events, timers and other threads have made ready. Runs no Lua code. */
 void wgl_collect(lua_State *L, wgl_home *home);

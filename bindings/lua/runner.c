@@ -29,14 +29,16 @@ struct wgl_runner {
 
 /* --- a runner's own stack --- */
 
-static wgl_waiter *take_ready(wgl_home *home) {
-    wgl_waiter *waiter = home->ready;
-    if (!(home->ready = waiter->next))
+static wgl_runnable *take_ready(wgl_home *home) {
+    wgl_runnable *runnable = home->ready;
+    if (!(home->ready = runnable->next))
         home->last_ready = &home->ready;
     home->ready_count--;
     home->batch--;
-    return waiter;
+    return runnable;
 }
+
+static wgl_coroutine *task_of(wgl_runnable *runnable) { return (wgl_coroutine *)(void *)runnable; }
 
 static void go_idle(wgl_home *home, wgl_runner *runner) {
     runner->next = home->idle;
@@ -53,9 +55,9 @@ static wgl_runner *take_idle(wgl_home *home) {
     return runner;
 }
 
-static wgl_runner *runner_of(const wgl_home *home, const wgl_waiter *waiter) {
+static wgl_runner *runner_of(const wgl_home *home, const wgl_runnable *blocked) {
     wgl_runner *runner = home->blocked;
-    while (runner->waiter != waiter)
+    while (&runner->waiter->runnable != blocked)
         runner = runner->next;
     return runner;
 }
@@ -72,7 +74,7 @@ void wgl_take_place(const wgl_home *home, lua_State *co) {
     memcpy(lua_getextraspace(co), lua_getextraspace(home->driver), LUA_EXTRASPACE);
 }
 
-static void go_on_with(wgl_home *home, wgl_runner *self, const wgl_waiter *blocked) {
+static void go_on_with(wgl_home *home, wgl_runner *self, const wgl_runnable *blocked) {
     go_idle(home, self);
     switch_to(home, self, runner_of(home, blocked));
 }
@@ -88,11 +90,11 @@ static int run_batch(lua_State *L) {
         wgl_callbacks_run(L, home);
         if (!has_more(home))
             break;
-        wgl_waiter *waiter = take_ready(home);
-        if (waiter->kind == WGL_STACK_WAITER)
-            go_on_with(home, self, waiter);
+        wgl_runnable *runnable = take_ready(home);
+        if (runnable->is_task)
+            wgl_coroutine_run(L, home, task_of(runnable));
         else
-            wgl_coroutine_run(L, home, waiter);
+            go_on_with(home, self, runnable);
         lua_settop(L, 1);
     }
     return 0;
@@ -105,17 +107,17 @@ static void run_out_of_memory(wgl_runner *self) {
         wgl_coroutine_not_started(self->L, home);
     else if (home->due)
         wgl_callbacks_drop(home);
-    else if (home->ready->kind == WGL_STACK_WAITER)
-        go_on_with(home, self, take_ready(home));
+    else if (home->ready->is_task)
+        wgl_coroutine_give_up(self->L, home, task_of(take_ready(home)));
     else
-        wgl_coroutine_give_up(self->L, home, take_ready(home));
+        go_on_with(home, self, take_ready(home));
 }
 
 /* Tasks that will never start end here, which needs no memory. */
 static void skip_ended(wgl_runner *self) {
     wgl_home *home = self->home;
-    while (home->ready && home->batch > 0 && wgl_coroutine_never_starts(home->ready))
-        wgl_coroutine_skip(self->L, home, take_ready(home));
+    while (home->ready && home->batch > 0 && home->ready->is_task && wgl_coroutine_never_starts(task_of(home->ready)))
+        wgl_coroutine_skip(self->L, home, task_of(take_ready(home)));
 }
 
 static void run(void *arg) {
@@ -240,6 +242,8 @@ void wgl_runners_close(wgl_home *home) {
         close_runner(NULL, runner);
     for (wgl_runner *runner = home->blocked, *next; runner; runner = next) {
         next = runner->next;
+        if (runner->waiter->published)
+            wgl_withdraw(home, runner->waiter);
         close_runner(NULL, runner);
     }
     home->blocked = NULL;

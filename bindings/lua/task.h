@@ -7,8 +7,10 @@
 typedef enum wgl_task_state { WGL_WAITING, WGL_RUNNING, WGL_TASK_OK, WGL_TASK_FAILED, WGL_TASK_STOPPED } wgl_task_state;
 typedef enum wgl_task_of { WGL_OF_GROUP, WGL_OF_WAITGROUP, WGL_OF_RUN } wgl_task_of;
 
+/* A million of them may wait to start, so it is small: what only a suspended one needs is in its waiter. */
 struct wgl_coroutine {
-    wgl_waiter waiter;
+    wgl_runnable runnable;
+    wgl_waiter *waiter;   /* of its wait, until it goes on; NULL: it waits for nothing */
     wgl_link *results;    /* waiters for its result; of a scope, for the scope */
     wgl_handle *owner;    /* its error group or wait group; NULL for none */
     lua_State *co;        /* NULL until it starts */
@@ -17,13 +19,13 @@ struct wgl_coroutine {
     int slot;             /* in the table of all tasks; 0: it is not there any more */
     int count;            /* of arguments; then of results */
     int members;          /* of its own scope: how many of its tasks have not ended */
-    uint8_t state;        /* a wgl_task_state */
-    uint8_t of;           /* a wgl_task_of */
-    bool parked;          /* it has yielded to wait, or to let others run */
-    bool woken;           /* it was resumed as it should be */
-    bool stale;           /* it has ended, and is still in the queue */
-    bool foreign;         /* it has yielded to another event loop, which is to resume it */
-    uint8_t turn;         /* counts its yields to other loops */
+    unsigned state : 3;   /* a wgl_task_state */
+    unsigned of : 2;      /* a wgl_task_of */
+    bool parked : 1;      /* it has yielded to wait, or to let others run */
+    bool woken : 1;       /* it was resumed as it should be */
+    bool stale : 1;       /* it has ended, and is still in the queue */
+    bool foreign : 1;     /* it has yielded to another event loop, which is to resume it */
+    unsigned turn : 8;    /* counts its yields to other loops */
 };
 
 /* The task whose code runs on L, or NULL. */
@@ -46,15 +48,18 @@ int wgl_coroutine_suspend(lua_State *L, wgl_home *home, wgl_coroutine *task, con
 int wgl_coroutine_pause(lua_State *L, wgl_home *home, wgl_coroutine *task, lua_KFunction k);
 wgl_reason wgl_coroutine_woken(lua_State *L);
 
-/* Start or resume the task of `waiter`, on the thread of a runner, until it ends or yields. */
-void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_waiter *waiter);
+/* Whether it sleeps: it has yielded, and nothing has woken it. */
+bool wgl_coroutine_sleeps(const wgl_coroutine *task);
+
+/* Start or resume the task, on the thread of a runner, until it ends or yields. */
+void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_coroutine *task);
 /* The last one could not be started: it ends with the error on top. */
 void wgl_coroutine_not_started(lua_State *L, wgl_home *home);
-/* Whether what can run is a task that will not start, since its group has ended; and end it so. */
-bool wgl_coroutine_never_starts(const wgl_waiter *waiter);
-void wgl_coroutine_skip(lua_State *L, wgl_home *home, wgl_waiter *waiter);
-/* The task of `waiter` cannot be run: it ends with the error on top. */
-void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_waiter *waiter);
+/* Whether a task that can run will not start, since its group has ended; and end it so. */
+bool wgl_coroutine_never_starts(const wgl_coroutine *task);
+void wgl_coroutine_skip(lua_State *L, wgl_home *home, wgl_coroutine *task);
+/* The task cannot be run: it ends with the error on top. */
+void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_coroutine *task);
 /* End the tasks that sleep, since nothing can wake them. */
 void wgl_coroutines_kill_sleepers(lua_State *L, wgl_home *home);
 

@@ -156,7 +156,7 @@ int wgl_is_closed(lua_State *L);
 typedef struct wgl_task wgl_task;
 typedef struct wgl_failure wgl_failure;
 typedef struct wgl_paths wgl_paths;
-typedef struct wgl_waiter wgl_waiter;
+typedef struct wgl_runnable wgl_runnable;
 typedef struct wgl_runner wgl_runner;
 typedef struct wgl_coroutine wgl_coroutine;
 typedef struct wgl_orphan wgl_orphan;
@@ -180,12 +180,13 @@ typedef struct wgl_met {
 
 struct wgl_home {
     /* The loop of the state's coroutines; its own thread only. */
-    wgl_waiter *ready, **last_ready; /* the queue of what can run: tasks, and waiters that have blocked a C stack */
-    size_t ready_count, batch;       /* how many are in it; how many of them are still to run now */
-    wgl_waiter **timers;             /* see loop.c */
+    wgl_runnable *ready, **last_ready; /* the queue of what can run */
+    size_t ready_count, batch;         /* how many are in it; how many of them are still to run now */
+    struct wgl_waiter **timers;        /* see loop.c */
     uint32_t timers_count, timers_capacity;
     struct wgl_subscription *subscriptions;   /* all of them */
     struct wgl_subscription *due, **last_due; /* contexts that have ended, whose callbacks are to run */
+    struct wgl_link *waiters;                 /* those of tasks: see loop.c */
     size_t asleep;                            /* how many waiters are */
     size_t callbacks;                         /* of all contexts */
     lua_Integer alive;                        /* tasks that have not ended */

@@ -98,7 +98,7 @@ it("a finalizer that still lets tasks run, whose groups are gone, cannot do harm
     thread = g:thread(function() require("waitgroup").sleep(60) end)
     for _, object in ipairs { wg, g } do
       object:go(function() w.sleep(0.01) w.current_context() print "ran" end)
-      object:go(function() wg:wait() end)
+      object:go(function() wg:wait(60) end) -- without a time it would be a deadlock
       object:go(function() ctx:wait() end)
     end
     task = g:go(function() w.sleep(0.02) error "late" end)
