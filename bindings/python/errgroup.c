@@ -15,82 +15,59 @@ typedef struct {
 
 /* --- Making --- */
 
-/* A limit: an int above zero, or None for none, which is WG_NO_LIMIT. */
-static bool limit_from_object(PyObject *object, int *limit) {
+/* An int of at least `least`; *n is at most `most`. */
+static bool int_from_object(PyObject *object, const char *call, const char *name, int least, int most, int *n) {
+    if (!PyIndex_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s: %s must be an int, not %.200s", call, name, Py_TYPE(object)->tp_name);
+        return false;
+    }
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (value == -1 && PyErr_Occurred())
+        return false;
+    if (overflow < 0 || (!overflow && value < least)) {
+        PyErr_Format(PyExc_ValueError, "%s: %s must be at least %d; got %R", call, name, least, object);
+        return false;
+    }
+    *n = overflow || value > most ? most : (int)value;
+    return true;
+}
+
+/* None is WG_NO_LIMIT. */
+static bool limit_from_object(PyObject *object, const char *call, int *limit) {
     *limit = WG_NO_LIMIT;
-    if (!object || object == Py_None)
-        return true;
-    if (!PyIndex_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "limit must be an int, or None for no limit, not %.200s",
-                     Py_TYPE(object)->tp_name);
-        return false;
-    }
-    int overflow;
-    long long n = PyLong_AsLongLongAndOverflow(object, &overflow);
-    if (n == -1 && PyErr_Occurred())
-        return false;
-    if (overflow < 0 || (!overflow && n < 1)) {
-        PyErr_Format(PyExc_ValueError, "limit must be at least 1, or None for no limit; got %R", object);
-        return false;
-    }
-    if (!overflow && n < WG_NO_LIMIT)
-        *limit = (int)n;
-    return true;
+    return !object || object == Py_None || int_from_object(object, call, "limit", 1, WG_NO_LIMIT, limit);
 }
 
-static bool errors_from_object(PyObject *object, bool *all) {
-    *all = false;
-    if (!object || (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "first") == 0))
-        return true;
-    *all = PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "all") == 0;
-    if (!*all)
-        PyErr_Format(PyExc_ValueError, "errors must be 'first' or 'all', not %R", object);
-    return *all;
-}
-
-static bool on_error_from_object(PyObject *object, bool *go_on) {
-    *go_on = false;
-    if (!object || (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "cancel") == 0))
-        return true;
-    *go_on = PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "continue") == 0;
-    if (!*go_on)
-        PyErr_Format(PyExc_ValueError, "on_error must be 'cancel' or 'continue', not %R", object);
-    return *go_on;
-}
-
-static bool backlog_from_object(PyObject *object, int *backlog) {
+static bool backlog_from_object(PyObject *object, const char *call, int *backlog) {
     *backlog = 0;
-    if (!object)
+    return !object || int_from_object(object, call, "backlog", 0, INT_MAX / 2, backlog);
+}
+
+/* One of two words: *second tells whether `object` is words[1]; it is not if `object` is NULL. */
+static bool word_from_object(PyObject *object, const char *call, const char *name, const char *const words[2],
+                             bool *second) {
+    *second = object && PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, words[1]) == 0;
+    if (!object || *second || (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, words[0]) == 0))
         return true;
-    if (!PyIndex_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "backlog must be an int, not %.200s", Py_TYPE(object)->tp_name);
-        return false;
-    }
-    int overflow;
-    long long n = PyLong_AsLongLongAndOverflow(object, &overflow);
-    if (n == -1 && PyErr_Occurred())
-        return false;
-    if (overflow < 0 || (!overflow && n < 0)) {
-        PyErr_Format(PyExc_ValueError, "backlog must be zero or more; got %R", object);
-        return false;
-    }
-    *backlog = overflow || n > INT_MAX / 2 ? INT_MAX / 2 : (int)n;
-    return true;
+    PyErr_Format(PyExc_ValueError, "%s: %s must be '%s' or '%s', not %R", call, name, words[0], words[1], object);
+    return false;
 }
 
 /* A str, or NULL for None. */
-static bool name_from_object(PyObject *object, PyObject **name) {
+static bool name_from_object(PyObject *object, const char *call, PyObject **name) {
     *name = !object || object == Py_None ? NULL : object;
     if (!*name || PyUnicode_Check(*name))
         return true;
-    PyErr_Format(PyExc_TypeError, "name must be a str or None, not %.200s", Py_TYPE(object)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s: name must be a str or None, not %.200s", call, Py_TYPE(object)->tp_name);
     return false;
 }
 
 /* The parent of a group: the Context given, or, for None, that of this thread's task; a new reference. */
-static bool parent_from_object(state *st, PyObject *object, Context **parent) {
+static bool parent_from_object(state *st, PyObject *object, const char *call, Context **parent) {
     if (object && object != Py_None && Py_TYPE(object) != st->context_type) {
-        PyErr_Format(PyExc_TypeError, "context must be a Context or None, not %.200s", Py_TYPE(object)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s: context must be a Context or None, not %.200s", call,
+                     Py_TYPE(object)->tp_name);
         return false;
     }
     *parent = !object || object == Py_None ? context_of_this_task(st) : (Context *)Py_NewRef(object);
@@ -98,7 +75,7 @@ static bool parent_from_object(state *st, PyObject *object, Context **parent) {
 }
 
 /* An executor, borrowed, or NULL for None. */
-static bool executor_from_object(PyObject *object, PyObject **executor) {
+static bool executor_from_object(PyObject *object, const char *call, PyObject **executor) {
     *executor = !object || object == Py_None ? NULL : object;
     if (!*executor)
         return true;
@@ -107,7 +84,8 @@ static bool executor_from_object(PyObject *object, PyObject **executor) {
     Py_XDECREF(submit);
     PyErr_Clear();
     if (!callable)
-        PyErr_Format(PyExc_TypeError, "executor must be a concurrent.futures.Executor or None, not %R", object);
+        PyErr_Format(PyExc_TypeError, "%s: executor must be a concurrent.futures.Executor or None, not %R",
+                     call, object);
     return callable;
 }
 
@@ -118,16 +96,18 @@ static bool parse_options(state *st, PyObject *args, PyObject *kwargs, group_opt
                             "name",  "on_error", "backlog", "executor", NULL};
     PyObject *limit = NULL, *timeout = NULL, *grace = NULL, *parent = NULL, *errors = NULL, *name = NULL,
              *on_error = NULL, *backlog = NULL, *runs = NULL;
+    static const char *const on_errors[] = {"cancel", "continue"}, *const which[] = {"first", "all"};
+    static const char call[] = "ErrGroup()";
     int64_t grace_ns;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOOOOOOO:ErrGroup", names, &limit, &timeout, &grace, &parent,
                                      &errors, &name, &on_error, &backlog, &runs) ||
-        !limit_from_object(limit, &core->limit) ||
+        !limit_from_object(limit, call, &core->limit) ||
         !deadline_from_timeout(timeout, "ErrGroup(): timeout", &core->deadline) ||
         !nanoseconds_from_timeout(grace, "ErrGroup(): grace", &grace_ns) ||
-        !errors_from_object(errors, &options->all_errors) || !name_from_object(name, &options->name) ||
-        !parent_from_object(st, parent, &options->parent) ||
-        !on_error_from_object(on_error, &core->continue_on_error) || !backlog_from_object(backlog, &core->backlog) ||
-        !executor_from_object(runs, executor))
+        !word_from_object(errors, call, "errors", which, &options->all_errors) || !name_from_object(name, call, &options->name) ||
+        !parent_from_object(st, parent, call, &options->parent) ||
+        !word_from_object(on_error, call, "on_error", on_errors, &core->continue_on_error) || !backlog_from_object(backlog, call, &core->backlog) ||
+        !executor_from_object(runs, call, executor))
         return false;
     options->grace = grace_ns == INT64_MAX ? 0 : grace_ns > 0 ? grace_ns : 1;
     return true;
@@ -281,7 +261,7 @@ static int check_event_loop(ErrGroup *self, const char *call, const char *why) {
 static int check_wait_for_slot(ErrGroup *self, const char *call) {
     char why[200];
     snprintf(why, sizeof why,
-             "all %d slots of the limit are taken, and to wait for one would stop the event loop that runs in this "
+             "no slot is free at the limit of %d, and to wait for one would stop the event loop that runs in this "
              "thread; write `await group.go_async(fn, ...)`, or use try_go()",
              wg_errgroup_limit(self->group->core));
     return check_event_loop(self, call, why) < 0 ? RAISED : WG_OK;
@@ -426,7 +406,7 @@ static PyObject *errgroup_start_now(ErrGroup *self, PyObject *const *args, Py_ss
     struct start how = {.call = "ErrGroup.go_async()", .wait = SLOT_OR_BACKLOG_NOW};
     if (nargs < 1)
         return PyErr_Format(PyExc_TypeError, "ErrGroup._start_now() takes a name and a function");
-    return name_from_object(args[0], &how.name) ? start_task(self, &how, args + 1, nargs - 1, kwnames) : NULL;
+    return name_from_object(args[0], how.call, &how.name) ? start_task(self, &how, args + 1, nargs - 1, kwnames) : NULL;
 }
 
 /* The same, after what _observe_slot() has returned. */
@@ -435,7 +415,7 @@ static PyObject *errgroup_start_in_slot(ErrGroup *self, PyObject *const *args, P
     if (nargs < 2 || Py_TYPE(args[0]) != self->group->st->callback_type)
         return PyErr_Format(PyExc_TypeError, "ErrGroup._start_in_slot() takes a slot, a name and a function");
     how.slot = (Callback *)args[0];
-    return name_from_object(args[1], &how.name) ? start_task(self, &how, args + 2, nargs - 2, kwnames) : NULL;
+    return name_from_object(args[1], how.call, &how.name) ? start_task(self, &how, args + 2, nargs - 2, kwnames) : NULL;
 }
 
 /* `args` of start() as a tuple, a new reference. */
@@ -492,7 +472,7 @@ static PyObject *errgroup_start(ErrGroup *self, PyObject *arguments, PyObject *k
     struct start how = {.call = "ErrGroup.start()"};
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|OO$OpOO:start", keys, &fn, &args, &kwargs, &name,
                                      &may_block, &context, &executor) ||
-        !executor_from_object(executor, &how.executor) || !name_from_object(name, &how.name) ||
+        !executor_from_object(executor, how.call, &how.executor) || !name_from_object(name, how.call, &how.name) ||
         !check_context(self->group->st, context, &how.context))
         return NULL;
     if (kwargs != Py_None && !PyDict_Check(kwargs))
@@ -705,10 +685,10 @@ static PyObject *errgroup_get_limit(ErrGroup *self, void *Py_UNUSED(unused)) {
 static int errgroup_set_limit(ErrGroup *self, PyObject *object, void *Py_UNUSED(unused)) {
     int limit;
     if (!object) {
-        PyErr_SetString(PyExc_TypeError, "limit cannot be deleted; set it to None for no limit");
+        PyErr_SetString(PyExc_TypeError, "ErrGroup.limit cannot be deleted; set it to None for no limit");
         return -1;
     }
-    if (!limit_from_object(object, &limit))
+    if (!limit_from_object(object, "ErrGroup.limit", &limit))
         return -1;
     wg_errgroup_set_limit(self->group->core, limit);
     return 0;

@@ -491,7 +491,7 @@ static int wait_for_end(Task *self, int64_t deadline, Context *context, const ch
     if (has_ended(self))
         return 0;
     if (self_thread()->task == self) {
-        PyErr_Format(st->deadlock_error, "%s: called from the task itself, which would wait for itself", call);
+        raise_of_wait(self, st->deadlock_error, call, "would wait for itself; another thread or task can wait for it");
         return -1;
     }
     struct wait_for_task wait = {self, group_of(self)};

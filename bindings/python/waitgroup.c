@@ -10,10 +10,10 @@ typedef struct {
 } WaitGroup;
 
 /* `object` as a step of the count. A step too large for any count is one the core refuses. */
-static bool step_from_object(PyObject *object, int64_t *n) {
+static bool step_from_object(PyObject *object, const char *call, int64_t *n) {
     int overflow;
     if (!PyLong_Check(object) && !PyIndex_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "a count must be an int, not %.200s", Py_TYPE(object)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s: a count must be an int, not %.200s", call, Py_TYPE(object)->tp_name);
         return false;
     }
     *n = PyLong_AsLongLongAndOverflow(object, &overflow);
@@ -61,7 +61,7 @@ static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     int64_t n = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:WaitGroup", names, &object))
         return NULL;
-    if (object && !step_from_object(object, &n))
+    if (object && !step_from_object(object, "WaitGroup()", &n))
         return NULL;
     state *st = state_of_type(type);
     wg_shared *shared;
@@ -105,7 +105,7 @@ static PyObject *waitgroup_add(WaitGroup *self, PyObject *const *args, Py_ssize_
     } else if (!nargs) {
         args = NULL;
     }
-    if (args && !step_from_object(args[0], &n))
+    if (args && !step_from_object(args[0], "WaitGroup.add()", &n))
         return NULL;
     wg_status status = wg_add(self->wg, n);
     if (status == WG_OK)

@@ -36,6 +36,10 @@ class _Condition:
     def __exit__(self, *args: Any) -> None:
         self._lock.__exit__(*args)
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiters)
+
     def wait(self, timeout: float | None = None, context: Context | None = None) -> bool:
         """With the lock held, which is let go meanwhile. False if the time was over first."""
         waiter = WaitGroup(1)
@@ -94,6 +98,19 @@ class Queue(queue.Queue[_T]):
         self.not_full: Any = _Condition(self.mutex)
         self.all_tasks_done: Any = _Condition(self.mutex)
 
+    def __repr__(self) -> str:
+        with self.mutex:
+            return (
+                f"<cwaitgroup.Queue items={self._qsize()} maxsize={self.maxsize} unfinished={self.unfinished_tasks}"
+                f" getting={len(self.not_empty)} putting={len(self.not_full)}{' shut down' * self.is_shutdown}>"
+            )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "cannot pickle 'cwaitgroup.Queue' object: it cannot be copied or sent to another process; share the object"
+            " itself between threads, or make a new one"
+        )
+
     def _wait(self, condition: _Condition, end: float | None, context: Context | None) -> bool:
         """False once it is too late."""
         left = None if end is None else end - time.monotonic()
@@ -114,7 +131,7 @@ class Queue(queue.Queue[_T]):
         Cancelled or DeadlineExceeded when the context ends first; ShutDown if the queue is
         shut down and empty; ValueError for a negative timeout.
         """
-        end = _end_of(block, timeout)
+        end = _end_of("Queue.get()", block, timeout)
         with self.not_empty:
             while not self._qsize():
                 if self.is_shutdown:
@@ -140,7 +157,7 @@ class Queue(queue.Queue[_T]):
         Cancelled or DeadlineExceeded when the context ends first; ShutDown if the queue is
         shut down; ValueError for a negative timeout.
         """
-        end = _end_of(block, timeout)
+        end = _end_of("Queue.put()", block, timeout)
         with self.not_full:
             while not self.is_shutdown and 0 < self.maxsize <= self._qsize():
                 if not self._wait(self.not_full, end, context):
@@ -159,7 +176,7 @@ class Queue(queue.Queue[_T]):
         Raises WaitTimeout when `timeout` seconds have passed; Cancelled or DeadlineExceeded
         when the context ends first; ValueError for a negative timeout.
         """
-        end = _end_of(True, timeout)
+        end = _end_of("Queue.join()", True, timeout)
         with self.all_tasks_done:
             while self.unfinished_tasks:
                 if not self._wait(self.all_tasks_done, end, context):
@@ -195,12 +212,12 @@ class Queue(queue.Queue[_T]):
             yield item
 
 
-def _end_of(block: bool, timeout: float | None) -> float | None:
+def _end_of(call: str, block: bool, timeout: float | None) -> float | None:
     """When to give up, on the clock of time.monotonic()."""
     if not block:
         return 0.0
     if timeout is None:
         return None
     if not timeout >= 0:
-        raise ValueError(f"timeout must be zero or more seconds, or None for no limit; got {timeout!r}")
+        raise ValueError(f"{call}: timeout must be zero or more seconds, or None for no limit; got {timeout!r}")
     return time.monotonic() + timeout

@@ -79,7 +79,7 @@ def test_a_limit_below_one_is_refused(limit):
     with pytest.raises(ValueError, match="limit must be at least 1"):
         ErrGroup(limit)
     g = ErrGroup(3)
-    with pytest.raises(ValueError, match="limit must be at least 1"):
+    with pytest.raises(ValueError, match=r"ErrGroup\.limit: limit must be at least 1; got"):
         g.limit = limit
     assert g.limit == 3
 
@@ -231,6 +231,6 @@ def test_map_takes_as_many_items_as_limit_and_backlog(gate):
     ("backlog", "kind"), [(-1, ValueError), (-(2**70), ValueError), (1.5, TypeError), (None, TypeError)]
 )
 def test_a_backlog_that_cannot_be(backlog, kind):
-    with pytest.raises(kind, match="backlog must be"):
+    with pytest.raises(kind, match=r"ErrGroup\(\): backlog must be"):
         ErrGroup(1, backlog=backlog)
     assert ErrGroup(1, backlog=2**70).backlog > 2**20

@@ -1,5 +1,7 @@
 """Queue: a queue.Queue whose get() and put() end with a context."""
 
+import copy
+import pickle
 import queue
 import threading
 import time
@@ -150,3 +152,20 @@ def test_shutdown_wakes_all_readers():
         until(lambda: len(q.not_empty._waiters) == 5)
         q.shutdown()
     assert [task.result() for task in readers] == [[]] * 5
+
+
+def test_it_shows_what_it_holds_and_who_waits():
+    q = Queue(1)
+    assert repr(q) == "<cwaitgroup.Queue items=0 maxsize=1 unfinished=0 getting=0 putting=0>"
+    q.put(1)
+    with pytest.raises(ShutDown), ErrGroup() as g:
+        g.go(q.put, 2)
+        until(lambda: repr(q) == "<cwaitgroup.Queue items=1 maxsize=1 unfinished=1 getting=0 putting=1>")
+        q.shutdown()
+        assert repr(q).endswith(" shut down>")
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_it_is_not_copied(copied):
+    with pytest.raises(TypeError, match="share the object itself"):
+        copied(Queue())

@@ -68,9 +68,9 @@ def test_many_threads_wait_for_one_task(gate):
 
 def test_a_task_cannot_wait_for_itself():
     box = []
-    g = ErrGroup()
-    box.append(g.go(lambda: (until(lambda: box), box[0].result())))
-    with pytest.raises(DeadlockError, match="from the task itself"):
+    g = ErrGroup(name="own")
+    box.append(g.start(lambda: (until(lambda: box), box[0].result()), name="waits"))
+    with pytest.raises(DeadlockError, match=r"Task\.result\(\): task 'waits' of group 'own' would wait for itself"):
         g.wait()
 
 
@@ -159,7 +159,7 @@ def test_start_takes_arguments_and_options(gate):
         (("x",), {}, "args must be a tuple or a list"),
         (((), [1]), {}, "kwargs must be a dict"),
         (((), {1: 2}), {}, "keys of kwargs must be strings"),
-        ((), {"name": 3}, "name must be a str"),
+        ((), {"name": 3}, r"ErrGroup\.start\(\): name must be a str"),
         ((), {"context": 3}, "context must be a Context"),
         ((), {"unknown": 3}, "unknown"),
     ],
