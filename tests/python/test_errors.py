@@ -47,15 +47,15 @@ def test_raising_again_does_not_let_the_traceback_grow():
 def test_the_first_error_in_time_wins():
     for _ in range(100):
         first, second = Boom("first"), Boom("second")
-        turn = threading.Event()
+        late_runs = threading.Event()  # a task that has not started when the first one fails never starts
 
-        def late(g, turn=turn, second=second):
-            turn.wait()
+        def late(g, late_runs=late_runs, second=second):
+            late_runs.set()
             g.context.wait()
             raise second
 
-        def early(turn=turn, first=first):
-            turn.set()
+        def early(late_runs=late_runs, first=first):
+            late_runs.wait()
             raise first
 
         g = ErrGroup()

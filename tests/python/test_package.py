@@ -26,13 +26,16 @@ def run(*command, cwd):
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
-    """The sdist, made from a copy of what git would commit."""
+    """The sdist, made from a copy of what git would commit, and of what a build leaves between it."""
     copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("sdist")
     files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=TOP).split("\0")
     for name in filter(None, files):
         if (TOP / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((TOP / name).read_bytes())
+    (copy / "python/cwaitgroup/__pycache__").mkdir()
+    for built in ("_core.of-this-python.so", "libwaitgroup.so.0.1", "__pycache__/__main__.pyc"):
+        (copy / "python/cwaitgroup" / built).touch()
     run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", out, cwd=copy)
     [archive] = out.iterdir()
     return archive
