@@ -133,12 +133,17 @@ def test_an_exception_of_a_function_that_a_task_of_lua_calls():
 
 
 def test_a_deadline_ends_the_tasks_of_both():
+    """On a slow machine it may have passed before they start: then they are refused."""
     run("""
-        group = ErrGroup(timeout=0.05)
-        python = group.go(lambda: current_context().wait(1000))
+        group = ErrGroup(timeout=0.2)
+        python = None
+        try:
+            python = group.go(lambda: current_context().wait(1000))
+        except DeadlineExceeded:
+            pass
         lua.execute('''
             g = w.attach(...)
-            task = g:go(function() return select("#", w.sleep(1000)) end)
+            task = g:go(function() w.sleep(1000) end)
             g:thread(function() require("waitgroup").current_context():wait(1000) end)
         ''', group.id)
         assert tuple(lua.execute("return g:wait(60)"))[:2] == (None, "deadline exceeded")
@@ -147,7 +152,7 @@ def test_a_deadline_ends_the_tasks_of_both():
             raise AssertionError("no error")
         except DeadlineExceeded:
             pass
-        assert python.done() and lua.eval("task:done()")
+        assert (python is None or python.done()) and lua.eval("task == nil or task:done()")
     """)
 
 
