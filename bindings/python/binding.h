@@ -255,6 +255,10 @@ PyObject *inspect_dump(PyObject *module, PyObject *unused);
 PyObject *inspect_dump_on_signal(PyObject *module, PyObject *args);
 PyObject *inspect_leaks(PyObject *module, PyObject *since);
 PyObject *inspect_now(PyObject *module, PyObject *unused);
+PyObject *inspect_trace_start(PyObject *module, PyObject *path);
+PyObject *inspect_trace_stop(PyObject *module, PyObject *unused);
+PyObject *inspect_trace_on(PyObject *module, PyObject *unused);
+PyObject *inspect_trace_name(PyObject *module, PyObject *args);
 
 /* --- task.c --- */
 

@@ -10,7 +10,8 @@
  *     SEALED    there is no object any more: only its text is left
  *
  * Texts are made while the object is there, and not before another language can ask for them: from the moment that any id
- * was asked for in the process, at once; and then for all that came up before. They do not change.
+ * was asked for in the process, at once; and then for all that came up before. They do not change. While a timeline is
+ * written they are made at once too.
  *
  * What the collector frees in a cycle, while another language refers to the error, is sealed. */
 #include "binding.h"
@@ -224,7 +225,7 @@ wg_error *context_carry(Context *self, PyObject *object, wg_error_kind kind) {
     c->next = self->carried;
     self->carried = c;
     Py_END_CRITICAL_SECTION();
-    if (wg_ids_in_use())
+    if (wg_ids_in_use() || wg_trace_on())
         seal(c);
     return wg_error_of_type(&python_error, kind, c);
 }

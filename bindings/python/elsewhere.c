@@ -91,11 +91,25 @@ static struct elsewhere *take(Task *task) {
     return taken;
 }
 
+/* When the executor began with it is not known. */
+static void trace(const Task *task, const GroupState *group, int64_t sent, wg_how how, const wg_error *error) {
+    if (!wg_trace_on())
+        return;
+    PyObject *first = task->arguments[0]; /* the name, until there is an outcome */
+    PyObject *name = first && PyUnicode_Check(first) ? first : task->outcome.name;
+    const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    wg_trace_task(group->core, text, sent, sent, how, error);
+    PyErr_Clear();
+}
+
 /* The outcome is kept in the task, or it never ran; `error` is for the core. */
 static void conclude(Task *task, struct elsewhere *taken, wg_error *error) {
     GroupState *group = (GroupState *)Py_NewRef(task->owner);
     wg_how how = WG_SUCCEEDED;
+    wg_error *told = wg_error_retain(error);
     wg_errgroup_settle(group->core, error, &how);
+    trace(task, group, taken->running.started, how, told);
+    wg_error_release(told);
     task_settle(task, how);
     group_task_stops(group, &taken->running);
     elsewhere_free(taken);

@@ -49,6 +49,39 @@ PyObject *inspect_leaks(PyObject *Py_UNUSED(module), PyObject *since) {
     return take_text(wg_leaks_text((int64_t)from));
 }
 
+PyObject *inspect_trace_start(PyObject *module, PyObject *path) {
+    const char *bytes = PyBytes_AsString(path);
+    wg_status status = bytes ? wg_trace_start(bytes) : WG_OK;
+    if (!bytes)
+        return NULL;
+    if (status == WG_INVALID)
+        return PyErr_Format(PyExc_RuntimeError, "trace(): a timeline is being written already: end that one first");
+    if (status == WG_NO_FILE)
+        return PyErr_Format(PyExc_OSError, "trace(): %s cannot be written", bytes);
+    if (status != WG_OK)
+        return raise_status(PyModule_GetState(module), status, "trace()"), NULL;
+    return Py_NewRef(Py_None);
+}
+
+PyObject *inspect_trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
+    if (wg_trace_stop() == WG_NO_FILE)
+        return PyErr_Format(PyExc_OSError, "trace(): a part of the timeline could not be written: is the disk full?");
+    return Py_NewRef(Py_None);
+}
+
+PyObject *inspect_trace_on(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
+    return PyBool_FromLong(wg_trace_on());
+}
+
+PyObject *inspect_trace_name(PyObject *Py_UNUSED(module), PyObject *args) {
+    int number;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "is:_trace_name", &number, &name))
+        return NULL;
+    wg_trace_name(number, name);
+    return Py_NewRef(Py_None);
+}
+
 PyObject *inspect_now(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
     return PyLong_FromLongLong(wg_now());
 }

@@ -157,6 +157,13 @@ static PyMethodDef functions[] = {
      "_dump_on_signal($module, signum, fd, /)\n--\n\nDump to `fd` whenever the signal comes."},
     {"_leaks", inspect_leaks, METH_O,
      "_leaks($module, since, /)\n--\n\nWhat wg_leaks tells of groups made at `since`, see _now(), or later."},
+    {"_trace_start", inspect_trace_start, METH_O,
+     "_trace_start($module, path, /)\n--\n\nBegin a timeline in the file with this path, as bytes."},
+    {"_trace_stop", inspect_trace_stop, METH_NOARGS,
+     "_trace_stop($module, /)\n--\n\nComplete the timeline, if there is one."},
+    {"_trace_on", inspect_trace_on, METH_NOARGS, "_trace_on($module, /)\n--\n\nIs a timeline being written?"},
+    {"_trace_name", inspect_trace_name, METH_VARARGS,
+     "_trace_name($module, number, name, /)\n--\n\nWhat the timeline calls the thread with this native number."},
     {"_now", inspect_now, METH_NOARGS, "_now($module, /)\n--\n\nThe clock of the core, in nanoseconds."},
     {NULL, NULL, 0, NULL},
 };

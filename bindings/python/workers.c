@@ -97,6 +97,13 @@ static void work_failed(Worker *self) {
     wg_pool_work_failed(self->pool);
 }
 
+/* To a timeline: the first name of the Thread, for the later ones are those of whatever group it works for. */
+static void tell_name(const Worker *self) {
+    char name[32];
+    snprintf(name, sizeof name, "cwaitgroup-%u", self->number);
+    wg_trace_name_thread(name);
+}
+
 static void work(Worker *self) {
     thread_self *mine = self_thread();
     guest *me = home_guest(self->st->home);
@@ -110,6 +117,7 @@ static void work(Worker *self) {
     mine->state = PyThreadState_Get();
     mine->guest = me;
     self->attached = wg_now();
+    tell_name(self);
     wg_pool_work(self->pool);
     mine->worker = NULL;
     mine->worker_of = NULL;

@@ -133,6 +133,15 @@ static void add_thread_name(struct line *line, int32_t thread, const char *name)
     finish(line);
 }
 
+void wg_trace_name(int32_t number, const char *name) {
+    struct line line = {.length = 0};
+    if (!name || !wg_trace_is_on())
+        return;
+    wg_trace_file_flush(); /* the name that the thread gave itself comes before: the last one counts */
+    add_thread_name(&line, number, name);
+    wg_trace_file_put(line.text, line.length);
+}
+
 /* The name of this thread goes before the first of its lines in a file. */
 static void put_name(int32_t thread) {
     struct line line = {.length = 0};

@@ -13,6 +13,7 @@ Context          says "stop now", with a cause, a deadline and children
 current_context  the Context of the task that runs in this thread
 dump             writes what waits for what, in a program that hangs
 dump_on_signal   does so whenever a signal comes
+trace            writes a timeline of tasks and waits
 attach           the object with an id, made in any language of this process
 progress         draws a progress bar of a group
 Queue            a queue.Queue whose get() and put() end with a context
@@ -25,7 +26,9 @@ ForeignError, ShutDown.
 # fork.
 from cwaitgroup import _async as _async
 from cwaitgroup import _executor as _executor
+from cwaitgroup import _inspect as _inspect
 from cwaitgroup import _map as _map
+from cwaitgroup import _trace as _trace
 from cwaitgroup._completed import as_completed
 from cwaitgroup._core import (
     Cancelled,
@@ -42,11 +45,12 @@ from cwaitgroup._core import (
     attach,
     current_context,
 )
-from cwaitgroup._inspect import dump, dump_on_signal, obey_environment
+from cwaitgroup._inspect import dump, dump_on_signal
 from cwaitgroup._progress import progress
 from cwaitgroup._queue import Queue, ShutDown
+from cwaitgroup._trace import trace
 
-for _public in (as_completed, dump, dump_on_signal, Queue):
+for _public in (as_completed, dump, dump_on_signal, trace, Queue):
     _public.__module__ = "cwaitgroup"
 if ShutDown.__module__ == "cwaitgroup._queue":
     ShutDown.__module__ = "cwaitgroup"
@@ -71,7 +75,8 @@ __all__ = [
     "dump",
     "dump_on_signal",
     "progress",
+    "trace",
 ]
 
-obey_environment()
-del obey_environment
+_inspect.obey_environment()
+_trace.obey_environment()

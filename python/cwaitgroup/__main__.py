@@ -1,6 +1,7 @@
 """python -m cwaitgroup: what is installed here, and does it work? Exit status 0 if it does, else 1.
 
 python -m cwaitgroup dump PID [SIGNAL]: have a process write what waits for what to its standard error.
+python -m cwaitgroup timeline FILE: sum up a timeline that trace() or WAITGROUP_TRACE has written.
 """
 
 import sys
@@ -8,7 +9,7 @@ import sysconfig
 import time
 
 import cwaitgroup
-from cwaitgroup import Context, ErrGroup, WaitGroup, _core, _inspect
+from cwaitgroup import Context, ErrGroup, WaitGroup, _core, _inspect, _timeline
 
 HANG = 10  # seconds; far longer than anything here takes
 
@@ -67,6 +68,8 @@ def check_speed(seconds: float = 0.5) -> None:
 def main() -> int:
     if sys.argv[1:2] == ["dump"]:
         return _inspect.ask(sys.argv[2:])
+    if sys.argv[1:2] == ["timeline"]:
+        return _timeline.main(sys.argv[2:])
     describe()
     for check in (check_wait_group, check_results, check_first_error, check_deadline, check_speed):
         try:

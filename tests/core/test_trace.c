@@ -214,6 +214,7 @@ static void tasks_of_the_callers_making_have_tracks_of_their_own(void **state) {
     int64_t taken = wg_now();
     start();
     wg_trace_name_thread("looper");
+    wg_trace_name(4711, "of another");
     wg_trace_task(g, "coroutine", taken, taken + 5000, WG_TASK_FAILED, error);
     wg_trace_part("coroutine", taken);
     wg_trace_wait("coroutine", "an item", taken);
@@ -223,6 +224,7 @@ static void tasks_of_the_callers_making_have_tracks_of_their_own(void **state) {
     wg_errgroup_release(g);
     told();
     assert_tells("\"name\":\"looper\"");
+    assert_tells("\"tid\":4711,\"name\":\"thread_name\",\"args\":{\"name\":\"of another\"}");
     assert_tells("\"ph\":\"b\",\"cat\":\"task\"");
     assert_tells("\"args\":{\"group\":\"loop\",\"queued\":5.000,\"outcome\":\"failed\",\"error\":\"torn\"}");
     assert_tells("\"cat\":\"part\"");

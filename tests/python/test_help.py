@@ -100,6 +100,7 @@ def test_public_names():
         "attach",
         "current_context",
         "progress",
+        "trace",
     }
     for cls in (*CLASSES, cwaitgroup.Cancelled, cwaitgroup.DeadlockError):
         assert cls.__module__ == "cwaitgroup"

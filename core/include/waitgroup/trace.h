@@ -42,6 +42,9 @@ WG_API bool wg_trace_on(void);
  * knows. */
 WG_API void wg_trace_name_thread(const char *name);
 
+/* The timeline that is being written shows the thread which the system knows by `number` (gettid) under `name`. */
+WG_API void wg_trace_name(int32_t number, const char *name);
+
 /* For a task of the caller's own making (wg_errgroup_enter), such as a coroutine: it has ended just now. `g`: its group, or
  * NULL; `name`, `error`: may be NULL; `taken`, `began`: when it was handed in, and when it began to run (see wg_now). It gets a
  * track of its own. Any thread; nothing happens while no timeline is written. */
