@@ -112,9 +112,8 @@ wg_context *wgl_running_context(lua_State *L) {
     wgl_coroutine *task = wgl_running(L, wgl_home_of(L));
     if (task)
         return wgl_context_of(wgl_coroutine_context(L, task));
-    wgl_task *threads = wgl_worker_task();
-    wg_context *others = threads ? NULL : wg_context_current(); /* of a task of another language */
-    return threads ? threads->group->context->ctx : others ? others : wg_context_root();
+    wg_context *thread = wg_context_current(); /* of a thread task, or of a task of another language */
+    return thread ? thread : wg_context_root();
 }
 
 /* That of a task of another language, in which this state runs. */
@@ -128,10 +127,11 @@ static void push_foreign_context(lua_State *L, wg_context *ctx) {
 
 wgl_handle *wgl_push_thread_context(lua_State *L) {
     wgl_task *task = wgl_worker_task();
-    if (task)
+    wg_context *current = wg_context_current();
+    if (task && task->group->context->ctx == current)
         wgl_push(L, &task->group->context->object);
-    else if (wg_context_current())
-        push_foreign_context(L, wg_context_current());
+    else if (current)
+        push_foreign_context(L, current);
     else
         lua_pushnil(L);
     return lua_touserdata(L, -1);
@@ -458,11 +458,16 @@ static void fail_broken(lua_State *L, wgl_home *home, wgl_coroutine *task, int s
 
 static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int arguments) {
     int results;
+    wg_scope scope; /* for code of other languages that the task calls */
     wgl_take_place(home, task->co);
     task->parked = false;
     task->woken = true;
     home->current = task;
+    home->scope = &scope;
+    wg_scope_enter(&scope, wgl_context_of(wgl_coroutine_context(L, task)));
     int status = lua_resume(task->co, L, arguments, &results);
+    wg_scope_leave(&scope);
+    home->scope = NULL;
     home->current = NULL;
     if (status == LUA_YIELD && !task->parked)
         wgl_foreign_yield(L, home, task, self, results);

@@ -187,13 +187,16 @@ void wgl_run_ready(lua_State *L, wgl_home *home) {
         return;
     wgl_stack base = {.memory = NULL};
     wgl_coroutine *current = home->current;
+    wg_scope *scope = home->scope;
     home->base = &base;
     home->driver = L;
     home->current = NULL;
+    home->scope = NULL;
     home->batch = home->ready_count < BATCH ? home->ready_count : BATCH;
     home->runner = take_idle(home);
     wgl_stack_switch(&base, &home->runner->stack);
     home->current = current;
+    home->scope = scope;
     while (home->idle_count > IDLE_KEPT)
         close_runner(L, take_idle(home));
 }
@@ -203,6 +206,7 @@ bool wgl_runner_block(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
     if (!next && !(next = new_runner(L, home)))
         return false;
     wgl_coroutine *current = home->current;
+    wg_scope *scope = home->scope;
     self->waiter = waiter;
     self->task = current;
     self->previous = NULL;
@@ -210,7 +214,10 @@ bool wgl_runner_block(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
         home->blocked->previous = self;
     home->blocked = self;
     home->current = NULL;
+    home->scope = NULL;
+    wg_scope_leave(scope);
     switch_to(home, self, next);
+    wg_scope_return(scope);
     wgl_take_place(home, L);
     if (current)
         wgl_take_place(home, current->co);
@@ -219,6 +226,7 @@ bool wgl_runner_block(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
     *(self->previous ? &self->previous->next : &home->blocked) = self->next;
     self->waiter = NULL;
     home->current = current;
+    home->scope = scope;
     return true;
 }
 

@@ -193,6 +193,7 @@ struct wgl_home {
     struct wgl_link *all_ended;               /* waiters for all of them */
     int slots, free_slot;                     /* of the table of tasks; see coroutine.c */
     wgl_coroutine *current;                   /* the task that runs, or NULL */
+    wg_scope *scope;                          /* of that task, on the stack that runs it, or NULL */
     wgl_coroutine *starting;                  /* the one that is being started, or NULL */
     wgl_runner *runner, *idle, *blocked;      /* whose C stack this is, NULL for the base; see runner.c */
     unsigned idle_count;

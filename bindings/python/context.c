@@ -20,12 +20,12 @@ Context *context_wrap(state *st, wg_context *core, Context *parent) {
 
 Context *context_of_this_task(state *st) {
     thread_self *self = self_thread();
-    if (self->context)
-        return self->context->st == st ? (Context *)Py_NewRef((PyObject *)self->context) : NULL;
+    wg_context *core = wg_context_current();
+    if (self->context && self->context->core == core && self->context->st == st)
+        return (Context *)Py_NewRef((PyObject *)self->context);
     Task *task = self->task;
     bool ours = task && state_of_type(Py_TYPE(task)) == st && Py_TYPE(task->owner) == st->group_type;
     Context *context = ours ? ((GroupState *)task->owner)->context : NULL;
-    wg_context *core = wg_context_current();
     if (context && (!core || core == context->core))
         return (Context *)Py_NewRef((PyObject *)context);
     return core ? context_for(st, core) : NULL; /* of a task of another language */

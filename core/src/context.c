@@ -93,6 +93,39 @@ wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg) {
     return WG_OK;
 }
 
+/* What is in a wg_scope, which only its thread looks at. `top` is the innermost frame that was pushed in the scope and not popped: `frame` itself, or one
+ * on the same C stack, further in. */
+struct scope {
+    struct wg_frame frame, *top;
+};
+
+_Static_assert(sizeof(struct scope) <= sizeof(wg_scope), "a wg_scope has room for a scope");
+
+void wg_scope_return(wg_scope *scope) {
+    struct scope *in = (struct scope *)(void *)scope;
+    if (!in)
+        return;
+    in->frame.outer = wg_self()->frame;
+    wg_self()->frame = in->top;
+}
+
+void wg_scope_leave(wg_scope *scope) {
+    struct scope *in = (struct scope *)(void *)scope;
+    if (!in)
+        return;
+    in->top = wg_self()->frame;
+    wg_frame_pop(&in->frame);
+}
+
+wg_status wg_scope_enter(wg_scope *scope, wg_context *ctx) {
+    struct scope *in = (struct scope *)(void *)scope;
+    if (!in)
+        return WG_INVALID;
+    *in = (struct scope){.frame = {.ctx = ctx == &root ? NULL : ctx}, .top = &in->frame};
+    wg_scope_return(scope);
+    return WG_OK;
+}
+
 wg_context *wg_context_retain(wg_context *ctx) {
     if (ctx && ctx != &root)
         wg_ref_take(&ctx->refs);

@@ -171,6 +171,61 @@ static void a_call_as_if_in_a_task_ends_with_the_context_given(void **state) {
     end_all();
 }
 
+/* Two coroutines, each with a context of its own, go on by turns, in one thread and then in another. */
+struct coroutine {
+    wg_scope scope, inner;
+    wg_context *ctx;
+};
+
+static void enter_both(struct coroutine *c) {
+    assert_status(wg_scope_enter(&c->scope, c->ctx), WG_OK);
+    assert_ptr_equal(wg_context_current(), c->ctx);
+    assert_status(wg_scope_enter(&c->inner, wg_context_root()), WG_OK);
+    assert_null(wg_context_current());
+}
+
+static void *go_on_and_end(void *raw) {
+    struct coroutine *c = raw;
+    wg_scope_return(&c->scope);
+    REQUIRE(!wg_context_current());
+    wg_scope_leave(&c->inner);
+    REQUIRE(wg_context_current() == c->ctx);
+    REQUIRE(wg_wait(&never, NULL) == WG_CONTEXT_ENDED);
+    wg_scope_leave(&c->scope);
+    REQUIRE(!wg_context_current());
+    return NULL;
+}
+
+static void scopes_are_left_and_come_back_to(void **state) {
+    (void)state;
+    make_all();
+    struct coroutine one, two;
+    pthread_t thread;
+    wg_scope around;
+    assert_status(wg_context_new(&one.ctx, NULL, wg_after(SOON)), WG_OK);
+    assert_status(wg_context_new(&two.ctx, NULL, wg_after(SOON)), WG_OK);
+    enter_both(&one);
+    wg_scope_leave(&one.scope);
+    enter_both(&two);
+    wg_scope_leave(&two.scope);
+    assert_null(wg_context_current());
+    assert_status(wg_scope_enter(&around, alive), WG_OK);
+    wg_scope_return(&one.scope);
+    assert_null(wg_context_current());
+    wg_scope_leave(&one.scope);
+    assert_ptr_equal(wg_context_current(), alive);
+    wg_scope_leave(&around);
+    go_on_and_end(&one);
+    assert_int_equal(pthread_create(&thread, NULL, go_on_and_end, &two), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_status(wg_scope_enter(NULL, alive), WG_INVALID);
+    wg_scope_leave(NULL);
+    wg_scope_return(NULL);
+    wg_context_release(one.ctx);
+    wg_context_release(two.ctx);
+    end_all();
+}
+
 static void *run_and_end(void *ctx) {
     wg_context_run(ctx, pthread_exit, NULL);
     return ctx;
@@ -230,6 +285,7 @@ int main(void) {
         cmocka_unit_test(every_call_in_a_task_ends_with_the_context_of_the_task),
         cmocka_unit_test(the_root_context_means_none_in_a_task_too),
         cmocka_unit_test(a_call_as_if_in_a_task_ends_with_the_context_given),
+        cmocka_unit_test(scopes_are_left_and_come_back_to),
         cmocka_unit_test(a_call_as_if_in_a_task_may_end_the_thread),
         cmocka_unit_test(a_group_made_in_a_task_is_waited_for_when_the_task_is_cancelled),
     };

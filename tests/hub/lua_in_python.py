@@ -19,6 +19,9 @@ _lua.lua_tolstring.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 _lua.lua_tolstring.restype = ctypes.c_char_p
 _lua.lua_settop.argtypes = [ctypes.c_void_p, ctypes.c_int]
 _lua.lua_close.argtypes = [ctypes.c_void_p]
+_lua.lua_pushcclosure.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+_lua.lua_setglobal.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+_Function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class LuaError(Exception):
@@ -30,6 +33,7 @@ class Lua:
 
     def __init__(self) -> None:
         self._state = _lua.luaL_newstate()
+        self._functions = []
         _lua.luaL_openlibs(self._state)
 
     def run(self, code: str) -> str | None:
@@ -40,6 +44,12 @@ class Lua:
         if failed:
             raise LuaError(text.decode() if text else "an error that is no string")
         return text.decode() if text else None
+
+    def give(self, name: str, fn) -> None:
+        """The global `name` is a function there that calls fn(), which must not raise."""
+        self._functions.append(_Function(lambda state: fn() and 0 or 0))
+        _lua.lua_pushcclosure(self._state, self._functions[-1], 0)
+        _lua.lua_setglobal(self._state, name.encode())
 
     def close(self) -> None:
         _lua.lua_close(self._state)

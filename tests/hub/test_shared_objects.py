@@ -328,14 +328,84 @@ class TestContexts:
         other.cancel("enough")
         assert lua.run("w.yield() c:wait() return tostring(heard)") == "true"
 
-    def test_python_in_a_task_of_lua_sees_its_context(self, lua):
-        """A Python callback of a Lua thread task, as lupa makes them: here, of a C function of ctypes."""
-        group = from_lua(lua, "w.errgroup()")
-        assert (
-            group.go(lambda: lua.run("return tostring(w.current_context() == kept[1]:context())")).result(HANG)
-            == "true"
-        )
+    def test_lua_in_a_task_of_python_sees_its_context(self, lua):
+        group = share(lua, "g", ErrGroup())
+        seen = group.go(lambda: lua.run("return tostring(w.current_context() == g:context())"))
+        assert seen.result(HANG) == "true"
         assert lua.run("return tostring(w.current_context())") == "nil"
+
+    def test_python_in_a_coroutine_task_sees_its_context(self, lua):
+        seen = {}
+        lua.give("see_one", lambda: seen.setdefault("one", []).append(current_context()))
+        lua.give("see_two", lambda: seen.setdefault("two", []).append(current_context()))
+        lua.give("see", lambda: seen.setdefault("none", []).append(current_context()))
+        one, two = share(lua, "one", ErrGroup()), share(lua, "two", ErrGroup())
+        outside = current_context()
+        lua.run(
+            "for _ = 1, 2 do "
+            "  one:go(function() see_one() w.yield() see_one() end) "
+            "  two:go(function() see_two() w.yield() see_two() end) "
+            "end "
+            "see() w.yield() see() one:wait() see() two:wait() see()"
+        )
+        assert seen == {"one": [one.context] * 4, "two": [two.context] * 4, "none": [outside] * 4}
+
+    def test_a_coroutine_that_keeps_its_c_stack_keeps_its_context(self, lua):
+        """In callbacks of gsub nothing can yield: the task waits on a C stack of its own, while others run."""
+        seen = []
+        lua.give("see", lambda: seen.append(current_context()))
+        one, two = share(lua, "one", ErrGroup()), share(lua, "two", ErrGroup())
+        lua.run(
+            "local first, second = w.new(1), w.new(1) "
+            "one:go(function() ('x'):gsub('x', function() see() first:wait() see() second:done() end) see() end) "
+            "two:go(function() ('x'):gsub('x', function() see() first:done() second:wait() see() end) see() end) "
+            "one:wait() two:wait() see()"
+        )
+        assert seen[0] is one.context and seen[1] is two.context and len(seen) == 7
+        assert seen[:6].count(one.context) == 3 and seen[:6].count(two.context) == 3
+        assert seen[6] is current_context()
+
+    def test_waits_of_python_in_a_coroutine_task_end_with_its_group(self, lua):
+        ended = []
+        endless = Context(parent=None)
+
+        def wait():
+            try:
+                endless.wait(HANG)
+            except Cancelled:
+                ended.append(threading.get_ident())
+
+        lua.give("wait", wait)
+        group = share(lua, "g", ErrGroup())
+        started = threading.Event()
+        lua.give("start", started.set)
+        canceller = ErrGroup()
+        canceller.go(lambda: (started.wait(HANG), group.cancel("enough")))
+        lua.run("g:go(function() start() wait() end) w.run(function() g:wait() end)")
+        canceller.wait(HANG)
+        assert ended == [threading.get_ident()]
+
+    def test_contexts_nest_as_calls_do(self, lua, new_lua):
+        """Python calls Lua, whose coroutine calls Python, which calls another state of Lua, and so on."""
+        other, seen = new_lua(), []
+        outer, inner, innermost = ErrGroup(), ErrGroup(), ErrGroup()
+        share(lua, "g", inner), share(other, "g", innermost)
+
+        def call_other():
+            seen.append(current_context())
+            other.run("g:go(see) g:wait()")
+            seen.append(current_context())
+
+        lua.give("call_other", call_other)
+        other.give("see", lambda: seen.append(current_context()))
+
+        def call_lua():
+            seen.append(current_context())
+            lua.run("g:go(call_other) g:wait()")
+            seen.append(current_context())
+
+        outer.go(call_lua).result(HANG)
+        assert seen == [c.context for c in (outer, inner, innermost, inner, outer)]
 
 
 class TestEnds:

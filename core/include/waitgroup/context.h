@@ -41,6 +41,18 @@ WG_API wg_context *wg_context_current(void);
  * does not keep `fn` from being called. WG_OK; WG_INVALID: a NULL argument. */
 WG_API wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg);
 
+/* The same for code that begins and ends apart, such as a coroutine: from wg_scope_enter to wg_scope_leave the thread is
+ * in a task of `ctx`, or in none if that is NULL or the root. The caller owns the memory of the scope, and keeps `ctx`.
+ * Scopes are left in the reverse order, with one exception: code on a C stack of its own may leave its scope before it
+ * switches to another stack, together with all that was entered in the scope and not left, and come back to all of that by
+ * wg_scope_return when it goes on, in any thread. wg_scope_enter returns WG_OK; WG_INVALID: scope is NULL, with which the others do nothing. */
+typedef struct wg_scope {
+    void *private_[12];
+} wg_scope;
+WG_API wg_status wg_scope_enter(wg_scope *scope, wg_context *ctx);
+WG_API void wg_scope_leave(wg_scope *scope);
+WG_API void wg_scope_return(wg_scope *scope);
+
 /* One reference more or less; NULL is allowed. A context that nobody refers to any more unlinks itself from its
  * parent; giving it up does not cancel it, nor its children, which keep it alive. */
 WG_API wg_context *wg_context_retain(wg_context *ctx);
