@@ -63,8 +63,8 @@ def sources(tmp_path):
 def wheel(tmp_path, sources):
     """wheel(without=, also=, extension=) is a wheel for PLATFORM."""
 
-    def write(without="", also=(), extension=b"libwaitgroup.so.0.1 $ORIGIN", version="0.1.0"):
-        path = tmp_path / f"cwaitgroup-0.1.0-cp313-cp313t-{PLATFORM.tag}.whl"
+    def write(without="", also=(), extension=b"libwaitgroup.so.3.4 $ORIGIN", version="3.4.5"):
+        path = tmp_path / f"cwaitgroup-3.4.5-cp313-cp313t-{PLATFORM.tag}.whl"
         with zipfile.ZipFile(path, "w") as archive:
             for name in {*wheels.contents_wanted(path, sources, PLATFORM), *also} - {without}:
                 archive.writestr(name, extension if "/_core.c" in name else f"Name: x\nVersion: {version}\n")
@@ -79,20 +79,20 @@ def test_a_good_wheel(sources, wheel):
 
 @pytest.mark.parametrize(
     "without",
-    ["cwaitgroup/py.typed", "cwaitgroup/libwaitgroup.so.0.1", "cwaitgroup-0.1.0.dist-info/entry_points.txt"],
+    ["cwaitgroup/py.typed", "cwaitgroup/libwaitgroup.so.3.4", "cwaitgroup-3.4.5.dist-info/entry_points.txt"],
 )
 def test_a_wheel_that_lacks_something(sources, wheel, without):
     with pytest.raises(SystemExit, match=without):
         wheels.check_wheel(wheel(without=without), sources, PLATFORM)
 
 
-@pytest.mark.parametrize("also", ["cwaitgroup.libs/libwaitgroup-1234.so.0.1", "cwaitgroup/__pycache__/x.pyc"])
+@pytest.mark.parametrize("also", ["cwaitgroup.libs/libwaitgroup-1234.so.3.4", "cwaitgroup/__pycache__/x.pyc"])
 def test_a_wheel_with_something_else(sources, wheel, also):
     with pytest.raises(SystemExit, match=also):
         wheels.check_wheel(wheel(also=[also]), sources, PLATFORM)
 
 
-@pytest.mark.parametrize("extension", [b"$ORIGIN", b"libwaitgroup-1234.so.0.1 $ORIGIN", b"libwaitgroup.so.0.1"])
+@pytest.mark.parametrize("extension", [b"$ORIGIN", b"libwaitgroup-1234.so.3.4 $ORIGIN", b"libwaitgroup.so.3.4"])
 def test_an_extension_that_does_not_find_the_core_beside_it(sources, wheel, extension):
     with pytest.raises(SystemExit, match="does not say"):
         wheels.check_wheel(wheel(extension=extension), sources, PLATFORM)
@@ -100,7 +100,7 @@ def test_an_extension_that_does_not_find_the_core_beside_it(sources, wheel, exte
 
 def test_another_version(sources, wheel):
     with pytest.raises(SystemExit, match="another version"):
-        wheels.check_wheel(wheel(version="0.2.0"), sources, PLATFORM)
+        wheels.check_wheel(wheel(version="3.5.0"), sources, PLATFORM)
 
 
 def test_no_headers_is_said(run_tool, tmp_path):
