@@ -1,10 +1,10 @@
 std = "lua54"
-max_line_length = 120
+max_line_length = 132
 exclude_files = { "build", ".venv" }
 files["tests/lua"] = {
   std = "+busted",
-  max_line_length = 130,
-  ignore = { "1/leaked", "1/mine", "1/SAMPLE_WAS_LOADED" },
+  max_line_length = 142,
+  ignore = { "1/leaked", "1/mine", "1/late", "1/given", "1/SAMPLE_WAS_LOADED" },
 }
 -- It changes libraries, to see that other tasks do not notice.
 files["tests/lua/thread_spec.lua"] = { ignore = { "1" } }

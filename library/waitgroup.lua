@@ -107,6 +107,23 @@ function ErrGroup:thread(fn, ...) end
 ---@return any cause the cause of the cancellation
 function ErrGroup:try_thread(fn, ...) end
 
+--- What `start` is told: the function or the name of a module, then the arguments, and by name:
+---@class waitgroup.Start
+---@field name? string of the task, in its texts, in errors and in dumps, without zero bytes; default: that of its function
+---@field thread? boolean true: run it as `thread` does; default: as `go` does
+---@field try? boolean true: never wait for room
+---@field n? integer how many elements there are, if the last arguments are nil
+---@field [integer] any the function or the name of a module, then the arguments
+
+--- Run a task, which may have a name: `g:start { fetch, url, name = url, thread = true }`. Raises as `go` and `thread`, and
+--- for a field that it does not know.
+---@async
+---@param spec waitgroup.Start the function, its arguments, name, thread, try, n
+---@return waitgroup.Task? task the task, or nil
+---@return string? why as of `go`; with `try` also "limit": there is no room now
+---@return any cause the cause of the cancellation
+function ErrGroup:start(spec) end
+
 --- Run `fn(item)` for each item of a list as a coroutine task, and wait for these tasks.
 ---@async
 ---@param fn function called with one item
@@ -170,6 +187,10 @@ function ErrGroup:completed() end
 --- The limit.
 ---@return integer? limit nil for none
 function ErrGroup:limit() end
+
+--- How many thread tasks may be queued ahead of the slots.
+---@return integer count 0 for none
+function ErrGroup:backlog() end
 
 --- Change the limit, also while tasks run.
 ---@param limit? integer positive, or nil for none
@@ -393,12 +414,13 @@ function waitgroup.new(n) end
 ---@field timeout? number seconds after which the group is cancelled
 ---@field grace? number seconds that a wait gives tasks to end once the group is cancelled
 ---@field context? waitgroup.Context cancels the group with itself; default: that of the running task
+---@field backlog? integer how many more thread tasks may be queued ahead of the slots before `thread` waits; default 0
 ---@field name? string for messages, without zero bytes
 ---@field on_error? string "continue": a failed task does not cancel the others; default "cancel"
 ---@field interrupt? integer thread tasks that only compute are stopped too: they look every so many instructions
 
 --- A new error group, for one use.
----@param options? waitgroup.ErrGroupOptions limit, timeout, grace, context, name, on_error, interrupt
+---@param options? waitgroup.ErrGroupOptions limit, backlog, timeout, grace, context, name, on_error, interrupt
 ---@return waitgroup.ErrGroup group the group
 function waitgroup.errgroup(options) end
 

@@ -28,6 +28,7 @@ enum { TASK = 1, TRACEBACK, HANDLER, FUNCTION };
 enum { UP_HOME = lua_upvalueindex(1), UP_TYPE = lua_upvalueindex(2), UP_TASKS = lua_upvalueindex(3) };
 
 static const char tasks_key;    /* registry: the table of tasks */
+static const char names_key;    /* registry: the names that were given, by task, in a weak table */
 static const char deadlock_key; /* registry: the report of the last deadlock */
 
 static wgl_coroutine *task_at(lua_State *L, int index) { return lua_touserdata(L, index); }
@@ -189,6 +190,16 @@ static wgl_coroutine *prepare(lua_State *L, wgl_home *home, wgl_task_of of, int 
     return task;
 }
 
+/* The task on top is called so from now on. May raise. */
+static void set_name(lua_State *L, const char *name) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+    lua_pushvalue(L, -2);
+    lua_pushstring(L, name);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    task_at(L, -1)->named = true;
+}
+
 static void enter_scope(wgl_coroutine *task, wgl_coroutine *scope) {
     task->scope = scope;
     if (scope)
@@ -249,11 +260,14 @@ static int finish_go(lua_State *L, int status, lua_KContext how) {
     return wgl_push_refusal(L, outcome, 1);
 }
 
-static int go(lua_State *L, bool wait) {
+/* `name`: of the task, or NULL. Errors are at `level`. */
+static int go(lua_State *L, bool wait, const char *name, int level) {
     wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
-    wgl_check_handle(L, 1, WGL_ERRGROUP, 1);
+    wgl_check_handle(L, 1, WGL_ERRGROUP, level);
     check_callable(L, 2);
     wgl_coroutine *task = prepare(L, home, WGL_OF_GROUP, 1, 0, 2);
+    if (name)
+        set_name(L, name);
     take_slot(L, home, UP_TASKS);
     wg_status status = wgl_enter(task->owner);
     if (status == WG_OK) {
@@ -263,14 +277,20 @@ static int go(lua_State *L, bool wait) {
     }
     give_slot(L, home, task);
     if (status != WG_LIMIT || !wait)
-        return wgl_push_refusal(L, status, 1);
+        return wgl_push_refusal(L, status, level);
     lua_replace(L, 2); /* the task has the function and its arguments */
     lua_settop(L, 2);
     return wgl_wait_for_slot(L, finish_go);
 }
 
-static int group_go(lua_State *L) { return go(L, true); }
-static int group_try_go(lua_State *L) { return go(L, false); }
+static int group_go(lua_State *L) { return go(L, true, NULL, 1); }
+static int group_try_go(lua_State *L) { return go(L, false, NULL, 1); }
+
+/* start_go(group, name, whether to wait, function, arguments...): errors are those of the Lua function that called. */
+static int start_go(lua_State *L) {
+    bool wait = lua_toboolean(L, 3);
+    return go(L, wait, wgl_take_name(L, UP_HOME), 2);
+}
 
 /* wg:go(fn, ...): its task has the context of whatever starts it. */
 static int waitgroup_go(lua_State *L) {
@@ -360,6 +380,7 @@ static void fail(lua_State *L, wgl_home *home, int self, int value, int tracebac
         task->state = WGL_TASK_STOPPED;
     else if (task->of != WGL_OF_GROUP)
         leave_owner(task);
+    wgl_name_no_error(L, value);
     lua_pushvalue(L, value);
     lua_setiuservalue(L, self, VALUE);
     if (task->state == WGL_TASK_FAILED) {
@@ -722,6 +743,14 @@ static int run(lua_State *L) {
 
 void wgl_coroutine_name(lua_State *L, char *name, size_t size) {
     lua_Debug ar = {.short_src = "?"};
+    if (task_at(L, -1)->named) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+        lua_insert(L, -2);
+        lua_rawget(L, -2);
+        snprintf(name, size, "%s", lua_tostring(L, -1));
+        lua_pop(L, 2);
+        return;
+    }
     if (lua_getiuservalue(L, -1, FN) == LUA_TFUNCTION)
         lua_getinfo(L, ">S", &ar);
     else
@@ -731,7 +760,7 @@ void wgl_coroutine_name(lua_State *L, char *name, size_t size) {
 }
 
 const char *wgl_coroutine_push_name(lua_State *L, int self) {
-    char name[LUA_IDSIZE + 12];
+    char name[WGL_NAME_SIZE];
     lua_pushvalue(L, self);
     wgl_coroutine_name(L, name, sizeof name);
     return lua_pushstring(L, name);
@@ -825,6 +854,8 @@ void wgl_open_coroutines(lua_State *L) {
     if (luaL_newmetatable(L, "waitgroup.CoroutineTask")) {
         lua_newtable(L);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &tasks_key);
+        wgl_push_weak_table(L, "k");
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
         lua_pushstring(L, wgl_type_name(WGL_TASK));
         lua_setfield(L, -2, "__name");
         lua_pushcfunction(L, task_tostring);
@@ -837,6 +868,9 @@ void wgl_open_coroutines(lua_State *L) {
     push_upvalues(L);
     lua_pushcclosure(L, run, 3);
     lua_setfield(L, core, "run");
+    push_upvalues(L);
+    lua_pushcclosure(L, start_go, 3);
+    lua_setfield(L, core, "start_go");
     set_methods(L, wgl_type_name(WGL_ERRGROUP), group_methods);
     set_methods(L, wgl_type_name(WGL_WAITGROUP), waitgroup_methods);
 }

@@ -71,6 +71,11 @@ static int set_limit(lua_State *L) {
     return 0;
 }
 
+static int backlog(lua_State *L) {
+    lua_pushinteger(L, check(L, 1)->backlog);
+    return 1;
+}
+
 static int name(lua_State *L) {
     lua_pushstring(L, check(L, 1)->name);
     return 1;
@@ -390,18 +395,21 @@ wgl_object *wgl_errgroup_wrap(wgl_home *home, wg_errgroup *group) {
     atomic_init(&g->handles, 0);
     atomic_init(&g->hoped, 0);
     g->grace = wg_errgroup_grace(group);
+    g->backlog = wg_errgroup_backlog(group);
     g->interrupt = 0;
     strcpy(g->name, text);
     wgl_object_init(&g->object, WGL_ERRGROUP, destroy);
     return &g->object;
 }
 
-/* errgroup(parent, deadline, grace, limit, name, interrupt, continue_on_error): nil stands for none; grace in nanoseconds. */
+/* errgroup(parent, deadline, grace, limit, name, interrupt, continue_on_error, backlog): nil stands for none; grace in
+ * nanoseconds. */
 static int new (lua_State *L) {
     wg_errgroup_options options = {.deadline = luaL_checkinteger(L, 2),
                                    .grace = luaL_optinteger(L, 3, 0),
                                    .limit = (int)luaL_optinteger(L, 4, 0),
                                    .continue_on_error = lua_toboolean(L, 7),
+                                   .backlog = (int)luaL_optinteger(L, 8, 0),
                                    .pool = wgl_pool()};
     wgl_context *parent = lua_isnil(L, 1) ? NULL : (wgl_context *)wgl_check(L, 1, WGL_CONTEXT, 2);
     if (parent)
@@ -443,6 +451,7 @@ static int new (lua_State *L) {
     atomic_init(&g->handles, 0);
     atomic_init(&g->hoped, 0);
     g->grace = options.grace;
+    g->backlog = options.backlog;
     g->interrupt = (int)luaL_optinteger(L, 6, 0);
     strcpy(g->name, text);
     wgl_object_init(&g->object, WGL_ERRGROUP, destroy);
@@ -495,11 +504,12 @@ bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback) {
     return how == WG_TASK_STOPPED;
 }
 
-static const luaL_Reg methods[] = {
-    {"running", running},   {"pending", pending}, {"completed", completed}, {"errors", errors},   {"context", context},
-    {"limit", limit},       {"name", name},       {"set_limit", set_limit}, {"wait", group_wait}, {"cancel", cancel},
-    {"close", group_close}, {"enter", enter},     {"try_enter", try_enter}, {"leave", leave},     {"pollfd", pollfd},
-    {"getfd", pollfd},      {NULL, NULL}};
+static const luaL_Reg methods[] = {{"running", running}, {"pending", pending},     {"completed", completed},
+                                   {"errors", errors},   {"context", context},     {"limit", limit},
+                                   {"backlog", backlog}, {"name", name},           {"set_limit", set_limit},
+                                   {"wait", group_wait}, {"cancel", cancel},       {"close", group_close},
+                                   {"enter", enter},     {"try_enter", try_enter}, {"leave", leave},
+                                   {"pollfd", pollfd},   {"getfd", pollfd},        {NULL, NULL}};
 
 void wgl_open_errgroup(lua_State *L) {
     wgl_new_type(L, WGL_ERRGROUP, methods, tostring);

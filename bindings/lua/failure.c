@@ -197,6 +197,13 @@ static wg_error_kind kind_of(lua_State *L, int index) {
     return stop ? WG_ERROR_STOP : WG_ERROR_FAILURE;
 }
 
+void wgl_name_no_error(lua_State *L, int index) {
+    if (!lua_isnil(L, index))
+        return;
+    lua_pushliteral(L, WGL_NO_ERROR_OBJECT);
+    lua_replace(L, index);
+}
+
 wg_error *wgl_failure_new(lua_State *L, int index, int traceback, bool keep) {
     index = lua_absindex(L, index);
     wgl_home *home = NULL;

@@ -183,6 +183,17 @@ static int deadline(lua_State *L) {
     return 1;
 }
 
+/* --- names of tasks --- */
+
+const char *wgl_take_name(lua_State *L, int box) {
+    const char *name = lua_isnil(L, 2) ? NULL : luaL_checkstring(L, 2);
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, box, 3);
+    lua_remove(L, 3);
+    lua_remove(L, 2);
+    return name;
+}
+
 /* --- the state comes and goes --- */
 
 static int home_gc(lua_State *L) {
@@ -205,7 +216,7 @@ static int home_gc(lua_State *L) {
 }
 
 void wgl_open_home(lua_State *L) {
-    wgl_home **box = lua_newuserdatauv(L, sizeof *box, 2);
+    wgl_home **box = lua_newuserdatauv(L, sizeof *box, 3);
     *box = NULL;
     lua_newtable(L);
     lua_pushcfunction(L, home_gc);

@@ -62,12 +62,12 @@ typedef struct wgl_waiter {
         wg_errgroup *slot_of; /* then: where a slot has been taken for it, if `has_slot` */
     };
     wg_waiting *published; /* while it sleeps: what the core knows of it, or NULL */
-    uint32_t timer; /* its place in the heap; 0: none */
-    uint8_t kind;   /* a wgl_waiter_kind */
-    uint8_t event;  /* a wgl_event */
-    uint8_t reason; /* a wgl_reason */
-    uint8_t slot;   /* a wg_status: what came of a wait for a slot */
-    bool has_slot;  /* one has been taken, and is neither used nor given back */
+    uint32_t timer;        /* its place in the heap; 0: none */
+    uint8_t kind;          /* a wgl_waiter_kind */
+    uint8_t event;         /* a wgl_event */
+    uint8_t reason;        /* a wgl_reason */
+    uint8_t slot;          /* a wg_status: what came of a wait for a slot */
+    bool has_slot;         /* one has been taken, and is neither used nor given back */
 } wgl_waiter;
 
 /* What a wait is for. */
@@ -177,7 +177,7 @@ typedef struct wgl_place {
     wg_place place;
     wg_waiting_task task;
     bool is_task; /* it is a coroutine task; else the tasks that the thread runs */
-    char file[LUA_IDSIZE], name[LUA_IDSIZE + 12];
+    char file[LUA_IDSIZE], name[WGL_NAME_SIZE];
 } wgl_place;
 
 /* `task`: the coroutine task that waits, or NULL. May raise. */

@@ -8,6 +8,7 @@ static const char on_error_key; /* registry: the function that the user has set,
 /* report(value, traceback) */
 static int report(lua_State *L) {
     lua_settop(L, 2);
+    wgl_name_no_error(L, 1);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &on_error_key) != LUA_TNIL) {
         lua_pushvalue(L, 1);
         lua_pushvalue(L, 2);

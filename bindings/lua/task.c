@@ -41,8 +41,9 @@ static void ended(void *arg) {
     wgl_release(&task->object);
 }
 
-/* How to get a slot: take one if there is one, wait for one, or use the one that was taken already. */
-typedef enum slot { TRY, BLOCK, TAKEN } slot;
+/* How to get a slot: take one if there is one, or else a place in the backlog, wait for one of them, or use the slot that was
+ * taken already. */
+typedef enum slot { TRY, QUEUE, BLOCK, TAKEN } slot;
 
 static wg_status give_in(wgl_task *task, slot slot, wgl_block *block) {
     wg_errgroup *group = task->group->group;
@@ -54,8 +55,13 @@ static wg_status give_in(wgl_task *task, slot slot, wgl_block *block) {
                           .name = wgl_task_name(task)};
     if (slot == TAKEN)
         return wg_errgroup_start_slot(group, &work);
+    if (slot == QUEUE && task->group->backlog > 0) {
+        wg_status status =
+            wg_errgroup_start(group, &work, &(wg_until){.deadline = WG_POLL, .context = wg_context_root()});
+        return status == WG_TIMEOUT ? WG_LIMIT : status;
+    }
     /* The context of the task that this thread runs ends it. */
-    return slot == TRY ? wg_errgroup_try_start(group, &work) : wg_errgroup_start(group, &work, &block->until);
+    return slot != BLOCK ? wg_errgroup_try_start(group, &work) : wg_errgroup_start(group, &work, &block->until);
 }
 
 /* Give the task, which only its handle knows, to its group. */
@@ -171,37 +177,38 @@ static void take_preload(lua_State *L, wgl_task *task) {
 }
 
 /* The name of the function of a module. */
-static const char *push_name(lua_State *L) {
+static const char *push_name(lua_State *L, int level) {
     if (lua_isnil(L, 3))
         return lua_tostring(L, 2);
     if (lua_type(L, 3) != LUA_TSTRING)
-        wgl_argerror(L, 1, 3,
+        wgl_argerror(L, level, 3,
                      lua_pushfstring(L, "the name of a function in module '%s', or nil, expected, got %s",
                                      lua_tostring(L, 2), luaL_typename(L, 3)));
     return lua_pushfstring(L, "%s.%s", lua_tostring(L, 2), lua_tostring(L, 3));
 }
 
-static void refuse(lua_State *L, const wgl_errgroup *group, const char *why) {
+static void refuse(lua_State *L, const wgl_errgroup *group, const char *why, int level) {
     if (group->name[0])
-        wgl_error(L, 1, "cannot start a thread task of error group '%s': %s", group->name, why);
-    wgl_error(L, 1, "cannot start a thread task: %s", why);
+        wgl_error(L, level, "cannot start a thread task of error group '%s': %s", group->name, why);
+    wgl_error(L, level, "cannot start a thread task: %s", why);
 }
 
-/* g, function | module, ...: push the handle of a new task. */
-static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
+/* g, function | module, ...: push the handle of a new task, with the name that was given, or NULL. Errors are at `level`. */
+static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group, const char *given, int level) {
     wgl_blob *blob = NULL;
     const char *name = NULL;
     int last = lua_gettop(L);
     if (lua_type(L, 2) == LUA_TSTRING) {
         if (last == 2)
             lua_settop(L, last = 3);
-        name = push_name(L);
+        name = push_name(L, level);
     } else if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2))
         blob = wgl_push_blob(L, UP_BLOBS, 2);
     else
-        wgl_argerror(L, 1, 2,
+        wgl_argerror(L, level, 2,
                      lua_pushfstring(L, "a Lua function or the name of a module expected, got %s",
                                      lua_isfunction(L, 2) ? "a C function" : luaL_typename(L, 2)));
+    name = given ? given : name;
     wgl_handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
     *handle = (wgl_handle){0};
     lua_pushvalue(L, UP_TYPE);
@@ -210,20 +217,20 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group) {
         malloc(sizeof *task + (name ? strlen(name) + 1 : 0)); /* calloc is slow: it has no thread's cache */
     if (!task)
         luaL_error(L, "not enough memory");
-    *task = (wgl_task){.group = group};
+    *task = (wgl_task){.group = group, .named = name != NULL};
     wgl_object_init(&task->object, WGL_TASK, destroy);
     wgl_retain(&group->object);
     wg_add(&task->done, 1);
     handle->object = &task->object; /* no other state gets a handle to it: this one need not be found again */
     if (blob)
         task->blob = wgl_blob_retain(blob);
-    else
+    if (name)
         strcpy(task->name, name);
     task->paths = take_paths(L, home);
     take_preload(L, task);
     wgl_refusal refusal;
     if (!wgl_encode(L, 2, last - 1, "argument", 1, blob, &refusal, &task->message, task->space, sizeof task->space))
-        refuse(L, group, refusal.text);
+        refuse(L, group, refusal.text, level);
     return task;
 }
 
@@ -288,11 +295,11 @@ static wg_status give_blocking(lua_State *L, wgl_home *home, wgl_task *task) {
 }
 
 /* g:thread and g:try_thread. */
-static int start(lua_State *L, bool wait) {
+static int start(lua_State *L, bool wait, const char *name, int level) {
     wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
     wgl_errgroup *group = check_group(L);
-    wgl_task *task = make(L, home, group);
-    wg_status status = give(task, TRY, NULL);
+    wgl_task *task = make(L, home, group, name, level);
+    wg_status status = give(task, wait ? QUEUE : TRY, NULL);
     if (status == WG_LIMIT && wait && wgl_nothing_to_drive(L, home)) {
         status = give_blocking(L, home, task);
         if (status == WG_CONTEXT_ENDED)
@@ -303,12 +310,18 @@ static int start(lua_State *L, bool wait) {
         return wgl_wait_for_slot(L, go_on);
     }
     if (status != WG_OK)
-        return wgl_push_refusal(L, status, 1);
+        return wgl_push_refusal(L, status, level);
     return started(L, home, group);
 }
 
-static int thread(lua_State *L) { return start(L, true); }
-static int try_thread(lua_State *L) { return start(L, false); }
+static int thread(lua_State *L) { return start(L, true, NULL, 1); }
+static int try_thread(lua_State *L) { return start(L, false, NULL, 1); }
+
+/* start_thread(group, name, whether to wait, function | module, ...): errors are those of the Lua function that called. */
+static int start_thread(lua_State *L) {
+    bool wait = lua_toboolean(L, 3);
+    return start(L, wait, wgl_take_name(L, UP_HOME), 2);
+}
 
 /* The task at 1, which a wait goes on for: at the end of the state its handle may be gone. */
 static wgl_task *task_of(lua_State *L) {
@@ -400,7 +413,7 @@ static int cancelled(lua_State *L) {
     return 1;
 }
 
-const char *wgl_task_name(const wgl_task *task) { return task->blob ? wgl_blob_name(task->blob) : task->name; }
+const char *wgl_task_name(const wgl_task *task) { return task->named ? task->name : wgl_blob_name(task->blob); }
 
 static int name(lua_State *L) {
     lua_pushstring(L, wgl_task_name((wgl_task *)wgl_check(L, 1, WGL_TASK, 1)));
@@ -438,16 +451,7 @@ void wgl_task_add_running(lua_State *L, wgl_task *task, int list) {
 static const luaL_Reg methods[] = {
     {"result", result}, {"done", done}, {"cancelled", cancelled}, {"name", name}, {NULL, NULL}};
 
-void wgl_open_task(lua_State *L) {
-    static const luaL_Reg group_methods[] = {{"thread", thread}, {"try_thread", try_thread}, {NULL, NULL}};
-    wgl_new_type(L, WGL_TASK, methods, tostring);
-    luaL_getmetatable(L, wgl_type_name(WGL_TASK));
-    lua_pushvalue(L, -1);
-    lua_pushcclosure(L, finalize, 1);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
-    luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
-    lua_getfield(L, -1, "__index");
+static void push_upvalues(lua_State *L) {
     wgl_push_home(L);
     luaL_getmetatable(L, wgl_type_name(WGL_TASK));
     luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
@@ -456,6 +460,24 @@ void wgl_open_task(lua_State *L) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushliteral(L, "path");
     lua_pushliteral(L, "cpath");
+}
+
+/* With the table of core functions on top. */
+void wgl_open_task(lua_State *L) {
+    static const luaL_Reg group_methods[] = {{"thread", thread}, {"try_thread", try_thread}, {NULL, NULL}};
+    int core = lua_gettop(L);
+    wgl_new_type(L, WGL_TASK, methods, tostring);
+    luaL_getmetatable(L, wgl_type_name(WGL_TASK));
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, finalize, 1);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    luaL_getmetatable(L, wgl_type_name(WGL_ERRGROUP));
+    lua_getfield(L, -1, "__index");
+    push_upvalues(L);
     luaL_setfuncs(L, group_methods, 8);
     lua_pop(L, 2);
+    push_upvalues(L);
+    lua_pushcclosure(L, start_thread, 8);
+    lua_setfield(L, core, "start_thread");
 }

@@ -25,6 +25,7 @@ struct wgl_coroutine {
     bool woken : 1;       /* it was resumed as it should be */
     bool stale : 1;       /* it has ended, and is still in the queue */
     bool foreign : 1;     /* it has yielded to another event loop, which is to resume it */
+    bool named : 1;       /* a name was given: see coroutine.c */
     unsigned turn : 8;    /* counts its yields to other loops */
 };
 

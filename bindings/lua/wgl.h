@@ -68,6 +68,7 @@ typedef struct wgl_errgroup {
     bool foreign;         /* another language made it */
     int64_t grace;        /* nanoseconds, 0 for none */
     int interrupt;        /* thread tasks look for cancellation every so many instructions; 0: never */
+    int backlog;          /* how many thread tasks may be queued ahead of the slots */
     char name[];
 } wgl_errgroup;
 
@@ -266,6 +267,14 @@ void wgl_hope_for(wgl_errgroup *group, unsigned own);
 void wgl_hope_less(wgl_errgroup *group);
 void wgl_hope_forked(void); /* in the child */
 
+/* --- names of tasks: home.c --- */
+
+#define WGL_NAME_SIZE 80 /* with the zero byte: of longer ones only that much is shown */
+
+/* Take the name of a task, or nil, and the argument after it off the stack, at 2 and 3. The name, or NULL, is kept until
+ * the next call. `box`: of the home. */
+const char *wgl_take_name(lua_State *L, int box);
+
 /* --- groups without handles: orphan.c --- */
 
 void wgl_orphan_adopt(lua_State *L, wgl_errgroup *group); /* it has lost its last handle, in `L` */
@@ -373,6 +382,7 @@ void wgl_open_names(lua_State *L);
 
 /* What error(nil) is: the words of Lua 5.5. */
 #define WGL_NO_ERROR_OBJECT "<no error object>"
+void wgl_name_no_error(lua_State *L, int index); /* an error of nil there, which looks like none, becomes that text */
 
 /* The value at `index` as an error with one reference. `traceback`: index of a string, or 0. `keep`: let this state
  * find the very value again. May raise. */
@@ -490,8 +500,9 @@ struct wgl_task {
     atomic_bool settled;     /* its outcome is known */
     bool stopped;            /* it never started, or it stopped because its group was cancelled */
     bool succeeded;
-    unsigned char space[53]; /* of the message, if it is small */
-    char name[];             /* of one without a blob, whose name it has */
+    bool named;              /* it has a name; else it has that of its blob */
+    unsigned char space[52]; /* of the message, if it is small */
+    char name[];
 };
 
 struct wgl_paths {

@@ -136,7 +136,9 @@ static void leave(void *unused) {
 
 static wg_pool *the_pool;
 
-static void make_pool(void) { wg_pool_new(&the_pool, &(wg_pool_host){.leave = leave, .own_tasks_only = true, .name = "waitgroup-lua"}); }
+static void make_pool(void) {
+    wg_pool_new(&the_pool, &(wg_pool_host){.leave = leave, .own_tasks_only = true, .name = "waitgroup-lua"});
+}
 
 wg_pool *wgl_pool(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

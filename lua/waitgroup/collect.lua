@@ -1,7 +1,8 @@
 --- Results of many tasks: in order, as they come, or the first of them.
 local core = require "waitgroup.core"
 
-local error, type, getmetatable, pcall = error, type, getmetatable, pcall
+local error, type, pairs, getmetatable, pcall = error, type, pairs, getmetatable, pcall
+local math_type, unpack, tostring = math.type, table.unpack, tostring
 local methods = core.ErrGroup.__index
 
 local function is_task(value)
@@ -85,6 +86,41 @@ local function check_tasks(call, tasks)
       error(("bad argument #1 to '%s' (element %d is a %s, not a task)"):format(call, i, type(tasks[i])), 3)
     end
   end
+end
+
+local start_fields = { name = "string", thread = "boolean", try = "boolean", n = "integer" }
+
+-- Errors are those of the caller of `start`.
+local function check_start(spec)
+  local function refuse(format, ...)
+    error(("bad argument #1 to 'start' (%s)"):format(format:format(...)), 4)
+  end
+  if type(spec) ~= "table" then
+    refuse("a table { function, arguments... } expected, got %s", type(spec))
+  end
+  for field, value in pairs(spec) do
+    local expected = start_fields[field]
+    if math_type(field) ~= "integer" and not expected then
+      refuse("unknown field %s: there are name, thread, try, n", tostring(field))
+    elseif expected and type(value) ~= expected and math_type(value) ~= expected then
+      refuse("field '%s': a %s expected, got %s", field, expected, type(value))
+    end
+  end
+  local name = spec.name
+  if name and name:find("\0", 1, true) then
+    refuse("field 'name': a string without zero bytes expected")
+  elseif not spec.thread and not pcall(core.check_callable, spec[1], 1) then
+    refuse("element 1: a function expected, got %s", type(spec[1]))
+  end
+end
+
+--- Start the task that the table tells: { function, arguments..., name = , thread = , try = , n = }.
+function methods.start(g, spec)
+  core.errgroup_open(g)
+  check_start(spec)
+  local begin = spec.thread and core.start_thread or core.start_go
+  local task, why, cause = begin(g, spec.name, not spec.try, unpack(spec, 1, spec.n or #spec))
+  return task, why, cause
 end
 
 --- Run `fn(item)` for each item of the list, as coroutine tasks of the group, and wait for them: a list of what each

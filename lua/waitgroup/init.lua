@@ -30,6 +30,14 @@ local function positive_integer(value)
   return nil, "a positive integer expected"
 end
 
+local function count(value)
+  local integer = math_type(value) and to_integer(value)
+  if integer and integer >= 0 then
+    return integer < 0x3fffffff and integer or 0x3fffffff
+  end
+  return nil, "an integer, not negative, expected"
+end
+
 local function seconds(value)
   if type(value) == "number" and value >= 0 then
     return value
@@ -113,6 +121,7 @@ end
 
 local errgroup_options = {
   limit = positive_integer,
+  backlog = count,
   timeout = seconds,
   grace = seconds,
   context = context_option,
@@ -129,7 +138,7 @@ function waitgroup.errgroup(options)
     grace = grace > 0 and grace or 1 -- 0 is none for the core
   end
   local group = core.errgroup(checked.context or core.current_context(), core.deadline(checked.timeout, 1), grace,
-    checked.limit, checked.name, checked.interrupt, checked.on_error == "continue")
+    checked.limit, checked.name, checked.interrupt, checked.on_error == "continue", checked.backlog)
   return group
 end
 

@@ -41,7 +41,7 @@ describe("misuse names the argument:", function()
     { "w.errgroup(42)", "bad argument #1 to 'errgroup' (a table of options or nil expected, got 42)" },
     { "w.errgroup('x')", "bad argument #1 to 'errgroup' (a table of options or nil expected, got 'x')" },
     { "w.context(42)", "bad argument #1 to 'context' (a table of options or nil expected, got 42)" },
-    { "w.errgroup{ 4 }", "bad argument #1 to 'errgroup' (unknown option 1: there are context, grace, "
+    { "w.errgroup{ 4 }", "bad argument #1 to 'errgroup' (unknown option 1: there are backlog, context, grace, "
       .. "interrupt, limit, name, on_error, timeout)" },
     { "g:set_limit(1.5)", "bad argument #1 to 'set_limit' (an integer expected, got 1.5)" },
     { "w.attach(1.5)", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got 1.5)" },
@@ -81,7 +81,7 @@ describe("misuse names the argument:", function()
     { "w.run()", "bad argument #1 to 'run' (function expected, got nil)" },
     { "w.on_error(5)", "bad argument #1 to 'on_error' (function expected, got number)" },
     { "w.errgroup(5)", "bad argument #1 to 'errgroup' (a table of options or nil expected, got 5)" },
-    { "w.errgroup{ limt = 1 }", "bad argument #1 to 'errgroup' (unknown option 'limt': there are context, grace, "
+    { "w.errgroup{ limt = 1 }", "bad argument #1 to 'errgroup' (unknown option 'limt': there are backlog, context, grace, "
       .. "interrupt, limit, name, on_error, timeout)" },
     { "w.errgroup{ limit = 0 }", "bad argument #1 to 'errgroup' (option 'limit': a positive integer expected, got 0)" },
     { "w.errgroup{ limit = 1.5 }", "bad argument #1 to 'errgroup' (option 'limit': a positive integer expected, got 1.5)" },

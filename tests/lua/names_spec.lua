@@ -57,7 +57,7 @@ describe("a function of this module", function()
           strange[#strange + 1] = name
         end
       end
-      return given, strange
+      return functions, strange
     end, functions)
     assert(ok, back)
     table.sort(strange)
@@ -132,15 +132,15 @@ describe("a standard function", function()
 
   it("is the same there, and comes back as itself", function()
     local given = standard()
-    local ok, back, strange = on_thread(function(given)
+    local ok, back, strange = on_thread(function(functions)
       local strange = {}
-      for name, fn in pairs(given) do
+      for name, fn in pairs(functions) do
         local module, field = name:match "^(.-)%.(.*)$"
         if require(module)[field] ~= fn then
           strange[#strange + 1] = name
         end
       end
-      return given, strange
+      return functions, strange
     end, given)
     assert(ok, back)
     assert.same({}, strange)
