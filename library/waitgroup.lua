@@ -519,6 +519,26 @@ function waitgroup.on_error(fn) end
 ---@param file? file*
 function waitgroup.dump(file) end
 
+--- A timeline that is being written.
+---@class waitgroup.Timeline
+local Timeline = {}
+
+--- Complete the file: what has not ended is in it, as "unfinished". True; or nil and why, if some of it could not be written.
+--- A second time nothing happens. `local t <close> = waitgroup.trace(file)` does it at the end of the block.
+---@return true?
+---@return string? why
+function Timeline:close() end
+
+--- Write the timeline of this process to the file of this name, until it is closed: tasks of all languages by thread, with
+--- group, time in the queue, outcome and error; waits that slept; cancellations; groups. Chrome trace events, which Perfetto
+--- (ui.perfetto.dev), chrome://tracing and vizviewer open. WAITGROUP_TRACE=FILE in the environment does the same for the whole
+--- run of a program. Raises if a timeline is being written already; returns nil and why, if the file cannot be written.
+---@param file string
+---@return waitgroup.Timeline?
+---@return string? why
+---@nodiscard
+function waitgroup.trace(file) end
+
 --- Write groups, tasks, waits and pools to standard error whenever the signal comes, also in a busy loop: a number, "USR1",
 --- "USR2" or "QUIT". It replaces the handler of the signal. Raises if the signal cannot be caught.
 ---@param signal integer|string

@@ -209,6 +209,7 @@ static void enter_scope(wgl_coroutine *task, wgl_coroutine *scope) {
 /* The task has its slot in the table, and its place in its group if it is in one. */
 static void launch(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     home->alive++;
+    task->taken = wg_trace_on() ? wg_now() : 0;
     wgl_enqueue(home, &task->runnable);
     if (home->foreign_in_use && !home->runner)
         wgl_foreign_serve(L, home);
@@ -322,6 +323,35 @@ void wgl_scope_leave(lua_State *L, wgl_home *home, wgl_coroutine *scope) {
         give_slot(L, home, scope);
 }
 
+/* --- the timeline; none of this can raise --- */
+
+/* The task at `self` has run since `since`. */
+static void trace_part(lua_State *L, int self, int64_t since) {
+    char name[LUA_IDSIZE + 12];
+    lua_pushvalue(L, self);
+    wgl_coroutine_name(L, name, sizeof name);
+    wg_trace_part(name, since);
+}
+
+static wg_how how_of(const wgl_coroutine *task) {
+    return task->state == WGL_TASK_OK       ? WG_SUCCEEDED
+           : task->state == WGL_TASK_FAILED ? WG_TASK_FAILED
+                                            : WG_TASK_STOPPED;
+}
+
+/* The task at `self`, which is traced, has ended; its error is at `error`, or that is 0. */
+static void trace_end(lua_State *L, int self, int error) {
+    const wgl_coroutine *task = lua_touserdata(L, self);
+    char name[LUA_IDSIZE + 12];
+    const char *text = error && lua_type(L, error) == LUA_TSTRING ? lua_tostring(L, error) : "an error that is no string";
+    wg_error *told = error ? wg_errorf("%s", text) : NULL;
+    lua_pushvalue(L, self);
+    wgl_coroutine_name(L, name, sizeof name);
+    wg_trace_task(task->of == WGL_OF_GROUP ? ((wgl_errgroup *)task->owner->object)->group : NULL, name, task->taken,
+                  task->started, how_of(task), told);
+    wg_error_release(told);
+}
+
 static void leave_owner(wgl_coroutine *task) {
     if (task->of == WGL_OF_GROUP)
         wgl_leave(task->owner, NULL);
@@ -368,6 +398,8 @@ static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int first
     lua_setiuservalue(L, TASK, VALUE);
     task->count = count;
     task->state = WGL_TASK_OK;
+    if (task->taken)
+        trace_end(L, TASK, 0);
     leave_owner(task);
     end(L, home, task);
 }
@@ -390,6 +422,8 @@ static void fail(lua_State *L, wgl_home *home, int self, int value, int tracebac
             lua_pushnil(L);
         lua_setiuservalue(L, self, OWNER);
     }
+    if (task->taken && task->started)
+        trace_end(L, self, value);
     end(L, home, task);
     if (task->of == WGL_OF_WAITGROUP)
         wgl_report(L, value, traceback);
@@ -486,10 +520,13 @@ static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, 
     home->current = task;
     home->scope = &scope;
     wg_scope_enter(&scope, wgl_context_of(wgl_coroutine_context(L, task)));
+    int64_t since = task->taken ? wg_now() : 0;
     int status = lua_resume(task->co, L, arguments, &results);
     wg_scope_leave(&scope);
     home->scope = NULL;
     home->current = NULL;
+    if (since)
+        trace_part(L, self, since);
     if (status == LUA_YIELD && !task->parked)
         wgl_foreign_yield(L, home, task, self, results);
     else if (status != LUA_OK && status != LUA_YIELD && task->state <= WGL_RUNNING)
@@ -525,7 +562,7 @@ void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_coroutine *task) {
         home->starting = NULL;
         arguments = FUNCTION + task->count;
         task->state = WGL_RUNNING;
-        if (task->of == WGL_OF_GROUP && ((wgl_errgroup *)task->owner->object)->grace > 0)
+        if (task->taken || (task->of == WGL_OF_GROUP && ((wgl_errgroup *)task->owner->object)->grace > 0))
             task->started = wg_now();
     } else if (lua_status(task->co) != LUA_YIELD) {
         fail_broken(L, home, task, self, true);

@@ -40,6 +40,31 @@ static int now(lua_State *L) {
     return 1;
 }
 
+/* trace_start(path): true; or nil and why not. Raises if there is a timeline already. */
+static int trace_start(lua_State *L) {
+    wg_status status = wg_trace_start(luaL_checkstring(L, 1));
+    if (status == WG_INVALID)
+        return wgl_error(L, 2, "a timeline is being written already: close that one first");
+    if (status != WG_OK) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: %s", lua_tostring(L, 1), wg_strstatus(status));
+        return 2;
+    }
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* trace_stop(): true; or nil and why not. */
+static int trace_stop(lua_State *L) {
+    if (wg_trace_stop() == WG_NO_FILE) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "a part of the timeline could not be written: is the disk full?");
+        return 2;
+    }
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 static int signal_named(const char *name) {
     if (strncmp(name, "SIG", 3) == 0)
         name += 3;
@@ -60,8 +85,6 @@ static int dump_on_signal(lua_State *L) {
     return 0;
 }
 
-const luaL_Reg wgl_inspect_functions[] = {{"dump_text", dump_text},
-                                          {"leaks_text", leaks_text},
-                                          {"now", now},
-                                          {"dump_on_signal", dump_on_signal},
-                                          {NULL, NULL}};
+const luaL_Reg wgl_inspect_functions[] = {
+    {"dump_text", dump_text},   {"leaks_text", leaks_text},         {"now", now}, {"trace_start", trace_start},
+    {"trace_stop", trace_stop}, {"dump_on_signal", dump_on_signal}, {NULL, NULL}};

@@ -15,7 +15,8 @@ struct wgl_coroutine {
     wgl_handle *owner;    /* its error group or wait group; NULL for none */
     lua_State *co;        /* NULL until it starts */
     wgl_coroutine *scope; /* the task of the `run` in whose scope it is, or NULL */
-    int64_t started;      /* wg_now() when it began to run, in a group with a grace period */
+    int64_t started;      /* wg_now() when it began to run, in a group with a grace period, or if it is traced */
+    int64_t taken;        /* wg_now() when it was made; 0: it is not traced, since no timeline was written then */
     int slot;             /* in the table of all tasks; 0: it is not there any more */
     int count;            /* of arguments; then of results */
     int members;          /* of its own scope: how many of its tasks have not ended */

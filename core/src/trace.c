@@ -269,7 +269,11 @@ void wg_trace_part(const char *name, int64_t since) {
 
 static void describe(char text[WG_TRACE_LABEL + 40], const struct wg_wish *wish) {
     char label[WG_TRACE_LABEL] = "";
-    bool of_group = wg_errgroup_label(wish->subject, label);
+    if (wish->text) {
+        snprintf(text, WG_TRACE_LABEL + 40, "%s", wish->text);
+        return;
+    }
+    bool of_group = wish->subject && wg_errgroup_label(wish->subject, label);
     const char *format = wish->what == WG_FOR_CONTEXT ? "the end of a context"
                          : !of_group                  ? "a wait group"
                          : wish->what == WG_FOR_SLOT  ? "a slot of '%s'"
@@ -297,17 +301,23 @@ void wg_trace_slept(const struct wg_wait_record *record, wg_status status) {
     put_wait(this_thread(), what, record->since, wg_strstatus(status));
 }
 
-void wg_trace_wait(const char *name, const char *what, int64_t since) {
-    if (!wg_trace_is_on())
-        return;
+static void put_threadless_wait(const char *task, const struct wg_wish *wish, int64_t since, const char *outcome) {
     struct line line = {.length = 0};
-    char text[WG_TRACE_LABEL + 60];
+    char what[WG_TRACE_LABEL + 40], name[WG_TRACE_LABEL + 60];
     uint64_t number = wg_add_relaxed64(&numbers, 1) + 1;
-    snprintf(text, sizeof text, "wait for %.*s", WG_TRACE_LABEL, what ? what : "something");
-    begin_span(&line, "wait", text, number, since);
-    add_arg(&line, "task", name);
+    describe(what, wish);
+    snprintf(name, sizeof name, "wait for %s", what);
+    begin_span(&line, "wait", name, number, since);
+    add_arg(&line, "task", task);
     add_arg(&line, "for", what);
-    end_span(&line, "wait", text, number);
+    add_arg(&line, "outcome", outcome);
+    end_span(&line, "wait", name, number);
+}
+
+void wg_trace_waited(const struct wg_wait_record *record) {
+    const wg_place *place = record->until ? record->until->place : NULL;
+    if (wg_trace_is_on())
+        put_threadless_wait(place ? place->task : NULL, &record->wish, record->since, NULL);
 }
 
 /* --- cancellations and groups --- */
@@ -358,6 +368,10 @@ void wg_trace_unfinished_wait(struct wg_thread_id thread, const struct wg_wish *
     char text[WG_TRACE_LABEL + 40];
     describe(text, wish);
     put_wait(number_of(thread), text, began, "unfinished");
+}
+
+void wg_trace_unfinished_waiting(const char *task, const struct wg_wish *wish, int64_t began) {
+    put_threadless_wait(task, wish, began, "unfinished");
 }
 
 void wg_trace_unfinished_group(const void *group, const char *label, const char *where, const char *language,

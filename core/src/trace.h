@@ -39,6 +39,9 @@ void wg_trace_ended(struct wg_traced task, const char *name, const char *group, 
 /* This thread has slept, if a timeline is written. `status`: of the wait, WG_OK if what it waited for has come. */
 void wg_trace_slept(const struct wg_wait_record *record, wg_status status);
 
+/* A wait that takes no thread is over, if a timeline is written. */
+void wg_trace_waited(const struct wg_wait_record *record);
+
 /* Something called `label`, or "", has been cancelled, or its deadline has passed. */
 void wg_trace_cancelled(const char *label, wg_status status, const wg_error *cause);
 
@@ -46,9 +49,10 @@ void wg_trace_cancelled(const char *label, wg_status status, const wg_error *cau
 void wg_trace_group(const void *group, const char *label, const char *where, const char *language, int64_t made,
                     wg_status outcome);
 
-/* What has not ended: a task and a wait of a thread, and a group. */
+/* What has not ended: a task and a wait of a thread, a wait that takes none, and a group. */
 void wg_trace_unfinished_task(struct wg_thread_id thread, const char *name, const char *group, int64_t began);
 void wg_trace_unfinished_wait(struct wg_thread_id thread, const struct wg_wish *wish, int64_t began);
+void wg_trace_unfinished_waiting(const char *task, const struct wg_wish *wish, int64_t began);
 void wg_trace_unfinished_group(const void *group, const char *label, const char *where, const char *language,
                                int64_t made);
 

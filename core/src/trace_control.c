@@ -45,7 +45,10 @@ static void put_unfinished_task(const struct wg_snapshot *seen, const struct wg_
 }
 
 static void put_unfinished_wait(const struct wg_seen_wait *wait) {
-    wg_trace_unfinished_wait(wait->thread, &wait->wish, wait->since);
+    if (wait->has_thread)
+        wg_trace_unfinished_wait(wait->thread, &wait->wish, wait->since);
+    else
+        wg_trace_unfinished_waiting(wait->name, &wait->wish, wait->since);
 }
 
 static void put_unfinished(void) {

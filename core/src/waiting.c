@@ -10,6 +10,7 @@
 #include "errgroup.h"
 #include "event.h"
 #include "slots.h"
+#include "trace.h"
 #include "waits.h"
 
 #define TEXT_SIZE 80 /* of a name or a file, with its end: the rest is cut off */
@@ -130,6 +131,7 @@ char *wg_waiting_end(wg_waiting *w) {
     if (!w)
         return NULL;
     wg_wait_end(&w->record);
+    wg_trace_waited(&w->record);
     char *report = w->report;
     free(w);
     return report;

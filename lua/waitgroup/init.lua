@@ -277,6 +277,32 @@ function waitgroup.dump(file)
   file:flush()
 end
 
+local Timeline = { __name = "waitgroup.Timeline" }
+Timeline.__index = Timeline
+
+--- Complete the file. True, or nil and why some of it is missing. A second time nothing happens.
+function Timeline:close()
+  if self.closed then
+    return true
+  end
+  self.closed = true
+  return core.trace_stop()
+end
+Timeline.__close = Timeline.close
+
+--- Write the timeline of this process to the file of this name, until the timeline is closed: tasks by thread, waits,
+--- cancellations and groups, as Chrome trace events, which Perfetto opens. nil and why, if it cannot be written.
+function waitgroup.trace(file)
+  if type(file) ~= "string" then
+    core.argerror(1, "the name of a file expected, got " .. shown(file))
+  end
+  local began, why = core.trace_start(file)
+  if not began then
+    return nil, why
+  end
+  return setmetatable({}, Timeline)
+end
+
 --- Write the groups, tasks, waits and pools to standard error whenever the signal comes: a number, "USR1", "USR2" or
 --- "QUIT". It works in a busy loop too. WAITGROUP_DUMP=USR1 in the environment does the same.
 function waitgroup.dump_on_signal(signal)

@@ -150,15 +150,20 @@ def queueing(tasks: list[Span]) -> list[str]:
     return ["", f"In the queue, half of the tasks for {middle} or longer:", *table(rows)]
 
 
+def waiter(wait: Span, task: Span | None, threads: dict[int, str]) -> str:
+    if task:
+        return f"task '{task.name}'"
+    if "task" in wait.args:
+        return f"task '{wait.args['task']}'"
+    return f"thread '{threads.get(wait.thread, wait.thread)}'" if wait.thread else "the program"
+
+
 def waiting(waits: list[tuple[Span, Span | None]], threads: dict[int, str]) -> list[str]:
     if not waits:
         return []
     sums: dict[tuple[str, str], list[float]] = defaultdict(list)
     for wait, task in waits:
-        who = f"task '{task.name}'" if task else f"task '{wait.args['task']}'" if "task" in wait.args else ""
-        sums[who or f"thread '{threads.get(wait.thread, wait.thread)}'", wait.args.get("for", wait.name)].append(
-            wait.length
-        )
+        sums[waiter(wait, task, threads), wait.args.get("for", wait.name)].append(wait.length)
     top = sorted(sums.items(), key=lambda item: -sum(item[1]))[:ROWS]
     rows = [(seconds(sum(times)), f"{len(times)}x", who, f"for {what}") for (who, what), times in top]
     return ["", "What waited for what:", *table(rows)]

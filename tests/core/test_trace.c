@@ -217,7 +217,12 @@ static void tasks_of_the_callers_making_have_tracks_of_their_own(void **state) {
     wg_trace_name(4711, "of another");
     wg_trace_task(g, "coroutine", taken, taken + 5000, WG_TASK_FAILED, error);
     wg_trace_part("coroutine", taken);
-    wg_trace_wait("coroutine", "an item", taken);
+    wg_waiting *waiting;
+    char *report;
+    wg_waiting_for what = {
+        .event = wg_outcome(g), .place = &(wg_place){.task = "coroutine"}, .context = wg_context_root()};
+    assert_status(wg_waiting_begin(&waiting, &what, &report), WG_OK);
+    assert_null(wg_waiting_end(waiting));
     stop();
     wg_trace_name_thread(NULL);
     wg_error_release(error);
@@ -228,8 +233,8 @@ static void tasks_of_the_callers_making_have_tracks_of_their_own(void **state) {
     assert_tells("\"ph\":\"b\",\"cat\":\"task\"");
     assert_tells("\"args\":{\"group\":\"loop\",\"queued\":5.000,\"outcome\":\"failed\",\"error\":\"torn\"}");
     assert_tells("\"cat\":\"part\"");
-    assert_tells("\"name\":\"wait for an item\"");
-    assert_tells("\"args\":{\"task\":\"coroutine\",\"for\":\"an item\"}");
+    assert_tells("\"ph\":\"b\",\"cat\":\"wait\"");
+    assert_tells("\"args\":{\"task\":\"coroutine\",\"for\":\"the tasks of 'loop'\"}");
 }
 
 /* --- texts of any kind --- */

@@ -54,9 +54,6 @@ WG_API void wg_trace_task(wg_errgroup *g, const char *name, int64_t taken, int64
 /* This thread has run a part of such a task, from `since` until now. */
 WG_API void wg_trace_part(const char *name, int64_t since);
 
-/* Such a task has waited from `since` until now for what `what` says, such as "an item of a queue". */
-WG_API void wg_trace_wait(const char *name, const char *what, int64_t since);
-
 #ifdef __cplusplus
 }
 #endif
