@@ -247,6 +247,16 @@ wg_status callback_take_slot(Callback *self);
 void callbacks_drop(Context *context);
 int callbacks_visit(Context *context, visitproc visit, void *arg);
 
+/* --- waiting.c --- */
+
+/* Of the types of Python: what they stand for in the core; the group that a task is in, a new reference, or NULL. */
+wg_waitgroup *waitgroup_core(PyObject *self);
+wg_errgroup *errgroup_core(PyObject *self);
+GroupState *task_group(Task *self);
+
+PyObject *waiting_begin(PyObject *module, PyObject *args);
+PyObject *waiting_end(PyObject *module, PyObject *waiting);
+
 /* --- inspect.c --- */
 
 /* Such as "fetch.py:12", in `size` bytes. */
@@ -336,6 +346,7 @@ bool elsewhere_is_running(Task *task);
 void elsewhere_cancel(Task *task);
 /* Methods of Task. */
 PyObject *task_sent(Task *self, PyObject *future);
+PyObject *task_run_here(Task *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *task_finish(Task *self, PyObject *result);
 PyObject *task_fail(Task *self, PyObject *exception);
 PyObject *task_drop(Task *self, PyObject *unused);

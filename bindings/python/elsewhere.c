@@ -142,6 +142,37 @@ void elsewhere_withdraw(Task *task) {
 
 /* --- What cwaitgroup._executor calls --- */
 
+struct run_here {
+    PyObject *fn, *args, *result;
+};
+
+static void run_here(void *raw) {
+    struct run_here *call = raw;
+    call->result = PyObject_Call(call->fn, call->args, NULL);
+}
+
+/* The group lives on meanwhile, whatever becomes of the task. */
+PyObject *task_run_here(Task *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs < 1)
+        return PyErr_Format(PyExc_TypeError, "Task._run_here() takes a function");
+    GroupState *group = (GroupState *)Py_NewRef(self->owner);
+    struct run_here call = {.fn = args[0], .args = PyTuple_New(nargs - 1)};
+    for (Py_ssize_t i = 1; call.args && i < nargs; i++)
+        PyTuple_SET_ITEM(call.args, i - 1, Py_NewRef(args[i]));
+    thread_self *thread = self_thread();
+    Task *outer = thread->task;
+    Context *outer_context = thread->context;
+    thread->task = self;
+    thread->context = NULL;
+    if (call.args)
+        wg_errgroup_run(group->core, self, run_here, &call);
+    thread->task = outer;
+    thread->context = outer_context;
+    Py_XDECREF(call.args);
+    Py_DECREF(group);
+    return call.result;
+}
+
 PyObject *task_sent(Task *self, PyObject *future) {
     guard_take(&self->lock);
     struct elsewhere *known = elsewhere_of(self);

@@ -13,6 +13,8 @@ typedef struct {
     enum { NOT_ENTERED, BY_WITH, BY_ASYNC_WITH } entered;
 } ErrGroup;
 
+wg_errgroup *errgroup_core(PyObject *self) { return ((ErrGroup *)self)->group->core; }
+
 /* --- Making --- */
 
 /* An int of at least `least`; *n is at most `most`. */

@@ -147,6 +147,11 @@ static PyMethodDef functions[] = {
      "_current_task($module, /)\n--\n\nThe Task that runs in this thread, or None."},
     {"_run_in_context", run_in_context, METH_VARARGS,
      "_run_in_context($module, context, fn, args, /)\n--\n\nfn(*args) in this thread, as if in a task of `context`."},
+    {"_waiting_begin", waiting_begin, METH_VARARGS,
+     "_waiting_begin($module, subject, event, context, doubtful, file, line, /)\n--\n\nThe tasks of this thread wait "
+     "in an event "
+     "loop; DeadlockError if for ever."},
+    {"_waiting_end", waiting_end, METH_O, "_waiting_end($module, waiting, /)\n--\n\nThat wait is over."},
     {"_pool_counts", pool_counts, METH_NOARGS,
      "_pool_counts($module, /)\n--\n\nHow many worker threads there are, and how many tasks no worker has taken yet."},
     {"_at_exit", at_exit, METH_NOARGS, "_at_exit($module, /)\n--\n\nRuns when the interpreter exits."},

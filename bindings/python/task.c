@@ -455,7 +455,7 @@ static wg_status call_wait(void *raw, const wg_until *until) {
                        : wg_wait(&task->unended, until);
 }
 
-static GroupState *group_of(Task *self) {
+GroupState *task_group(Task *self) {
     guard_take(&self->lock);
     GroupState *group = self->owner && is_in_group(self) ? (GroupState *)Py_NewRef(self->owner) : NULL;
     guard_give(&self->lock);
@@ -467,7 +467,7 @@ static PyObject *label(Task *self) {
     PyObject *name = task_get_name(self, NULL), *label = NULL;
     if (!name)
         return NULL;
-    GroupState *group = group_of(self);
+    GroupState *group = task_group(self);
     if (group && group->name)
         label = PyUnicode_FromFormat("%R of group %R", name, group->name);
     else
@@ -494,7 +494,7 @@ static int wait_for_end(Task *self, int64_t deadline, Context *context, const ch
         raise_of_wait(self, st->deadlock_error, call, "would wait for itself; another thread or task can wait for it");
         return -1;
     }
-    struct wait_for_task wait = {self, group_of(self)};
+    struct wait_for_task wait = {self, task_group(self)};
     int status = block(st, call_wait, &wait, deadline, context ? context->core : NULL);
     Py_XDECREF((PyObject *)wait.group);
     switch (status) {
@@ -746,6 +746,8 @@ static PyMethodDef task_methods[] = {
     {"_remove_done_callback", (PyCFunction)task_remove_done_callback, METH_O,
      "_remove_done_callback($self, fn, /)\n--\n\nTake back one add_done_callback(fn), of this very object; True if it "
      "was there."},
+    {"_run_here", (PyCFunction)(void (*)(void))task_run_here, METH_FASTCALL,
+     "_run_here($self, fn, /, *args)\n--\n\nOf a task for an executor: fn(*args) in this thread, as the task."},
     {"_sent", (PyCFunction)task_sent, METH_O,
      "_sent($self, future, /)\n--\n\nOf a task for an executor: `future` is what it has returned."},
     {"_finish", (PyCFunction)task_finish, METH_O, "_finish($self, result, /)\n--\n\nThe executor has run it."},

@@ -9,6 +9,8 @@ typedef struct {
     wg_waitgroup *wg; /* in that */
 } WaitGroup;
 
+wg_waitgroup *waitgroup_core(PyObject *self) { return ((WaitGroup *)self)->wg; }
+
 /* `object` as a step of the count. A step too large for any count is one the core refuses. */
 static bool step_from_object(PyObject *object, const char *call, int64_t *n) {
     int overflow;

@@ -84,12 +84,16 @@ static void call_and_return(void *raw) {
     wg_frame_pop(&call->frame);
 }
 
+void wg_call_in_frame(struct wg_frame frame, void (*fn)(void *arg), void *arg) {
+    struct call call = {.fn = fn, .arg = arg, .frame = frame};
+    wg_frame_push(&call.frame);
+    wg_finish(call_and_return, &call);
+}
+
 wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg) {
     if (!ctx || !fn)
         return WG_INVALID;
-    struct call call = {.fn = fn, .arg = arg, .frame = {.ctx = ctx}};
-    wg_frame_push(&call.frame);
-    wg_finish(call_and_return, &call);
+    wg_call_in_frame((struct wg_frame){.ctx = ctx}, fn, arg);
     return WG_OK;
 }
 

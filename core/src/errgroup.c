@@ -781,6 +781,14 @@ wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error) {
     return WG_OK;
 }
 
+wg_status wg_errgroup_run(wg_errgroup *g, const void *task, void (*fn)(void *arg), void *arg) {
+    if (!g || !fn)
+        return WG_INVALID;
+    struct wg_frame frame = {.tasks = &g->slots.tasks, .ctx = g->context, .group = g, .arg = task};
+    wg_call_in_frame(frame, fn, arg);
+    return WG_OK;
+}
+
 /* The outcome. */
 
 /* Under the lock, before the group's own end cancels the context. */

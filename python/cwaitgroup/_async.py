@@ -12,13 +12,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cwaitgroup._core import Cancelled, _root, current_context
+from cwaitgroup._core import Cancelled, _current_task, _root, _waiting_begin, _waiting_end, current_context
 
 if TYPE_CHECKING:
     import asyncio
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from cwaitgroup import Context, ErrGroup, Task, WaitGroup
+
+_PACKAGE = __file__.removesuffix("_async.py")
 
 # What anyio's part for asyncio defines last: without it no scope of anyio is around a task of asyncio.
 _ANYIO_LAST = ("anyio._backends._asyncio", "backend_class")
@@ -47,7 +49,39 @@ def _trio_task() -> Any:
         return None
 
 
-async def _wait_in_asyncio(loop: asyncio.AbstractEventLoop, observe: Observe, timeout: float | None) -> None:
+# What is waited for, to be told to the core: the object, and its event.
+What: TypeAlias = tuple[Any, str]
+
+
+def _place() -> tuple[str, int]:
+    """The file and line of the user's code that awaits."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
+
+
+def _is_doubtful(loop: Any) -> bool:
+    """May something else in the loop end the wait, or the thread's task go on without it? Only if this is the loop's only task,
+    and nothing is due later or polled except the loop's own pipe, it is certain that neither is so."""
+    import asyncio
+
+    selector = getattr(loop, "_selector", None)
+    return (
+        getattr(loop, "_scheduled", True) != []
+        or selector is None
+        or len(selector.get_map()) > 1
+        or len(asyncio.all_tasks(loop)) > 1
+    )
+
+
+def _begin(what: What | None, context: Context | None, doubtful: bool) -> object:
+    return None if what is None else _waiting_begin(*what, context, doubtful, *_place())
+
+
+async def _wait_in_asyncio(
+    loop: asyncio.AbstractEventLoop, observe: Observe, timeout: float | None, what: What | None, context: Context | None
+) -> None:
     event = loop.create_future()
 
     def arrive() -> None:
@@ -59,16 +93,22 @@ async def _wait_in_asyncio(loop: asyncio.AbstractEventLoop, observe: Observe, ti
             loop.call_soon_threadsafe(arrive)
 
     stop = observe(wake)
+    doubtful = timeout is not None or _current_task() is None or _is_doubtful(loop)
+    told = None
     timer = None if timeout is None else loop.call_later(timeout, arrive)
     try:
+        told = _begin(what, context, doubtful)
         await event
     finally:
+        _waiting_end(told)
         stop()
         if timer is not None:
             timer.cancel()
 
 
-async def _wait_in_trio(task: Any, observe: Observe, timeout: float | None) -> None:
+async def _wait_in_trio(
+    task: Any, observe: Observe, timeout: float | None, what: What | None, context: Context | None
+) -> None:
     from trio import RunFinishedError, lowlevel, move_on_after
 
     token = lowlevel.current_trio_token()
@@ -90,19 +130,23 @@ async def _wait_in_trio(task: Any, observe: Observe, timeout: float | None) -> N
         return lowlevel.Abort.SUCCEEDED
 
     stop = observe(wake)
+    told = _begin(what, context, True)
     try:
         with move_on_after(math.inf if timeout is None else timeout):
             await lowlevel.wait_task_rescheduled(abort)
     finally:
+        _waiting_end(told)
         stop()
 
 
-async def _wait(observe: Observe, timeout: float | None = None) -> None:
-    """Wait for the event, or for `timeout` seconds."""
+async def _wait(
+    observe: Observe, timeout: float | None = None, what: What | None = None, context: Context | None = None
+) -> None:
+    """Wait for the event, or for `timeout` seconds. The core is told `what` it is, and which context ends the wait."""
     if (task := _trio_task()) is not None:
-        await _wait_in_trio(task, observe, timeout)
+        await _wait_in_trio(task, observe, timeout, what, context)
     elif (loop := _asyncio_loop()) is not None:
-        await _wait_in_asyncio(loop, observe, timeout)
+        await _wait_in_asyncio(loop, observe, timeout, what, context)
     else:
         raise RuntimeError("await needs a running asyncio or trio event loop; elsewhere call wait()")
 
@@ -122,22 +166,24 @@ def _any_of(*observes: Observe) -> Observe:
     return observe
 
 
-async def wait_for_event(observe: Observe, timeout: float | None = None, context: Context | None = None) -> None:
+async def wait_for_event(
+    observe: Observe, timeout: float | None = None, context: Context | None = None, what: What | None = None
+) -> None:
     """Wait for the event, for `timeout` seconds, or for the end of the context, by default that of the task that runs
     in this thread. The caller looks which it was; if the context has ended, that is raised here."""
     if context is None:
         context = current_context()
     if context is _root:
-        await _wait(observe, timeout)
+        await _wait(observe, timeout, what)
     else:
         context.check()
-        await _wait(_any_of(observe, context.add_callback), timeout)
+        await _wait(_any_of(observe, context.add_callback), timeout, what, context)
 
 
 async def wait_for_count(wait_group: WaitGroup) -> None:
     """`await wait_group`."""
     while not wait_group.wait(0):
-        await wait_for_event(wait_group._observe)
+        await wait_for_event(wait_group._observe, what=(wait_group, "zero"))
 
 
 async def wait_for_context(context: Context) -> None:
@@ -157,7 +203,7 @@ async def wait_for_task(task: Task[Any]) -> Any:
         return lambda: task._remove_done_callback(ended)
 
     while not task.done():
-        await wait_for_event(observe_end)
+        await wait_for_event(observe_end, what=(task, "end"))
     return task.result()
 
 
@@ -209,7 +255,7 @@ async def _start_when_room(
     slot = _Slot(group)
     try:
         while task is None:
-            await wait_for_event(slot.observe)
+            await wait_for_event(slot.observe, what=(group, "slot"))
             task = slot.start(name, args, kwargs)
     finally:
         slot.give_back()
@@ -222,7 +268,7 @@ async def _start_when_room(
 async def _wait_for_outcome(group: ErrGroup, wait: Callable[..., Awaitable[None]] = wait_for_event) -> None:
     """Until the tasks have ended, or their grace period is over."""
     while not group._finished():
-        await wait(group._observe)
+        await wait(group._observe, what=(group, "outcome"))
 
 
 def _cancellation() -> type[BaseException]:

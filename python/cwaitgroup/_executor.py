@@ -48,9 +48,9 @@ def _run_in_interpreter(group_context: int, fn: Callable[..., Any], *args: Any) 
     return _run_in_context(cast(Context, attach(group_context)), fn, args)
 
 
-def _run_in_thread(context: Context, variables: contextvars.Context, fn: Callable[..., Any], *args: Any) -> Any:
-    """The same in a thread of this process, where the group's own context and the caller's variables are at hand."""
-    return variables.run(_run_in_context, context, fn, args)
+def _run_in_thread(task: Task[Any], variables: contextvars.Context, fn: Callable[..., Any], *args: Any) -> Any:
+    """The same in a thread of this process, where the task itself and the caller's variables are at hand."""
+    return variables.run(task._run_here, fn, *args)
 
 
 # --- Sending ---
@@ -89,7 +89,7 @@ class Sender:
     ) -> None:
         """Submit the call. What this raises becomes of the task, unless the future has ended it already."""
         future = executor.submit(
-            *self._call(executor, partial(fn, **kwargs) if kwargs else fn), *args, **_options(executor)
+            *self._call(task, executor, partial(fn, **kwargs) if kwargs else fn), *args, **_options(executor)
         )
         task._sent(future)
         self._futures[future] = executor
@@ -97,12 +97,12 @@ class Sender:
         if self._context.cancelled():
             self._cancel(future, executor)
 
-    def _call(self, executor: Any, fn: Callable[..., Any]) -> tuple[Any, ...]:
+    def _call(self, task: Task[Any], executor: Any, fn: Callable[..., Any]) -> tuple[Any, ...]:
         """What is to be called there, and its first arguments."""
         if _runs_in_interpreters(executor):
             return _run_in_interpreter, self._context.id, fn
         if isinstance(executor, ThreadPoolExecutor):
-            return _run_in_thread, self._context, contextvars.copy_context(), fn
+            return _run_in_thread, task, contextvars.copy_context(), fn
         left = self._context.remaining()
         if left is None:
             return (fn,)

@@ -30,6 +30,10 @@ def test_errors_cross_and_are_themselves_at_home(three):
     went_well(three("errors"))
 
 
+def test_tasks_of_all_languages_that_wait_for_each_other_hear_of_every_step(three):
+    went_well(three("ring"))
+
+
 @pytest.fixture(scope="module")
 def orders(three_languages):
     return three_languages(HERE / "orders.c")

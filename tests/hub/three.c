@@ -283,6 +283,89 @@ static void errors(void) {
     }
 }
 
+/* --- a ring of tasks through all languages --- */
+
+enum { PYTHON, COROUTINE, THREAD, IN_C, KINDS };
+
+static wg_error *wait_in_c(void *raw, wg_context *ctx) {
+    char report[3000];
+    wg_place here = {.language = "C", .task = "wait_in_c", .file = __FILE__, .line = __LINE__};
+    wg_until until = {.place = &here, .report = report, .report_size = sizeof report};
+    (void)ctx;
+    return wg_errgroup_wait(raw, &until, NULL) == WG_DEADLOCK ? wg_errorf("%s", report) : NULL;
+}
+
+/* The one task of each group waits for the next group: Python for a coroutine of Lua, that for a thread of Lua, that for C, and that for
+ * Python. */
+static void start_ring(host *h, wg_errgroup **groups) {
+    long long ids[KINDS];
+    for (int i = 0; i < KINDS; i++)
+        ids[i] = wg_errgroup_id(groups[i]);
+    python("ring = [attach(id) for id in (%lld, %lld)]\n"
+           "def wait_in_python(group):\n"
+           "    shared.wait()\n"
+           "    try:\n"
+           "        group.wait()\n"
+           "    except ForeignError:\n"
+           "        pass\n"
+           "ring[0].go(wait_in_python, ring[1])\n",
+           ids[PYTHON], ids[COROUTINE]);
+    lua_run(&h->a,
+            "threads, c = w.attach(%lld), w.attach(%lld)\n"
+            "threads:thread(function(wg, group) wg:wait() group:wait() end, shared, c)",
+            ids[THREAD], ids[IN_C]);
+    lua_begin(&h->b,
+              "coroutines, threads = w.attach(%lld), w.attach(%lld)\n"
+              "coroutines:go(function() shared:wait() threads:wait() end)\n"
+              "w.run(function() coroutines:wait() end)",
+              ids[COROUTINE], ids[THREAD]);
+}
+
+static void check_ring(const char *report) {
+    static const char *const steps[] = {"of group 'Python' (Python), ",
+                                        "for all tasks of group 'coroutines', at <string>:",
+                                        "of group 'coroutines' (Lua), ",
+                                        "for all tasks of group 'threads', at [string ",
+                                        "of group 'threads' (Lua), ",
+                                        "for all tasks of group 'C', at [string ",
+                                        "task 'wait_in_c' of group 'C' (C), ",
+                                        "for all tasks of group 'Python', at ",
+                                        "task 'wait_in_python' of",
+                                        "three.c:"};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (!strstr(report, steps[i]))
+            fprintf(stderr, "no \"%s\" in:\n%s\n", steps[i], report);
+}
+
+static void ring(void) {
+    static const char *const names[] = {"Python", "coroutines", "threads", "C"};
+    host h;
+    wg_errgroup *groups[KINDS];
+    int failures = 0;
+    begin(&h, 0);
+    for (int i = 0; i < KINDS; i++)
+        CHECK(wg_errgroup_new(&groups[i], &(wg_errgroup_options){.name = names[i]}) == WG_OK);
+    CHECK(wg_errgroup_enter(groups[COROUTINE]) == WG_OK); /* until the coroutine has been started */
+    add(&h, 1);
+    start_ring(&h, groups);
+    CHECK(wg_errgroup_go(groups[IN_C], wait_in_c, groups[PYTHON], NULL, NULL) == WG_OK);
+    while (wg_count(wg_errgroup_tasks(groups[COROUTINE])) < 2) {}
+    CHECK(wg_errgroup_leave(groups[COROUTINE], NULL) == WG_OK);
+    done(&h);
+    for (int i = 0; i < KINDS; i++) {
+        wg_error *first = NULL;
+        if (wg_errgroup_wait(groups[i], NULL, &first) != WG_FAILED)
+            continue;
+        failures++;
+        check_ring(wg_error_text(first));
+    }
+    CHECK(failures == 1);
+    lua_finish(&h.b);
+    end(&h);
+    for (int i = 0; i < KINDS; i++)
+        wg_errgroup_release(groups[i]);
+}
+
 int main(int argc, char **argv) {
     const char *scenario = argc > 1 ? argv[1] : "", *argument = argc > 2 ? argv[2] : "";
     if (strcmp(scenario, "limit") == 0)
@@ -293,7 +376,9 @@ int main(int argc, char **argv) {
         failure(argument);
     else if (strcmp(scenario, "errors") == 0)
         errors();
+    else if (strcmp(scenario, "ring") == 0)
+        ring();
     else
-        return fprintf(stderr, "usage: three limit|full|failure LANGUAGE|errors\n"), 2;
+        return fprintf(stderr, "usage: three limit|full|failure LANGUAGE|errors|ring\n"), 2;
     return 0;
 }

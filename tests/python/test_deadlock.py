@@ -1,9 +1,11 @@
 """Tasks that wait for each other: the call that closes the ring raises DeadlockError, which tells each step."""
 
+import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cwaitgroup import DeadlockError, ErrGroup, WaitGroup
+from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, WaitGroup
 
 HANG = 60
 
@@ -134,3 +136,130 @@ def test_a_wait_with_a_timeout_is_no_part():
     a, b = ErrGroup(), ErrGroup()
     errors = run_ring([a, b], lambda: pytest.raises(TimeoutError, b.wait, 0.05), a.wait)
     assert errors == []
+
+
+def test_a_context_of_ones_own_is_no_part():
+    a, b = ErrGroup(), ErrGroup()
+    other = Context()
+
+    def wait_in_other_context():
+        threading.Timer(0.05, other.cancel).start()
+        with pytest.raises(Cancelled):
+            b.wait(context=other)
+
+    assert run_ring([a, b], wait_in_other_context, a.wait) == []
+
+
+def test_a_group_with_a_deadline_is_no_part():
+    a, b = ErrGroup(timeout=0.05), ErrGroup()
+    barrier = threading.Barrier(2)
+
+    def wait_for(group):
+        barrier.wait(HANG)
+        group.wait()
+
+    a.go(wait_for, b)
+    b.go(wait_for, a)
+    with pytest.raises(DeadlineExceeded):
+        a.wait(HANG)
+    with pytest.raises(DeadlineExceeded):
+        b.wait(HANG)
+
+
+# --- Tasks that a borrowed executor of threads runs ---
+
+
+def test_a_task_of_an_executor_that_waits_for_its_own_group():
+    with ThreadPoolExecutor(1) as pool:
+        group = ErrGroup(name="borrowed", executor=pool)
+        task = group.go(lambda: group.wait())
+        with pytest.raises(DeadlockError, match="group 'borrowed': called from the group's own task .*wait for itself"):
+            group.wait(HANG)
+        assert isinstance(task.exception(), DeadlockError)
+
+
+def test_tasks_of_an_executor_in_a_ring():
+    with ThreadPoolExecutor(2) as pool:
+        a, b = ErrGroup(name="a", executor=pool), ErrGroup(name="b")
+        (error,) = run_ring([a, b], b.wait, a.wait)
+        assert "of group 'a' (Python)" in error
+        assert "of group 'b' (Python)" in error
+
+
+# --- Tasks that run an event loop ---
+
+
+async def awaited(awaitable):
+    await awaitable
+
+
+def in_loop(awaitable):
+    """A body that awaits it in an event loop of its own."""
+    return lambda: asyncio.run(awaited(awaitable))
+
+
+def test_a_group_that_a_loop_in_a_task_awaits():
+    a, b = ErrGroup(name="a"), ErrGroup(name="b")
+    (error,) = run_ring([a, b], in_loop(b), a.wait)
+    assert "test_deadlock.py:" in error
+    assert "of group 'a' (Python)" in error
+
+
+def test_two_tasks_whose_loops_await_each_others_group():
+    a, b = ErrGroup(name="a"), ErrGroup(name="b")
+    (error,) = run_ring([a, b], in_loop(b), in_loop(a))
+    assert error.startswith("await: tasks wait for each other, and none can go on:")
+
+
+def test_a_result_that_a_loop_in_a_task_awaits():
+    a, b = ErrGroup(name="a"), ErrGroup(name="b")
+    tasks = []
+    errors = []
+    ready = threading.Event()
+
+    def run(body):
+        ready.wait(HANG)
+        try:
+            body()
+        except DeadlockError as error:
+            errors.append(str(error))
+
+    tasks += [a.go(run, lambda: asyncio.run(awaited(tasks[1]))), b.go(run, lambda: tasks[0].result())]
+    ready.set()
+    a.wait(HANG)
+    b.wait(HANG)
+    (error,) = errors
+    assert "a task of group" in error
+
+
+def test_a_slot_that_a_loop_in_a_task_awaits():
+    a, b = ErrGroup(name="a", limit=1), ErrGroup(name="b", limit=1)
+    (error,) = run_ring([a, b], lambda: asyncio.run(b.go_async(int)), lambda: a.go(int))
+    assert "a slot of group" in error
+
+
+def test_an_await_that_something_in_the_loop_can_end_is_no_part():
+    async def with_timeout(group):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(awaited(group), 0.05)
+
+    async def beside_another_task(group):
+        waiting = asyncio.create_task(awaited(group))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+
+    for way in (with_timeout, beside_another_task):
+        a, b = ErrGroup(), ErrGroup()
+
+        def end(a=a, b=b, way=way):
+            asyncio.run(way(b))
+
+        barrier = threading.Barrier(2)
+
+        def run(body, barrier=barrier):
+            barrier.wait(HANG)
+            body()
+
+        a.go(run, end)
+        b.go(run, lambda a=a: a.wait())
+        a.wait(HANG)

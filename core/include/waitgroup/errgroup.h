@@ -150,6 +150,10 @@ WG_API wg_waitgroup *wg_errgroup_tasks(wg_errgroup *g);
  * Both: WG_OK; WG_NEGATIVE: no task is unfinished; WG_INVALID: g is NULL; then `error` stays the caller's. While other
  * tasks are unfinished, a leave too many is not noticed: it ends one of them too early. */
 WG_API wg_status wg_errgroup_enter(wg_errgroup *g) WG_MUST_USE;
+/* Call `fn(arg)` in this thread as the task `task` of the group, which has been entered and not left: it has the context of
+ * the group there, as in wg_context_run, and its waits are those of a task, so that a deadlock is noticed. `task`: any
+ * address, see wg_errgroup_wait_task. WG_OK; WG_INVALID: g or fn is NULL. */
+WG_API wg_status wg_errgroup_run(wg_errgroup *g, const void *task, void (*fn)(void *arg), void *arg);
 WG_API wg_status wg_errgroup_settle(wg_errgroup *g, wg_error *error, wg_how *how);
 WG_API wg_status wg_errgroup_leave(wg_errgroup *g, wg_error *error);
 
