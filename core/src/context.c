@@ -9,6 +9,7 @@
  *   end, ender               under the bucket's lock of this context, from the setting of status until all is done
  *   parent, deadline         never after its making; a child holds a reference to its parent, the parent none to it
  *   timer                    see timer.h
+ *   spreads                  by the thread that has set status, under the bucket's lock of this context
  *   ending                   by the thread that has set status
  *
  * An end takes two rounds. First all contexts below get their status, and the threads that sleep on them are woken; only
@@ -52,6 +53,7 @@ struct wg_context {
     struct wg_link children, sibling, observers;
     struct wg_link end; /* while its end is under way: in the bucket's list */
     const struct wg_self *ender;
+    bool spreads;       /* it has ended, and those below it may not have; see `spreading` */
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
     wg_a64 id;   /* see registry.h */
@@ -196,6 +198,27 @@ static wg_context *next_child(wg_context *ctx, wg_context *before) {
     return child;
 }
 
+/* How many contexts have ended while not all below them have: set and cleared with `spreads`. Whatever has seen the status of
+ * a context sees the count above zero, until all below it have a status. */
+static wg_a32 spreading;
+
+/* Under the lock, before the status is set. */
+static void begin_to_spread(wg_context *ctx) {
+    ctx->spreads = wg_list_first(&ctx->children) != NULL;
+    if (ctx->spreads)
+        wg_add_relaxed32(&spreading, 1);
+}
+
+static void has_spread(wg_context *ctx) {
+    if (!ctx->spreads)
+        return;
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    wg_mutex_lock(&bucket->lock);
+    ctx->spreads = false;
+    wg_sub_acq_rel32(&spreading, 1);
+    wg_mutex_unlock(&bucket->lock);
+}
+
 /* Give `ctx` its status, and wake the threads that sleep on it. False if it has one already. */
 static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
     struct wg_bucket *bucket = wg_bucket_of(ctx);
@@ -208,6 +231,7 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
         ctx->ender = wg_self();
         ctx->ending = NULL;
         wg_list_append(&bucket->ends, &ctx->end);
+        begin_to_spread(ctx);
         wg_store_release32(&ctx->status, status);
         if (ctx->has_signal && ctx->signal_epoch == wg_fork_epoch())
             wg_signal_raise(&ctx->signal);
@@ -217,55 +241,67 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
     return won;
 }
 
-/* End the children of `ctx`, which has ended; those that this call ends go behind `last`. Returns the new last one. */
-static wg_context *end_children(wg_context *ctx, wg_context *last) {
-    for (wg_context *child = next_child(ctx, NULL), *next; child; child = next) {
-        bool ended = set_status(child, wg_context_status(ctx), ctx->cause, true);
-        next = next_child(ctx, child);
+/* What an end has still to do. All contexts in it have a reference. */
+struct spread {
+    wg_context *above; /* whose children get their status next; NULL: there is none left */
+    wg_context *child; /* the next of these */
+    wg_context *last;  /* of those that end together: more go behind it */
+    wg_context *ctx;   /* for which the last things are done next; NULL: it is over */
+    bool called;       /* its observers are being called */
+};
+
+/* End the children of s->above. To release one may end the thread: there may be a destructor of a cause. */
+static void end_children(struct spread *s) {
+    wg_context *above = s->above;
+    if (!s->child)
+        s->child = next_child(above, NULL);
+    while (s->child) {
+        wg_context *child = s->child;
+        bool ended = set_status(child, wg_context_status(above), above->cause, true);
+        s->child = next_child(above, child);
         if (ended)
-            last = last->ending = child;
+            s->last = s->last->ending = child;
         else
             wg_context_release(child);
     }
-    return last;
 }
 
-/* The last that an end does for `ctx` and those that end with it. */
-struct finish {
-    wg_context *ctx; /* with a reference, as they all have; NULL: there is none left */
-    bool called;     /* its observers are being called */
-};
-
-/* See wg_finish: an observer may end the thread, and so may the destructor of a cause. */
-static void finish(void *raw) {
-    struct finish *f = raw;
-    while (f->ctx) {
-        wg_context *ctx = f->ctx;
-        struct wg_bucket *bucket = wg_bucket_of(ctx);
-        struct wg_wake_q none = {.count = 0};
-        if (ctx->timed && !f->called)
-            wg_timer_remove(&ctx->timer);
-        wg_mutex_lock(&bucket->lock);
-        if (!f->called) {
-            f->called = true;
-            wg_observers_call(bucket, &ctx->observers, ctx, &none);
-        }
-        wg_list_remove(&ctx->end);
-        wg_mutex_unlock(&bucket->lock);
-        *f = (struct finish){.ctx = ctx->ending};
-        wg_context_release(ctx);
+static void do_last_things(struct spread *s) {
+    wg_context *ctx = s->ctx;
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    struct wg_wake_q none = {.count = 0};
+    if (ctx->timed && !s->called)
+        wg_timer_remove(&ctx->timer);
+    wg_mutex_lock(&bucket->lock);
+    if (!s->called) {
+        s->called = true;
+        wg_observers_call(bucket, &ctx->observers, ctx, &none);
     }
+    wg_list_remove(&ctx->end);
+    wg_mutex_unlock(&bucket->lock);
+    s->ctx = ctx->ending;
+    s->called = false;
+    wg_context_release(ctx);
+}
+
+/* See wg_finish. */
+static void go_on(void *raw) {
+    struct spread *s = raw;
+    while (s->above) {
+        end_children(s);
+        has_spread(s->above);
+        s->above = s->above->ending;
+    }
+    while (s->ctx)
+        do_last_things(s);
 }
 
 /* Bring to its end what has begun with the contexts from `first` on. */
 static void spread(wg_context *first) {
-    wg_context *last = first;
-    while (last->ending)
-        last = last->ending;
-    for (wg_context *ctx = first; ctx; ctx = ctx->ending)
-        last = end_children(ctx, last);
-    struct finish f = {.ctx = first};
-    wg_finish(finish, &f);
+    struct spread s = {.above = first, .last = first, .ctx = first};
+    while (s.last->ending)
+        s.last = s.last->ending;
+    wg_finish(go_on, &s);
     wg_contexts_catch_up(); /* an observer may have forked */
 }
 
@@ -284,8 +320,11 @@ static bool end(wg_context *ctx, wg_status status, wg_error *cause, enum way way
 }
 
 /* An ancestor may have ended whose end has not come down to `ctx` yet. The thread that cancels `ctx` may do so because it
- * has seen that end: then it is the end of `ctx` too. */
+ * has seen that end: then it is the end of `ctx` too. To look at all ancestors takes the longer the deeper `ctx` is, and is
+ * needed only while some end is on its way down. */
 static void end_as_ancestor(wg_context *ctx) {
+    if (wg_load_acquire32(&spreading) == 0)
+        return;
     for (const wg_context *a = ctx->parent; a; a = a->parent) {
         wg_status status = wg_context_status(a);
         if (status != WG_OK) {
@@ -323,6 +362,10 @@ wg_status wg_context_check(wg_context *ctx) {
     if (ctx && wg_context_status(ctx) == WG_OK && wg_passed(ctx->deadline))
         expire(ctx);
     return wg_context_status(ctx);
+}
+
+bool wg_context_is_over(const wg_context *ctx) {
+    return wg_context_status(ctx) != WG_OK || wg_passed(wg_context_deadline(ctx));
 }
 
 /* Become a child of `parent`, or end as it did. */
@@ -491,6 +534,8 @@ static wg_context *left_behind; /* ended before the fork, in a thread that the c
 
 static void leave_behind(struct wg_link *link) {
     wg_context *ctx = WG_MEMBER(link, wg_context, end);
+    if (ctx->spreads)
+        wg_add_relaxed32(&spreading, 1);
     if (ctx->ender == wg_self())
         return;
     if (ctx->ender)
@@ -502,6 +547,7 @@ static void leave_behind(struct wg_link *link) {
 
 void wg_contexts_reset(void) {
     left_behind = NULL;
+    wg_store_relaxed32(&spreading, 0);
     wg_buckets_ends(leave_behind);
     bool unkept = wg_timer_reset();
     wg_store_relaxed32(&wg_contexts_behind, left_behind || unkept || wg_helpers_lack());

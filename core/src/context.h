@@ -20,6 +20,9 @@ void wg_context_unlink(wg_context *ctx, struct wg_wait_entry *entry);
 void wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg);
 bool wg_context_unobserve(wg_context *ctx, wg_observer *observer, bool sync);
 
+/* Has it ended, or has its deadline passed? Unlike wg_context_check this calls nobody. */
+bool wg_context_is_over(const wg_context *ctx);
+
 /* Was it cancelled without a cause, or an ancestor was? A stop, not an error. */
 bool wg_context_stopped(const wg_context *ctx);
 

@@ -233,39 +233,62 @@ int64_t wg_errgroup_id(wg_errgroup *g) { return g ? wg_registry_id(&g->id, WG_KI
 static void start_ready(wg_errgroup *g, struct wg_link *ready);
 static void watch_grace(wg_errgroup *g);
 
-/* The end of a task: the last that is done for it. */
-struct giving {
+/* A change of the slots, and what follows from it: each is done although the thread may end in an observer. */
+struct change {
     wg_errgroup *group;
-    bool begun;
-    bool last;            /* it was the last task: the reference of the tasks goes */
-    bool kept;            /* a reference that keeps the group meanwhile */
-    struct wg_link ready; /* stored tasks that may start now */
+    void (*make)(struct change *change); /* what is to be called next; NULL: nothing */
+    struct wg_link ready;                /* stored tasks that may start now */
+    bool gives;                          /* a slot has to be given back */
+    bool last;                           /* the reference of the tasks has to be given up */
+    bool spare, first;                   /* one was taken beforehand; it is needed, for it was the first task */
+    unsigned kept;                       /* references that keep the group meanwhile */
+    /* Of some changes. */
+    int32_t limit;
+    struct wg_link *stored;
+    wg_observer *observer;
+    bool sync, prevented;
 };
 
-/* See wg_finish: an observer may end the thread. */
-static void give(void *raw) {
-    struct giving *giving = raw;
-    wg_errgroup *g = giving->group;
-    if (!giving->begun) {
-        giving->begun = true;
-        if (!wg_slots_give_quickly(&g->slots, &giving->last)) {
-            giving->kept = wg_errgroup_retain(g) != NULL;
-            wg_slots_give(&g->slots, &giving->ready, &giving->last);
-        }
+static void keep(struct change *change) {
+    wg_errgroup_retain(change->group);
+    change->kept++;
+}
+
+static void give_slot(wg_errgroup *g);
+
+/* See wg_finish. */
+static void make_change(void *raw) {
+    struct change *change = raw;
+    wg_errgroup *g = change->group;
+    for (void (*make)(struct change * change); (make = change->make);) {
+        change->make = NULL;
+        make(change);
     }
-    if (giving->last) {
-        giving->last = false;
+    start_ready(g, &change->ready);
+    bool gives = change->gives, last = change->last || (change->spare && !change->first);
+    change->gives = change->last = change->spare = false;
+    if (gives)
+        give_slot(g);
+    if (last)
         wg_errgroup_release(g);
-    }
-    if (giving->kept) {
-        start_ready(g, &giving->ready);
+    while (change->kept > 0) {
+        change->kept--;
         wg_errgroup_release(g);
     }
 }
 
+/* The end of a task: the last that is done for it. */
+static void give(struct change *change) {
+    wg_errgroup *g = change->group;
+    if (wg_slots_give_quickly(&g->slots, &change->last))
+        return;
+    keep(change);
+    wg_slots_give(&g->slots, &change->ready, &change->last);
+}
+
 static void give_slot(wg_errgroup *g) {
-    struct giving giving = {.group = g};
-    wg_finish(give, &giving);
+    struct change change = {.group = g, .make = give};
+    wg_finish(make_change, &change);
 }
 
 /* Take a slot without sleeping for it. */
@@ -279,19 +302,59 @@ static wg_status try_take_slot(wg_errgroup *g) {
     return status;
 }
 
+/* A thread that comes to a slot: it waits for one, or has one. A step is counted before it is made; see wg_finish. */
+struct coming {
+    enum { WAIT, LOOK, GIVE, LET_GO, THERE } step;
+    wg_errgroup *group; /* with a reference: giving up the last one meanwhile does no harm */
+    const wg_until *until;
+    bool ahead; /* a place ahead of the slots will do */
+    bool gives; /* the slot cannot be used */
+    wg_status status;
+};
+
+static void wait_in_queue(struct coming *coming) {
+    bool first = false;
+    coming->status = wg_slots_wait(&coming->group->slots, coming->until, coming->ahead, &first);
+    if (first)
+        wg_errgroup_retain(coming->group);
+}
+
+/* The group may have ended meanwhile. To look may call observers of that end. */
+static void look_in_slot(struct coming *coming) {
+    if (coming->status != WG_OK)
+        return;
+    coming->gives = true;
+    coming->status = wg_context_check(coming->group->context);
+    coming->gives = coming->status != WG_OK;
+}
+
+static void come(void *raw) {
+    struct coming *coming = raw;
+    while (coming->step < THERE)
+        switch (coming->step++) {
+        case WAIT: wait_in_queue(coming); break;
+        case LOOK: look_in_slot(coming); break;
+        case GIVE:
+            if (coming->gives)
+                give_slot(coming->group);
+            break;
+        case LET_GO: wg_errgroup_release(coming->group); break; /* in a slot the tasks' reference is there */
+        case THERE: break;
+        }
+}
+
 /* Wait for a slot, or for a place ahead of the slots. */
 static wg_status wait_for_slot(wg_errgroup *g, const wg_until *until, bool ahead) {
-    bool first = false;
-    wg_errgroup_retain(g); /* giving up the last reference meanwhile does no harm */
-    wg_status status = wg_slots_wait(&g->slots, until, ahead, &first);
-    if (first)
-        wg_errgroup_retain(g);
-    if (status == WG_OK && wg_context_check(g->context) != WG_OK) {
-        give_slot(g);
-        status = wg_context_status(g->context);
-    }
-    wg_errgroup_release(g); /* with a slot taken, the tasks' reference is there */
-    return status;
+    struct coming coming = {.group = wg_errgroup_retain(g), .until = until, .ahead = ahead, .status = WG_CONTEXT_ENDED};
+    wg_finish(come, &coming);
+    return coming.status;
+}
+
+/* In a slot that was taken for the caller. If it cannot be used, it is given back. */
+static wg_status keep_slot(wg_errgroup *g, wg_status status) {
+    struct coming coming = {.step = LOOK, .group = wg_errgroup_retain(g), .status = status, .gives = status != WG_OK};
+    wg_finish(come, &coming);
+    return coming.status;
 }
 
 int wg_errgroup_limit(const wg_errgroup *g) {
@@ -299,26 +362,29 @@ int wg_errgroup_limit(const wg_errgroup *g) {
     return limit == WG_NO_LIMIT ? 0 : limit;
 }
 
+static void resize(struct change *change) { wg_slots_resize(&change->group->slots, change->limit, &change->ready); }
+
 wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit) {
-    struct wg_link ready = {NULL, NULL};
     if (!g || limit <= 0)
         return WG_INVALID;
-    wg_slots_resize(&g->slots, limit, &ready);
-    start_ready(g, &ready);
+    struct change change = {.group = g, .make = resize, .limit = limit};
+    keep(&change);
+    wg_finish(make_change, &change);
     return WG_OK;
 }
 
-/* The context has ended. Stored tasks hold the reference of the tasks until they are dropped. */
+static void begin_grace(struct change *change) { watch_grace(change->group); }
+
+static void end_waiting(struct change *change) {
+    change->make = begin_grace;
+    wg_slots_end(&change->group->slots, &change->ready);
+}
+
+/* The context has ended. Nothing is kept: the release of the group waits for this call, and stored tasks hold the reference of
+ * the tasks until they are dropped. */
 static void end_slots(void *group) {
-    wg_errgroup *g = group;
-    struct wg_link ready = {NULL, NULL};
-    wg_slots_end(&g->slots, &ready);
-    watch_grace(g);
-    if (!wg_list_first(&ready))
-        return;
-    wg_errgroup_retain(g);
-    start_ready(g, &ready);
-    wg_errgroup_release(g);
+    struct change change = {.group = group, .make = end_waiting};
+    wg_finish(make_change, &change);
 }
 
 wg_status wg_errgroup_wait_for_slot(wg_errgroup *g, const wg_until *until) {
@@ -337,24 +403,28 @@ static void watch_end(wg_errgroup *g) {
         wg_context_observe(g->context, &g->on_end, end_slots, g);
 }
 
-void wg_errgroup_observe_slot(wg_errgroup *g, wg_observer *observer) {
-    bool first = false;
-    wg_errgroup_retain(g); /* for the tasks, if this is the first; and what is called may give up the caller's */
-    wg_errgroup_retain(g);
+static void observe(struct change *change) {
+    wg_errgroup *g = change->group;
+    change->spare = wg_errgroup_retain(g) != NULL;
     watch_end(g);
     wg_context_check(g->context);
-    wg_slots_observe(&g->slots, observer, &first);
-    if (!first)
-        wg_errgroup_release(g);
-    wg_errgroup_release(g);
+    wg_slots_observe(&g->slots, change->observer, &change->first);
+}
+
+void wg_errgroup_observe_slot(wg_errgroup *g, wg_observer *observer) {
+    struct change change = {.group = g, .make = observe, .observer = observer};
+    keep(&change); /* what is called may give up the caller's */
+    wg_finish(make_change, &change);
+}
+
+static void unobserve(struct change *change) {
+    change->prevented = wg_slots_unobserve(&change->group->slots, change->observer, change->sync, &change->gives);
 }
 
 bool wg_errgroup_unobserve_slot(wg_errgroup *g, wg_observer *observer, bool sync) {
-    bool give = false;
-    bool prevented = wg_slots_unobserve(&g->slots, observer, sync, &give);
-    if (give)
-        give_slot(g);
-    return prevented;
+    struct change change = {.group = g, .make = unobserve, .observer = observer, .sync = sync};
+    wg_finish(make_change, &change);
+    return change.prevented;
 }
 
 /* Tasks. */
@@ -375,10 +445,11 @@ struct life {
     bool last;   /* after the step LEAVE: the reference of the tasks is to be given up */
     wg_how how;  /* after the step RECORD */
     wg_errgroup *group;
-    struct task *task; /* its memory until the step RECORD; NULL if it has none */
-    struct call call;  /* copied from there */
-    wg_error *error;   /* from the step RECORD on the group's, or what is to be given up */
-    struct wg_frame frame;
+    struct task *task;     /* its memory until the step RECORD; NULL if it has none */
+    struct call call;      /* copied from there */
+    wg_error *error;       /* from the step RECORD on the group's, or what is to be given up */
+    struct wg_frame frame; /* from the first step until the task counts as ended: see begin() */
+    bool framed;
     struct wg_traced traced;
     struct listed listed;
     struct wg_link *ready; /* where stored tasks go that become ready at the end of this one; NULL: they are started */
@@ -416,6 +487,24 @@ static void unlist(struct life *life) {
     wg_mutex_unlock(&bucket->lock);
 }
 
+/* Until the task counts as ended, all that is called for it is part of the task: its function, the destructor of its
+ * error, observers of the end that it brings about, `settled`. For none of them can the group come to zero. */
+static void begin(struct life *life) {
+    const struct wg_frame *outer = wg_self()->frame;
+    life->framed = true;
+    life->frame.tasks = &life->group->slots.tasks;
+    life->frame.ctx = outer ? outer->ctx : NULL;
+    life->frame.group = life->group;
+    life->frame.arg = life->call.arg;
+    wg_frame_push(&life->frame);
+}
+
+static void end_frame(struct life *life) {
+    if (life->framed)
+        wg_frame_pop(&life->frame);
+    life->framed = false;
+}
+
 /* With which error the task ends, unless its function returns, is known before. */
 static void run_function(struct life *life) {
     wg_errgroup *g = life->group;
@@ -425,12 +514,8 @@ static void run_function(struct life *life) {
     wg_add_release64(&g->started, 1);
     life->how = WG_TASK_FAILED;
     life->error = wg_error_thread_ended();
-    life->frame.tasks = &g->slots.tasks;
     life->frame.ctx = g->context;
-    life->frame.group = g;
-    life->frame.arg = life->call.arg;
     life->frame.name = g->lists ? ((struct named_task *)life->task)->name : NULL;
-    wg_frame_push(&life->frame);
     if (life->named)
         list(life);
     life->error = life->call.fn(life->call.arg, g->context);
@@ -459,7 +544,8 @@ static void record_error(struct life *life) {
     wg_errgroup *g = life->group;
     if (life->error && !is_echo(g, life->error)) {
         struct task *entry = life->task ? life->task : (struct task *)wg_work_new(sizeof *entry);
-        life->how = WG_TASK_FAILED;
+        if (life->how != WG_NEVER_STARTED)
+            life->how = WG_TASK_FAILED;
         if (add_failure(g, entry, life->error, &life->first) && !life->first)
             life->error = NULL;
         return;
@@ -472,8 +558,8 @@ static void record_error(struct life *life) {
 
 static void record(struct life *life) {
     const wg_error *error = life->error;
-    if (life->task && life->how != WG_NEVER_STARTED)
-        wg_frame_pop(&life->frame);
+    const struct wg_frame *outer = life->frame.outer;
+    life->frame.ctx = outer ? outer->ctx : NULL;
     if (life->listed.since)
         unlist(life);
     record_error(life);
@@ -513,17 +599,23 @@ static void tell_last(const struct life *life) {
 
 static void live(void *raw) {
     struct life *life = raw;
+    if (life->step <= RECORD && !life->framed)
+        begin(life);
     while (life->step < life->end)
         switch (life->step++) {
         case RUN: run_function(life); break;
         case RECORD: record(life); break;
         case CANCEL: cancel_or_drop(life); break;
         case TELL: tell(life); break;
-        case LEAVE: leave(life); break;
+        case LEAVE:
+            end_frame(life);
+            leave(life);
+            break;
         case RELEASE: wg_errgroup_release(life->last ? life->group : NULL); break;
         case TELL_LAST: tell_last(life); break;
         case OVER: break;
         }
+    end_frame(life);
 }
 
 static void live_from_start(struct wg_work *work, bool skip, bool simple, bool traced) {
@@ -603,15 +695,12 @@ static wg_status submit(wg_errgroup *g, wg_pool *pool, const struct traced_task 
 
 /* End a task that was taken and cannot start. That may make others ready. */
 static void drop(wg_errgroup *g, struct stored_task *stored, wg_status why, struct wg_link *ready) {
-    struct life failure = {.step = RECORD, .end = TELL, .group = g, .how = WG_SUCCEEDED};
-    struct life life = {.step = TELL, .end = OVER, .group = g, .how = WG_NEVER_STARTED, .ready = ready};
+    struct life life = {.step = RECORD, .end = OVER, .group = g, .how = WG_NEVER_STARTED, .ready = ready};
     life.call = stored->task.named.task.as.call;
     life.simple = is_simple(&stored->task.named.task);
     free(stored);
-    if (why != WG_OK && why != WG_STOPPED) {
-        failure.error = wg_errorf("a task that was queued ahead of the slots could not start: %s", wg_strstatus(why));
-        wg_finish(live, &failure);
-    }
+    if (why != WG_OK && why != WG_STOPPED)
+        life.error = wg_errorf("a task that was queued ahead of the slots could not start: %s", wg_strstatus(why));
     wg_finish(live, &life);
 }
 
@@ -629,18 +718,17 @@ static void start_ready(wg_errgroup *g, struct wg_link *ready) {
     }
 }
 
+static void store(struct change *change) { wg_slots_place(&change->group->slots, change->stored, &change->ready); }
+
 /* A task that has a place starts if a slot is free, and is stored otherwise. */
 static wg_status place(wg_errgroup *g, wg_pool *pool, const struct traced_task *task) {
-    struct wg_link ready = {NULL, NULL};
     struct stored_task *stored = queue_of(g, pool) ? malloc(sizeof *stored) : NULL;
     if (!stored)
         return WG_NO_MEMORY;
     *stored = (struct stored_task){.pool = pool, .task = *task};
-    watch_end(g);
-    wg_errgroup_retain(g);
-    wg_slots_place(&g->slots, &stored->link, &ready);
-    start_ready(g, &ready);
-    wg_errgroup_release(g);
+    struct change change = {.group = g, .make = store, .stored = &stored->link};
+    keep(&change);
+    wg_finish(make_change, &change);
     return WG_OK;
 }
 
@@ -664,6 +752,8 @@ static wg_status go(wg_errgroup *g, wg_pool *pool, struct traced_task *task, con
     wg_status status = try_take_slot(g);
     if (status == WG_LIMIT && until) {
         placed = g->slots.ahead > 0;
+        if (placed)
+            watch_end(g); /* the end of the context drops what is stored */
         status = wait_for_slot(g, until, placed);
     }
     if (status != WG_OK)
@@ -715,15 +805,6 @@ wg_status wg_errgroup_enter(wg_errgroup *g) {
     wg_status status = try_take_slot(g);
     if (status == WG_OK)
         wg_add_release64(&g->started, 1);
-    return status;
-}
-
-/* In a slot that was taken for the caller. If it cannot be used, it is given back. */
-static wg_status keep_slot(wg_errgroup *g, wg_status status) {
-    if (status == WG_OK)
-        status = wg_context_check(g->context);
-    if (status != WG_OK)
-        give_slot(g);
     return status;
 }
 

@@ -46,9 +46,6 @@ static void run_function(struct life *life) {
     life->how = life->skip ? WG_NEVER_STARTED : WG_TASK_FAILED;
     if (life->skip)
         return;
-    life->frame.tasks = task->wg;
-    life->frame.arg = task->arg;
-    wg_frame_push(&life->frame);
     if (task->traced.taken)
         life->began = wg_now();
     if (life->simple)
@@ -59,8 +56,6 @@ static void run_function(struct life *life) {
 }
 
 static void drop_error(struct life *life) {
-    if (!life->skip)
-        wg_frame_pop(&life->frame);
     if (life->began)
         wg_trace_ended(life->task.traced, life->task.name, "", life->began, life->how, life->error);
     wg_error_release(life->error);
@@ -86,7 +81,10 @@ static void live(void *raw) {
         case RUN: run_function(life); break;
         case DROP: drop_error(life); break;
         case TELL: tell(life); break;
-        case LEAVE: wg_done(life->task.wg); break;
+        case LEAVE:
+            wg_frame_pop(&life->frame);
+            wg_done(life->task.wg);
+            break;
         case TELL_LAST: tell_last(life); break;
         case RELEASE: wg_pool_release(life->task.pool); break;
         case OVER: break;
@@ -96,6 +94,11 @@ static void live(void *raw) {
 static void live_from_start(struct wg_work *work, bool skip, bool simple) {
     struct life life = {.step = RUN, .skip = skip, .simple = simple, .task = *(struct loose_task *)work};
     wg_work_free(work);
+    const struct wg_frame *outer = wg_self()->frame;
+    life.frame.tasks = life.task.wg; /* all that is called for the task before it counts as done is part of it */
+    life.frame.ctx = skip && outer ? outer->ctx : NULL;
+    life.frame.arg = life.task.arg;
+    wg_frame_push(&life.frame);
     wg_finish(live, &life);
 }
 

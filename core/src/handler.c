@@ -11,6 +11,7 @@
 
 #define PLACES 256
 static wg_a64 places[PLACES]; /* addresses of wait groups; 0: free */
+static wg_a32 used;           /* one of them was, in this process */
 
 static void make_steps(void) {
     for (int i = 0; i < PLACES; i++) {
@@ -25,8 +26,9 @@ static struct wg_helper stepper = {.name = "wg-handlers", .serve = make_steps};
 wg_status wg_handlers_prepare(void) { return wg_helper_prepare(&stepper); }
 
 void wg_handlers_reset(void) {
-    for (int i = 0; i < PLACES; i++)
+    for (int i = 0; i < PLACES && wg_load_relaxed32(&used); i++)
         wg_store_relaxed64(&places[i], 0);
+    wg_store_relaxed32(&used, 0);
 }
 
 wg_status wg_done_in_handler(wg_waitgroup *wg) {
@@ -37,6 +39,7 @@ wg_status wg_done_in_handler(wg_waitgroup *wg) {
         return status;
     if (!wg_helper_is_prepared(&stepper))
         return WG_NO_THREADS;
+    wg_store_relaxed32(&used, 1);
     for (int i = 0; i < PLACES; i++) {
         uint64_t free = 0;
         if (wg_load_relaxed64(&places[i]) == 0 && wg_cas_acq_rel64(&places[i], &free, (uintptr_t)wg)) {

@@ -124,7 +124,7 @@ static void open_gate_if_unwanted(struct wg_slots *slots) {
 }
 
 /* Ends each section that changes the queue: releases the lock, then wakes the threads and calls the observers that have
- * an answer. */
+ * an answer. These may end the thread, so it comes last. */
 static void unlock_and_tell(struct wg_slots *slots, struct wg_wake_q *wakes) {
     struct wg_bucket *bucket = bucket_of(slots);
     open_gate_if_unwanted(slots);
@@ -142,7 +142,7 @@ bool wg_slots_held_by(struct wg_slots *slots, unsigned tasks) {
     return held;
 }
 
-/* No slot in use will be given back. An observer is called later, by tell_deadlock. */
+/* No slot in use will be given back. An observer is called when the lock is let go, see unlock_and_tell. */
 static void break_deadlock(struct wg_slots *slots) {
     struct wg_bucket *bucket = bucket_of(slots);
     struct wg_wake_q wakes = {.count = 0};
@@ -155,13 +155,11 @@ static void break_deadlock(struct wg_slots *slots) {
     wg_bucket_unlock_and_wake(bucket, &wakes);
 }
 
-/* Without the lock: if those that wait here do so for ever, one of them hears of it. */
-static void look_for_deadlock(struct wg_slots *slots) {
-    struct wg_wake_q wakes = {.count = 0};
-    if (!wg_deadlock_break(slots, break_deadlock))
-        return;
+/* If those that wait here do so for ever, one of them gets its answer. With the lock held, let go meanwhile. */
+static void look_for_deadlock(struct wg_slots *slots, struct wg_wake_q *wakes) {
+    wg_bucket_unlock_and_wake(bucket_of(slots), wakes);
+    wg_deadlock_break(slots, break_deadlock);
     wg_mutex_lock(&bucket_of(slots)->lock);
-    unlock_and_tell(slots, &wakes);
 }
 
 /* Giving back. */
@@ -178,13 +176,14 @@ void wg_slots_give(struct wg_slots *slots, struct wg_link *ready, bool *last) {
     if (handed) {
         answer(slots, first, WG_OK, &wakes);
     } else {
-        *last = true; /* for an observer may end the thread, which happens at zero only */
+        /* At zero it calls observers, which may end the thread: what comes after must be done before. */
+        open_gate_if_unwanted(slots);
+        *last = true;
         *last = wg_count_leave_locked(&slots->tasks, bucket, &wakes) == 0;
     }
-    bool waits = first_waiter(slots) && !handed;
+    if (first_waiter(slots) && !handed)
+        look_for_deadlock(slots, &wakes);
     unlock_and_tell(slots, &wakes);
-    if (waits)
-        look_for_deadlock(slots);
 }
 
 void wg_slots_resize(struct wg_slots *slots, int32_t limit, struct wg_link *ready) {
@@ -279,14 +278,19 @@ static wg_status join_as_thread(struct wg_slots *slots, struct slot_sleeper *me)
     return status;
 }
 
-/* Leave the queue, if nobody did that for it. After this its word does not change. */
+/* Leave the queue, if nobody did that for it. After this its word does not change. An observer that is told may end the
+ * thread, but for none that has its own slot. */
 static void leave_as_thread(struct wg_slots *slots, struct slot_sleeper *me) {
     struct wg_wake_q wakes = {.count = 0};
+    wg_waiter_unlink(&me->waiter);
     wg_mutex_lock(&bucket_of(slots)->lock);
-    if (wg_is_linked(&me->place.link_)) {
-        wg_observer_unlink(&me->place);
-        serve(slots, &wakes); /* others may want less than it did */
+    if (!wg_is_linked(&me->place.link_)) {
+        open_gate_if_unwanted(slots);
+        wg_mutex_unlock(&bucket_of(slots)->lock);
+        return;
     }
+    wg_observer_unlink(&me->place);
+    serve(slots, &wakes); /* others may want less than it did */
     unlock_and_tell(slots, &wakes);
 }
 
@@ -351,8 +355,7 @@ void wg_slots_observe(struct wg_slots *slots, wg_observer *observer, bool *first
     observer->subject_ = slots;
     wg_mutex_lock(&bucket->lock);
     observer->status_ = answer_now(slots, first);
-    bool waits = observer->status_ == WG_LIMIT;
-    if (waits)
+    if (observer->status_ == WG_LIMIT)
         join(slots, observer);
     else
         wg_observer_link(bucket, &slots->handed, observer);

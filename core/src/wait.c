@@ -36,7 +36,7 @@ bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit) {
     *entry = (struct wg_wait_entry){.word = &w->word, .bit = bit};
     w->ends[w->contexts].context = ctx;
     w->ends[w->contexts++].bit = bit;
-    return wg_context_check(ctx) == WG_OK && wg_context_link(ctx, entry);
+    return !wg_context_is_over(ctx) && wg_context_link(ctx, entry);
 }
 
 /* The earliest deadline of those that the sleep must keep. The timer keeps those of contexts too; but it may have found
@@ -101,9 +101,13 @@ wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until) {
 /* The lowest bit that is set. */
 static wg_reason first_reason(uint32_t happened) { return (wg_reason)(happened & (0 - happened)); }
 
-wg_reason wg_waiter_finish(struct wg_waiter *w) {
+void wg_waiter_unlink(struct wg_waiter *w) {
     for (int i = 0; i < w->contexts; i++)
         wg_context_unlink(w->ends[i].context, &w->ends[i].entry);
+}
+
+wg_reason wg_waiter_finish(struct wg_waiter *w) {
+    wg_waiter_unlink(w);
     uint32_t happened = wg_load_acquire32(&w->word) & ~WG_KICKED;
     if (happened & WG_ON_SUBJECT) /* the contexts may be gone */
         return WG_ON_SUBJECT;

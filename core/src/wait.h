@@ -49,6 +49,9 @@ bool wg_waiter_context(struct wg_waiter *w, wg_context *ctx, uint32_t bit);
  * child of a fork that came in something the wait has called; or WG_DEADLOCK: no bit would ever be set. */
 wg_status wg_waiter_sleep(struct wg_waiter *w, const wg_until *until);
 
+/* Unlink the waiter from the contexts: before anybody else's code is called, which may end the thread. */
+void wg_waiter_unlink(struct wg_waiter *w);
+
 /* The end of a wait, whether or not it slept: unlink the waiter from the contexts, and say why the wait has ended.
  * WG_ON_NOTHING: the status of wg_waiter_sleep says why. The owner has unlinked the waiter from its subject before. Contexts
  * are looked at by the clock, which may call observers. */

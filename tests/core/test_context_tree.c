@@ -173,6 +173,22 @@ static void *watch_and_cancel(void *raw) {
     return NULL;
 }
 
+/* To cancel a context costs the same however deep it is: with a look at all ancestors this would take minutes. */
+static void a_long_chain_is_cancelled_from_below(void **state) {
+    (void)state;
+    enum { LONG = 300000 };
+    int length = effort(LONG) < LONG ? effort(LONG) : LONG;
+    wg_context **chain = malloc((size_t)length * sizeof *chain);
+    assert_non_null(chain);
+    for (int i = 0; i < length; i++)
+        assert_status(wg_context_new(&chain[i], i ? chain[i - 1] : wg_context_root(), WG_FOREVER), WG_OK);
+    for (int i = length - 1; i >= 0; i--) {
+        assert_status(wg_context_cancel(chain[i], NULL), WG_OK);
+        wg_context_release(chain[i]);
+    }
+    free(chain);
+}
+
 static void a_watcher_of_the_parent_may_cancel_the_child_and_the_other_way_round(void **state) {
     (void)state;
     for (int i = 0; i < effort(100); i++) {
@@ -348,6 +364,7 @@ int main(void) {
         cmocka_unit_test(a_parent_does_not_grow_by_children_that_have_gone),
         cmocka_unit_test(children_in_any_order_leave_their_parent),
         cmocka_unit_test(a_long_chain_is_cancelled_and_freed_without_recursion),
+        cmocka_unit_test(a_long_chain_is_cancelled_from_below),
         cmocka_unit_test(a_watcher_of_the_parent_may_cancel_the_child_and_the_other_way_round),
         cmocka_unit_test(a_watcher_that_cancels_the_child_for_the_parents_end_does_not_hide_the_parents_cause),
         cmocka_unit_test(simultaneous_cancels_of_a_tree_in_random_order_end_it_all),

@@ -272,6 +272,95 @@ static void tasks_of_one_group_run_in_the_pools_they_name(void **state) {
     wg_errgroup_release(g);
 }
 
+/* All that is called for a task before the task counts as ended is part of it: there a wait for its own group cannot end. */
+static void ignore(void *unused) { (void)unused; }
+
+static wg_errgroup *own;
+static wg_waitgroup own_plain;
+static atomic_int refused;
+
+static void wait_for_own(void *unused) {
+    (void)unused;
+    REQUIRE(wg_errgroup_wait(own, NULL, NULL) == WG_DEADLOCK);
+    atomic_fetch_add(&refused, 1);
+}
+
+static void wait_for_own_plain(void *unused) {
+    (void)unused;
+    REQUIRE(wg_wait(&own_plain, NULL) == WG_DEADLOCK);
+    atomic_fetch_add(&refused, 1);
+}
+
+static void settled_waits_for_own(void *arg, wg_how how) {
+    (void)how;
+    wait_for_own(arg);
+}
+
+static void settled_waits_for_own_plain(void *arg, wg_how how) {
+    (void)how;
+    wait_for_own_plain(arg);
+}
+
+static wg_error *stop_with_a_destructor(void *unused, wg_context *ctx) {
+    (void)unused;
+    REQUIRE(wg_context_cancel(ctx, NULL) == WG_OK);
+    return wg_error_new(WG_ERROR_STOP, &refused, wait_for_own);
+}
+
+static void check_refused(wg_errgroup *g, int expected, wg_status outcome) {
+    assert_status(wg_errgroup_wait(g, AFTER(HANG), NULL), outcome);
+    assert_int_equal(atomic_exchange(&refused, 0), expected);
+    wg_errgroup_release(g);
+}
+
+static void what_is_called_for_a_task_cannot_wait_for_its_group(void **state) {
+    (void)state;
+    wg_task settles = {.fn = succeed, .settled = settled_waits_for_own};
+    wg_observer observer;
+
+    own = new_group((wg_errgroup_options){0});
+    assert_status(wg_errgroup_start(own, &settles, NULL), WG_OK);
+    assert_status(wg_errgroup_go(own, succeed, NULL, wait_for_own, NULL), WG_OK);
+    check_refused(own, 2, WG_OK);
+
+    own = new_group((wg_errgroup_options){0}); /* the destructor of an error that is given up */
+    go(own, stop_with_a_destructor, NULL);
+    check_refused(own, 1, WG_OK);
+
+    own = new_group((wg_errgroup_options){0}); /* an observer of the end that the task brings about */
+    assert_status(wg_event_observe(wg_ended(wg_errgroup_context(own)), &observer, wait_for_own, NULL), WG_OK);
+    go(own, fail_with, NULL);
+    check_refused(own, 1, WG_FAILED);
+
+    own = new_group((wg_errgroup_options){0}); /* a task of the caller's */
+    assert_status(wg_errgroup_enter(own), WG_OK);
+    assert_status(wg_errgroup_cancel(own, NULL), WG_OK);
+    assert_status(wg_errgroup_leave(own, wg_error_new(WG_ERROR_STOP, &refused, wait_for_own)), WG_OK);
+    check_refused(own, 1, WG_OK);
+}
+
+static void what_is_called_for_a_task_that_never_starts_cannot_wait_for_its_group(void **state) {
+    (void)state;
+    wg_task settles = {.fn = succeed, .settled = settled_waits_for_own};
+    struct gate gate = {0};
+    own = new_group((wg_errgroup_options){.limit = 1, .backlog = 2});
+    go(own, pass_gate, &gate);
+    assert_status(wg_errgroup_start(own, &settles, NULL), WG_OK); /* they are stored */
+    assert_status(wg_errgroup_go(own, succeed, NULL, wait_for_own, NULL), WG_OK);
+    assert_status(wg_errgroup_cancel(own, NULL), WG_OK);
+    gate_open(&gate);
+    check_refused(own, 2, WG_OK);
+}
+
+static void what_is_called_for_a_task_cannot_wait_for_its_wait_group(void **state) {
+    (void)state;
+    wg_task settles = {.fn = succeed, .settled = settled_waits_for_own_plain};
+    assert_status(wg_start(&own_plain, &settles), WG_OK);
+    assert_status(wg_go(&own_plain, NULL, ignore, NULL, wait_for_own_plain), WG_OK);
+    assert_status(wg_wait(&own_plain, AFTER(HANG)), WG_OK);
+    assert_int_equal(atomic_exchange(&refused, 0), 2);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(the_owner_is_told_how_a_task_ended),
@@ -284,6 +373,9 @@ int main(void) {
         cmocka_unit_test(the_simple_form_destroys_before_the_task_counts_as_ended),
         cmocka_unit_test(an_entered_task_is_settled_with_its_slot_held),
         cmocka_unit_test(tasks_of_one_group_run_in_the_pools_they_name),
+        cmocka_unit_test(what_is_called_for_a_task_cannot_wait_for_its_group),
+        cmocka_unit_test(what_is_called_for_a_task_that_never_starts_cannot_wait_for_its_group),
+        cmocka_unit_test(what_is_called_for_a_task_cannot_wait_for_its_wait_group),
     };
     return RUN("task_end", tests);
 }

@@ -441,6 +441,101 @@ static void the_thread_that_keeps_deadlines_may_be_ended(void **state) {
     wg_context_release(later);
 }
 
+/* A group with one task that holds the slot, another that is stored, and two observers that wait for a slot. */
+struct crowd {
+    wg_errgroup *g;
+    struct gate gate;
+    struct task stored;
+    wg_observer observers[2];
+};
+
+static void make_crowd(struct crowd *crowd, wg_pool *pool) {
+    *crowd = (struct crowd){
+        .g = new_group((wg_errgroup_options){.pool = pool, .limit = 1, .backlog = 1, .parent = wg_context_root()})};
+    atomic_store(&called, 0);
+    go(crowd->g, pass_gate, &crowd->gate);
+    EVENTUALLY(atomic_load(&crowd->gate.inside) == 1);
+    wg_task task = {.fn = run, .arg = &crowd->stored, .settled = settled, .ended = ended};
+    assert_status(wg_errgroup_start(crowd->g, &task, NULL), WG_OK);
+    for (int i = 0; i < 2; i++)
+        assert_status(
+            wg_event_observe(wg_slot(crowd->g), &crowd->observers[i], i ? only_observe : observe_and_exit, NULL),
+            WG_OK);
+}
+
+static void *call_set_limit(void *g) {
+    wg_errgroup_set_limit(g, 4);
+    return g;
+}
+
+static void *call_group_cancel(void *g) {
+    wg_errgroup_cancel(g, NULL);
+    return g;
+}
+
+static void a_larger_limit_starts_tasks_though_an_observer_ends_the_thread(void **state) {
+    (void)state;
+    struct crowd crowd;
+    wg_pool *pool = new_pool();
+    make_crowd(&crowd, pool);
+    ends_in(call_set_limit, crowd.g);
+    assert_int_equal(atomic_load(&called), 2);
+    EVENTUALLY(atomic_load(&crowd.stored.ended) == 1);
+    for (int i = 0; i < 2; i++)
+        assert_status(wg_errgroup_give_slot(crowd.g), WG_OK);
+    gate_open(&crowd.gate);
+    assert_status(wg_errgroup_wait(crowd.g, AFTER(HANG), NULL), WG_OK);
+    wg_errgroup_release(crowd.g);
+    the_pool_is_as_it_was(pool);
+    wg_pool_release(pool);
+}
+
+static void the_end_of_a_group_drops_tasks_though_an_observer_ends_the_thread(void **state) {
+    (void)state;
+    struct crowd crowd;
+    wg_pool *pool = new_pool();
+    make_crowd(&crowd, pool);
+    ends_in(call_group_cancel, crowd.g);
+    assert_int_equal(atomic_load(&called), 2);
+    EVENTUALLY(atomic_load(&crowd.stored.ended) == 1);
+    gate_open(&crowd.gate);
+    assert_status(wg_errgroup_wait(crowd.g, AFTER(HANG), NULL), WG_OK);
+    wg_errgroup_release(crowd.g);
+    the_pool_is_as_it_was(pool);
+    wg_pool_release(pool);
+}
+
+/* The thread that keeps deadlines is held up, so that the thread of the test is the one that finds a deadline passed. */
+static void *enter_late(void *raw) {
+    wg_errgroup *g = raw;
+    wg_observer observer;
+    assert_status(wg_event_observe(wg_slot(g), &observer, only_observe, NULL), WG_OK);
+    EVENTUALLY(wg_now() > wg_context_deadline(wg_errgroup_context(g)));
+    return wg_errgroup_enter_slot(g) == WG_OK ? g : NULL; /* it does not return */
+}
+
+static void hold_up(void *gate) { pass_gate(gate, NULL); }
+
+static void a_slot_is_not_lost_with_the_thread_that_finds_its_group_ended(void **state) {
+    (void)state;
+    struct gate gate = {0};
+    wg_context *earlier;
+    wg_observer holds, exits;
+    assert_status(wg_context_new(&earlier, wg_context_root(), wg_after(WG_MILLISECOND)), WG_OK);
+    assert_status(wg_event_observe(wg_ended(earlier), &holds, hold_up, &gate), WG_OK);
+    EVENTUALLY(atomic_load(&gate.inside) == 1);
+    int64_t deadline = wg_after(20 * WG_MILLISECOND);
+    wg_errgroup *g = new_group((wg_errgroup_options){.limit = 1, .parent = wg_context_root(), .deadline = deadline});
+    assert_status(wg_event_observe(wg_ended(wg_errgroup_context(g)), &exits, observe_and_exit, NULL), WG_OK);
+    ends_in(enter_late, g);
+    EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
+    gate_open(&gate);
+    assert_status(wg_errgroup_wait(g, AFTER(HANG), NULL), WG_DEADLINE_EXCEEDED);
+    wg_errgroup_release(g);
+    wg_event_unobserve_sync(wg_ended(earlier), &holds);
+    wg_context_release(earlier);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_that_ends_its_thread_has_failed),
@@ -456,6 +551,9 @@ int main(void) {
         cmocka_unit_test(an_observer_called_at_once_may_end_the_thread),
         cmocka_unit_test(an_observer_of_a_context_may_end_the_thread),
         cmocka_unit_test(the_thread_that_keeps_deadlines_may_be_ended),
+        cmocka_unit_test(a_larger_limit_starts_tasks_though_an_observer_ends_the_thread),
+        cmocka_unit_test(the_end_of_a_group_drops_tasks_though_an_observer_ends_the_thread),
+        cmocka_unit_test(a_slot_is_not_lost_with_the_thread_that_finds_its_group_ended),
     };
     return RUN("thread ends", tests);
 }

@@ -263,3 +263,24 @@ def test_an_await_that_something_in_the_loop_can_end_is_no_part():
         a.go(run, end)
         b.go(run, lambda a=a: a.wait())
         a.wait(HANG)
+
+
+class WaitsWhenFreed:
+    """Waits for the group of the task that it is an argument of, when that task gives it up."""
+
+    def __init__(self, wait):
+        self.wait = wait
+
+    def __del__(self):
+        self.wait()
+
+
+@pytest.mark.parametrize("kind", [ErrGroup, WaitGroup])
+def test_an_argument_that_waits_for_the_group_of_its_task_when_it_is_freed(kind, monkeypatch):
+    told = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: told.append(args.exc_type))
+    group, handed_over = kind(), threading.Event()
+    group.go(lambda argument: handed_over.wait(HANG) and None, WaitsWhenFreed(group.wait))
+    handed_over.set()
+    group.wait(HANG)
+    assert told == [DeadlockError]

@@ -30,7 +30,8 @@ typedef enum wg_how {
  * `settled` is called; the slot, the counts and what waits look at are given back; `ended` is called. So whoever is told
  * by `ended` finds room in the group, and what a wait of the group returns to finds all that `settled` stored. Both
  * functions are called exactly once for a task that was accepted, in the worker or in the thread that dropped the task,
- * with no lock held. The group may be gone when `ended` runs: `ended` may use `arg` only. */
+ * with no lock held. `settled` is still part of the task: there a wait for the task's own group is WG_DEADLOCK. The group may
+ * be gone when `ended` runs: `ended` may use `arg` only. */
 typedef struct wg_task {
     wg_task_fn fn;
     void *arg;

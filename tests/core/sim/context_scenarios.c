@@ -382,7 +382,37 @@ static void observers_end_their_threads(void) {
     wg_context_release(child);
 }
 
+/* A thread that has seen the end of a context, and cancels one far below for that, gives it no cause of its own. */
+
+static void cancel_top(void *cause) { SIM_EQUAL(wg_context_cancel(ctx, cause), WG_OK); }
+
+static void cancel_bottom_when_top_has_ended(void *cause) {
+    if (wg_context_status(ctx) == WG_OK)
+        return;
+    SIM_EQUAL(wg_context_cancel(child, cause), WG_CANCELLED);
+    SIM_CHECK(wg_context_cause(child) == causes[0]);
+}
+
+static void seen_end_is_the_cause_below(void) {
+    for (int i = 0; i < 2; i++)
+        causes[i] = wg_error_new(WG_ERROR_FAILURE, NULL, NULL);
+    ctx = new_context(NULL, WG_FOREVER);
+    wg_context *between = new_context(ctx, WG_FOREVER);
+    child = new_context(between, WG_FOREVER);
+    struct sim_thread *a = sim_go("cancel", cancel_top, causes[0]);
+    struct sim_thread *b = sim_go("cancel", cancel_bottom_when_top_has_ended, causes[1]);
+    sim_join(a);
+    sim_join(b);
+    SIM_CHECK(wg_context_cause(child) == causes[0]);
+    wg_context_release(ctx);
+    wg_context_release(between);
+    wg_context_release(child);
+    for (int i = 0; i < 2; i++)
+        wg_error_release(causes[i]);
+}
+
 const struct sim_scenario context_scenarios[] = {
+    {"seen_end_is_the_cause_below", seen_end_is_the_cause_below, .cores = 1, .exhaustive = 2, .spurious = false},
     {"observers_end_their_threads", observers_end_their_threads, .cores = 1, .exhaustive = 1, .spurious = false},
     {"waits_for_what_ends_its_bound", waits_for_what_ends_its_bound, .cores = 1, .exhaustive = 2, .spurious = true},
     {"first_cancel_wins", first_cancel_wins, .cores = 1, .exhaustive = 2, .spurious = true},

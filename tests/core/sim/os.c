@@ -1,6 +1,8 @@
 /* os.c - park.h and os.h over the scheduler: sleep, time, threads, descriptors, and forks. */
 #include "engine.h"
 
+#include <string.h>
+
 #include "fork.h"
 
 const char wg_park_name[] = "simulated";
