@@ -36,6 +36,7 @@ LUA := lua5.4
 
 PY_READY := $(VENV)/.ready-test
 PY_READY_DOCS := $(VENV)/.ready-docs
+PY_READY_VIEWER := $(VENV)/.ready-viewer
 PY_READY_LINT := $(VENV)/.ready-lint
 PY_READY_BENCH := $(VENV)/.ready-bench
 

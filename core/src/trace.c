@@ -228,16 +228,19 @@ void wg_trace_ended(struct wg_traced task, const char *name, const char *group, 
     put(&line);
 }
 
+/* Of this process only: a viewer shows it among its tracks. */
+static void add_id(struct line *line, uint64_t id) { add(line, ",\"id2\":{\"local\":\"0x%" PRIx64 "\"}", id); }
+
 /* Two events: the begin and the end of what is bound to no thread. The first is left open for its arguments. */
 static void begin_span(struct line *line, const char *category, const char *name, uint64_t id, int64_t since) {
     begin(line, "b", category, name, this_thread(), since);
-    add(line, ",\"id\":\"0x%" PRIx64 "\"", id);
+    add_id(line, id);
 }
 
 static void end_span(struct line *line, const char *category, const char *name, uint64_t id) {
     finish(line);
     begin(line, "e", category, name, this_thread(), wg_now());
-    add(line, ",\"id\":\"0x%" PRIx64 "\"", id);
+    add_id(line, id);
     put(line);
 }
 

@@ -36,6 +36,11 @@ def read(path: str) -> list[Event]:
     return events
 
 
+def identity(event: Event) -> object:
+    """By which the begin and the end of a span know each other."""
+    return event.get("id") or event.get("id2", {}).get("local")
+
+
 def spans(events: Iterable[Event], category: str) -> list[Span]:
     """Those of a category: complete events, and pairs of a begin and an end with one id."""
     found, open_ = [], {}
@@ -45,8 +50,8 @@ def spans(events: Iterable[Event], category: str) -> list[Span]:
         if e["ph"] == "X":
             found.append(Span(e["ts"], e["ts"] + e["dur"], e["tid"], e["name"], e.get("args", {})))
         elif e["ph"] == "b":
-            open_[e["id"]] = e
-        elif e["ph"] == "e" and (b := open_.pop(e["id"], None)):
+            open_[identity(e)] = e
+        elif e["ph"] == "e" and (b := open_.pop(identity(e), None)):
             found.append(Span(b["ts"], e["ts"], 0, b["name"], b.get("args", {})))
     return sorted(found)
 

@@ -133,7 +133,7 @@ def test_tasks_on_an_executor_have_tracks_of_their_own(file):
         g.start(pow, [2, 3], name="elsewhere")
     (begin,) = events(file, cat="task", ph="b")
     (end,) = events(file, cat="task", ph="e")
-    assert begin["id"] == end["id"]
+    assert begin["id2"] == end["id2"]
     assert begin["ts"] <= end["ts"]
     assert begin["name"] == "elsewhere"
     assert begin["args"]["group"] == "borrowed"
