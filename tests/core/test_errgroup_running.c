@@ -17,7 +17,7 @@ static void note(void *raw, const char *name, int64_t duration) {
 static void running_tasks_are_named_in_the_order_of_starting(void **state) {
     (void)state;
     enum { TASKS = 40 };
-    char names[TASKS][16];
+    char names[TASKS][20];
     struct gate gate = {0};
     struct seen seen = {0};
     wg_errgroup *g = new_group((wg_errgroup_options){.track = true});
