@@ -51,16 +51,6 @@ verify-core-valgrind: export WG_TEST_UNDER := $(CORE_VALGRIND)
 verify-core-valgrind: | system-verify-core ## the C core's tests under valgrind's memcheck, with less repetition
 	$(call CORE_INSTRUMENTED,valgrind)
 
-# On 32-bit x86 with 64-bit times: other sizes, other alignments, and system calls of their own.
-CORE_I386 := -m32 -O1 -D_TIME_BITS=64 -D_FILE_OFFSET_BITS=64 -fsanitize=undefined -fno-sanitize-recover=all
-
-.PHONY: verify-core-i386
-verify-core-i386: ## the C core's tests as 32-bit x86, under UndefinedBehaviorSanitizer
-	@if tools/system-packages verify-i386; then \
-	    $(MAKE) --no-print-directory test-core-instrumented CORE_DIR=build/verify-core/i386 CC=gcc \
-	        CORE_REPORT=build/reports/core-i386.xml CFLAGS='$(CORE_I386)' LDFLAGS='-m32 -fsanitize=undefined'; \
-	else echo "verify-core-i386: 0 passed, 0 failed, 1 skipped: no compiler or no cmocka for i386"; fi
-
 .PHONY: verify-core-compilers
 verify-core-compilers: core test-core-programs ## the core compiles without a warning by every gcc and clang there is
 	@tools/newest-compilers

@@ -1,6 +1,6 @@
-# Read by ctest; above stand `programs` and `directory`, where tests run. WG_TEST_UNDER is a command that runs each test,
-# such as valgrind; WG_TEST_TIMEOUT the seconds that a test may take, if not 300. A program that cannot name its tests is
-# a test of its own, which fails.
+# Read by ctest; above stand `programs`, `emulator`, which runs them, `cannot`, which matches the tests that it cannot run,
+# and `directory`, where tests run. WG_TEST_UNDER is a command that runs each test, such as valgrind; WG_TEST_TIMEOUT the
+# seconds that a test may take, if not 300. A program that cannot name its tests is a test of its own, which fails.
 separate_arguments(under UNIX_COMMAND "$ENV{WG_TEST_UNDER}")
 set(timeout 300)
 if(DEFINED ENV{WG_TEST_TIMEOUT})
@@ -9,7 +9,7 @@ endif()
 foreach(program IN LISTS programs)
     get_filename_component(label ${program} NAME)
     set(ENV{WG_TEST_LIST} 1)
-    execute_process(COMMAND ${program} --list
+    execute_process(COMMAND ${emulator} ${program} --list
         OUTPUT_VARIABLE names ERROR_VARIABLE errors RESULT_VARIABLE status TIMEOUT 60)
     unset(ENV{WG_TEST_LIST})
     string(REGEX MATCHALL "[^\n]+" names "${names}")
@@ -19,7 +19,11 @@ foreach(program IN LISTS programs)
         continue()
     endif()
     foreach(name IN LISTS names)
-        add_test(${label}.${name} ${under} ${program} ${name})
+        if(NOT cannot STREQUAL "" AND "${label}.${name}" MATCHES "${cannot}")
+            add_test(${label}.${name} echo "[  SKIPPED ]")
+        else()
+            add_test(${label}.${name} ${under} ${emulator} ${program} ${name})
+        endif()
         set_tests_properties(${label}.${name} PROPERTIES ENVIRONMENT WG_TEST=${name} LABELS ${label} TIMEOUT ${timeout}
             WORKING_DIRECTORY ${directory} SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
     endforeach()

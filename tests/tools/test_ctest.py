@@ -16,7 +16,7 @@ PROGRAM = r"""
 
 int main(int argc, char **argv) {
     if (getenv("WG_TEST_LIST"))
-        return MUTE ? 3 : puts("good\nbad\ncrashes\nskipped\nhangs\nunder") < 0;
+        return MUTE ? 3 : puts("good\nbad\ncrashes\nskipped\nhangs\nunder\nemulated\nimpossible") < 0;
     if (argc != 2 || strcmp(getenv("WG_TEST"), argv[1]) != 0)
         return 2;
     if (strcmp(argv[1], "crashes") == 0)
@@ -25,12 +25,15 @@ int main(int argc, char **argv) {
         puts("[  SKIPPED ] skipped");
     while (strcmp(argv[1], "hangs") == 0)
         pause();
-    return strcmp(argv[1], "bad") == 0 || (strcmp(argv[1], "under") == 0 && !getenv("UNDER"));
+    return strcmp(argv[1], "bad") == 0 || (strcmp(argv[1], "under") == 0 && !getenv("UNDER")) ||
+           (strcmp(argv[1], "emulated") == 0 && !getenv("EMULATED")) || strcmp(argv[1], "impossible") == 0;
 }
 """
 PROJECT = f"""
 cmake_minimum_required(VERSION 3.21)
 project(programs LANGUAGES C)
+set(CMAKE_CROSSCOMPILING_EMULATOR env EMULATED=1)
+set(WAITGROUP_EMULATOR_CANNOT "^speaks[.]imp")
 enable_testing()
 include("{TOP}/tests/core/ctest_each_test.cmake")
 add_executable(speaks main.c)
@@ -59,7 +62,7 @@ def report(tmp_path_factory):
 
 def test_each_test_is_counted(report):
     status, _, xml = report
-    assert junit.read(xml) == junit.Counts(passed=2, failed=5, skipped=1)
+    assert junit.read(xml) == junit.Counts(passed=3, failed=5, skipped=2)
     assert status != 0
 
 
@@ -67,7 +70,7 @@ def test_each_test_is_counted(report):
     "outcome, names",
     [
         ("failure", {"speaks.bad", "speaks.crashes", "speaks.hangs", "mute", "absent"}),
-        ("skipped", {"speaks.skipped"}),
+        ("skipped", {"speaks.skipped", "speaks.impossible"}),
     ],
 )
 def test_each_test_is_named(report, outcome, names):

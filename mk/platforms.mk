@@ -1,0 +1,21 @@
+# The C core on platforms other than this machine's; docs/platforms.md has what came of it. The toolchain files are in
+# cmake/toolchains.
+
+# On 32-bit x86 with 64-bit times: other sizes, other alignments, and system calls of their own.
+.PHONY: verify-core-i386
+verify-core-i386: ## the C core's tests as 32-bit x86, under UndefinedBehaviorSanitizer
+	@CFLAGS='-D_TIME_BITS=64 -D_FILE_OFFSET_BITS=64' \
+	    tools/core-on i386 'Linux i386, glibc' 'C tests, UndefinedBehaviorSanitizer' SANITIZE=undefined
+
+# Under qemu-user a thread of the tests is a thread of this machine, whose memory is in stronger order than that of these
+# processors: what is missing in the core's memory order does not show there. Sizes, byte order and alignment do.
+.PHONY: verify-core-arm64 verify-core-riscv64 verify-core-s390x
+verify-core-arm64 verify-core-riscv64 verify-core-s390x: export WG_TEST_EFFORT := 0.1
+verify-core-arm64: ## the C core's tests on 64-bit ARM, under qemu-user
+	@tools/core-on arm64 'Linux arm64, glibc' 'C tests, qemu-user'
+
+verify-core-riscv64: ## the C core's tests on 64-bit RISC-V, under qemu-user
+	@tools/core-on riscv64 'Linux riscv64, glibc' 'C tests, qemu-user'
+
+verify-core-s390x: ## the C core's tests on IBM Z, which is big-endian, under qemu-user
+	@tools/core-on s390x 'Linux s390x (big-endian), glibc' 'C tests, qemu-user'
