@@ -19,3 +19,11 @@ verify-core-riscv64: ## the C core's tests on 64-bit RISC-V, under qemu-user
 
 verify-core-s390x: ## the C core's tests on IBM Z, which is big-endian, under qemu-user
 	@tools/core-on s390x 'Linux s390x (big-endian), glibc' 'C tests, qemu-user'
+
+# With musl: smaller stacks, another dynamic linker, threads that end without an unwinder.
+.PHONY: verify-core-musl verify-core-musl-static
+verify-core-musl: ## the C core's tests with musl
+	@tools/core-on musl 'Linux x86-64, musl' 'C tests'
+
+verify-core-musl-static: ## the same in static programs
+	@tools/core-on musl-static 'Linux x86-64, musl' 'C tests, static programs'

@@ -958,7 +958,7 @@ static wg_status wait_for_outcome(wg_errgroup *g, wg_until until) {
 }
 
 /* A call of wg_errgroup_wait. The thread may end in it: in a task that it runs meanwhile, or in an observer. */
-struct wait {
+struct outcome_wait {
     wg_errgroup *group;
     wg_until until;
     wg_error **first;
@@ -968,7 +968,7 @@ struct wait {
 
 /* See wg_finish. */
 static void wait_and_release(void *raw) {
-    struct wait *wait = raw;
+    struct outcome_wait *wait = raw;
     wg_errgroup *g = wait->group;
     if (!wait->begun) {
         wait->begun = true;
@@ -989,7 +989,7 @@ wg_status wg_errgroup_wait(wg_errgroup *g, const wg_until *until, wg_error **fir
     if (!g)
         return WG_INVALID;
     /* The reference is there so that giving up the last one during the wait does no harm. */
-    struct wait wait = {.group = wg_errgroup_retain(g), .until = until ? *until : for_ever, .first = first};
+    struct outcome_wait wait = {.group = wg_errgroup_retain(g), .until = until ? *until : for_ever, .first = first};
     wait.status = WG_TIMEOUT; /* no outcome, unless there is one */
     wg_finish(wait_and_release, &wait);
     return wait.status;

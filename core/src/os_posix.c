@@ -18,10 +18,14 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
+#ifdef __APPLE__
+#include <mach/mach.h>
+#endif
 
 #include "atomics.h"
 #include "fork.h"
 #include "os.h"
+#include "park.h"
 
 /* Where frames are described by DWARF, whose description of a frame can name a function of ours. */
 #if defined(__GCC_HAVE_DWARF2_CFI_ASM) && defined(__ELF__) && !defined(__arm__)
@@ -35,13 +39,29 @@ static int64_t nanoseconds(clockid_t clock) {
 }
 
 int64_t wg_now(void) { return nanoseconds(CLOCK_MONOTONIC); }
+
+#ifdef __APPLE__ /* a thread's clock is its port */
+int32_t wg_thread_clock(void) { return (int32_t)pthread_mach_thread_np(pthread_self()); }
+
+static int64_t of_thread(int32_t clock) {
+    thread_basic_info_data_t info;
+    mach_msg_type_number_t size = THREAD_BASIC_INFO_COUNT;
+    if (thread_info((thread_act_t)clock, THREAD_BASIC_INFO, (thread_info_t)&info, &size) != KERN_SUCCESS)
+        return 0;
+    return (info.user_time.seconds + info.system_time.seconds) * WG_SECOND +
+           (info.user_time.microseconds + info.system_time.microseconds) * INT64_C(1000);
+}
+#else
 int32_t wg_thread_clock(void) {
     clockid_t clock;
     return pthread_getcpuclockid(pthread_self(), &clock) == 0 ? (int32_t)clock : WG_PROCESS_CLOCK;
 }
 
+static int64_t of_thread(int32_t clock) { return nanoseconds((clockid_t)clock); }
+#endif
+
 int64_t wg_cpu_time(int32_t clock) {
-    return nanoseconds(clock == WG_PROCESS_CLOCK ? CLOCK_PROCESS_CPUTIME_ID : (clockid_t)clock);
+    return clock == WG_PROCESS_CLOCK ? nanoseconds(CLOCK_PROCESS_CPUTIME_ID) : of_thread(clock);
 }
 
 unsigned wg_cores(void) {
@@ -77,6 +97,9 @@ struct wg_self *wg_self(void) {
 static int32_t thread_number(void) {
 #ifdef __linux__
     return (int32_t)syscall(SYS_gettid);
+#elif defined(__APPLE__)
+    uint64_t number;
+    return pthread_threadid_np(NULL, &number) == 0 && number <= INT32_MAX ? (int32_t)number : 0;
 #else
     return 0;
 #endif
@@ -92,22 +115,50 @@ struct wg_thread_id wg_thread_id(void) {
     return id;
 }
 
-__attribute__((constructor)) static void hear_of_forks(void) {
-    pthread_atfork(wg_before_fork, wg_after_fork_in_parent, wg_after_fork_in_child);
+/* The locks of the core may need to sleep and to wake: so that stops last, and goes on first. */
+static void before_fork(void) {
+    wg_before_fork();
+    wg_park_before_fork();
 }
+
+static void after_fork_in_parent(void) {
+    wg_park_after_fork(false);
+    wg_after_fork_in_parent();
+}
+
+static void after_fork_in_child(void) {
+    wg_park_after_fork(true);
+    wg_after_fork_in_child();
+}
+
+__attribute__((constructor)) static void hear_of_forks(void) {
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* Of the main thread's stack, musl tells only the part that has been touched so far. */
+#if defined(__linux__) && !defined(__GLIBC__)
+#define GROWS true
+#else
+#define GROWS false
+#endif
 
 static void find_stack(uintptr_t stack[2]) {
 #if defined(__linux__)
     pthread_attr_t attributes;
     void *lowest;
     size_t size;
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+    int saved = errno, failed = pthread_getattr_np(pthread_self(), &attributes);
+    errno = saved;
+    if (failed)
         return;
     if (pthread_attr_getstack(&attributes, &lowest, &size) == 0) {
         stack[0] = (uintptr_t)lowest;
         stack[1] = stack[0] + size;
     }
     pthread_attr_destroy(&attributes);
+#elif defined(__APPLE__)
+    stack[1] = (uintptr_t)pthread_get_stackaddr_np(pthread_self());
+    stack[0] = stack[1] - pthread_get_stacksize_np(pthread_self());
 #else
     (void)stack;
 #endif
@@ -117,7 +168,7 @@ bool wg_on_stack(const void *p) {
     uintptr_t *stack = wg_self()->stack, at = (uintptr_t)p;
     if (at < (uintptr_t)__builtin_frame_address(0)) /* stacks grow downwards: most of the heap need not ask for more */
         return false;
-    if (!stack[1])
+    if (!stack[1] || (GROWS && at < stack[0]))
         find_stack(stack);
     return at >= stack[0] && at < stack[1];
 }
@@ -135,6 +186,8 @@ static void *run(void *raw) {
     free(raw);
 #ifdef __linux__
     prctl(PR_SET_NAME, start.name);
+#elif defined(__APPLE__)
+    pthread_setname_np(start.name);
 #endif
     start.fn(start.arg);
     return NULL;

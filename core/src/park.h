@@ -18,6 +18,11 @@ wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interr
 void wg_unpark_one(const wg_a32 *word);
 void wg_unpark_all(const wg_a32 *word);
 
+/* Around a fork, in the thread that forks: before it, nobody may be on the way into a sleep or a wake; after it, in the child,
+ * nobody sleeps. */
+void wg_park_before_fork(void);
+void wg_park_after_fork(bool in_child);
+
 /* The name of this way of sleeping, for people. */
 extern const char wg_park_name[];
 

@@ -1,4 +1,4 @@
-# Read by ctest; above stand `programs`, `emulator`, which runs them, `cannot`, which matches the tests that it cannot run,
+# Read by ctest; above stand `programs`, `emulator`, which runs them, `skipped`, which matches the tests that it cannot run,
 # and `directory`, where tests run. WG_TEST_UNDER is a command that runs each test, such as valgrind; WG_TEST_TIMEOUT the
 # seconds that a test may take, if not 300. A program that cannot name its tests is a test of its own, which fails.
 separate_arguments(under UNIX_COMMAND "$ENV{WG_TEST_UNDER}")
@@ -19,7 +19,7 @@ foreach(program IN LISTS programs)
         continue()
     endif()
     foreach(name IN LISTS names)
-        if(NOT cannot STREQUAL "" AND "${label}.${name}" MATCHES "${cannot}")
+        if(NOT skipped STREQUAL "" AND "${label}.${name}" MATCHES "${skipped}")
             add_test(${label}.${name} echo "[  SKIPPED ]")
         else()
             add_test(${label}.${name} ${under} ${emulator} ${program} ${name})

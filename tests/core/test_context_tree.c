@@ -1,8 +1,6 @@
 /* A context ends with its parent, with the parent's status and cause, and a parent forgets a child that has gone. */
 #include "support.h"
 
-#include <malloc.h>
-
 static wg_context *new_context(wg_context *parent) {
     wg_context *ctx;
     assert_status(wg_context_new(&ctx, parent, WG_FOREVER), WG_OK);
@@ -105,24 +103,6 @@ static void a_child_keeps_its_parent_alive(void **state) {
     assert_status(wg_context_status(child), WG_CANCELLED);
     wg_context_release(parent);
     wg_context_release(child);
-}
-
-/* Go's TestCancelRemoves: without it a finished child lives as long as a long-lived parent. */
-static void a_parent_does_not_grow_by_children_that_have_gone(void **state) {
-    (void)state;
-    wg_context *parent = new_context(NULL);
-    struct mallinfo2 before = mallinfo2();
-    for (int i = 0; i < 10000; i++) {
-        wg_context *child = new_context(parent), *grandchild = new_context(child);
-        if (i % 2)
-            assert_status(wg_context_cancel(child, NULL), WG_OK);
-        wg_context_release(child);
-        wg_context_release(grandchild);
-    }
-    struct mallinfo2 after = mallinfo2();
-    assert_in_range(after.uordblks, 0, before.uordblks + 10000);
-    assert_status(wg_context_cancel(parent, NULL), WG_OK);
-    wg_context_release(parent);
 }
 
 static void children_in_any_order_leave_their_parent(void **state) {
@@ -361,7 +341,6 @@ int main(void) {
         cmocka_unit_test(causes_travel_down_and_only_down),
         cmocka_unit_test(a_child_of_an_ended_parent_is_born_ended),
         cmocka_unit_test(a_child_keeps_its_parent_alive),
-        cmocka_unit_test(a_parent_does_not_grow_by_children_that_have_gone),
         cmocka_unit_test(children_in_any_order_leave_their_parent),
         cmocka_unit_test(a_long_chain_is_cancelled_and_freed_without_recursion),
         cmocka_unit_test(a_long_chain_is_cancelled_from_below),

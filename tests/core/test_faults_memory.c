@@ -208,6 +208,29 @@ static void the_first_error_is_kept_without_any_memory(void **state) {
     wg_errgroup_release(g);
 }
 
+static wg_context *child_of(wg_context *parent) {
+    wg_context *ctx;
+    assert_status(wg_context_new(&ctx, parent, WG_FOREVER), WG_OK);
+    return ctx;
+}
+
+/* Go's TestCancelRemoves: without it a finished child lives as long as a long-lived parent. */
+static void a_parent_does_not_grow_by_children_that_have_gone(void **state) {
+    (void)state;
+    wg_context *parent = child_of(NULL);
+    int before = allocations();
+    for (int i = 0; i < 10000; i++) {
+        wg_context *child = child_of(parent), *grandchild = child_of(child);
+        if (i % 2)
+            assert_status(wg_context_cancel(child, NULL), WG_OK);
+        wg_context_release(child);
+        wg_context_release(grandchild);
+    }
+    assert_int_equal(allocations(), before);
+    assert_status(wg_context_cancel(parent, NULL), WG_OK);
+    wg_context_release(parent);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(every_allocation_of_contexts),
@@ -219,6 +242,7 @@ int main(void) {
         cmocka_unit_test(every_allocation_of_entered_tasks),
         cmocka_unit_test(every_allocation_of_pools),
         cmocka_unit_test(the_first_error_is_kept_without_any_memory),
+        cmocka_unit_test(a_parent_does_not_grow_by_children_that_have_gone),
     };
     return RUN("faults_memory", tests);
 }

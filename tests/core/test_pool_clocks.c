@@ -17,13 +17,19 @@ static bool is_of_a_task_that_waits(clockid_t clock) {
     return false;
 }
 
+#if defined(SYS_clock_gettime64) && defined(_TIME_BITS) && _TIME_BITS == 64
+#define READ_CLOCK SYS_clock_gettime64
+#else
+#define READ_CLOCK SYS_clock_gettime
+#endif
+
 /* In the place of the C library's, for all of this program. Of looks at the CPU time of the process there is one a tick. */
 int clock_gettime(clockid_t clock, struct timespec *now) {
     if (clock == CLOCK_PROCESS_CPUTIME_ID)
         atomic_fetch_add(&ticks, 1);
     else if (is_of_a_task_that_waits(clock))
         atomic_fetch_add(&reads_of_waiting, 1);
-    return (int)syscall(SYS_clock_gettime, clock, now);
+    return (int)syscall(READ_CLOCK, clock, now);
 }
 
 static wg_waitgroup arrived, leave;

@@ -101,13 +101,14 @@ static void threads_of_the_process_are_gone_after_the_idle_time(void **state) {
     (void)state;
     wg_waitgroup wg = WG_INIT;
     wg_context *ctx;
+    int before = threads_now(); /* one, except where an emulator has threads too */
     for (int i = 0; i < 50; i++)
         assert_status(wg_go(&wg, NULL, nothing, NULL, NULL), WG_OK);
     assert_status(wg_context_new(&ctx, NULL, wg_after(1)), WG_OK); /* the thread of the deadlines too */
     wg_context_release(ctx);
     assert_status(wg_wait(&wg, NULL), WG_OK);
     EVENTUALLY(wg_pool_workers(NULL) == 0);
-    EVENTUALLY(threads_now() == 1);
+    EVENTUALLY(threads_now() <= before);
 }
 
 static void no_task_is_lost_between_submit_and_idle_expiry(void **state) {

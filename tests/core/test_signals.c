@@ -8,6 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef sigev_notify_thread_id /* glibc has no name for it */
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
 static atomic_int signals;
 
 static void handle(int number) {
@@ -20,7 +24,7 @@ static timer_t storm;
 static void storm_begins(int flags) {
     struct sigaction action = {.sa_handler = handle, .sa_flags = flags};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
-    event._sigev_un._tid = (int)syscall(SYS_gettid);
+    event.sigev_notify_thread_id = (int)syscall(SYS_gettid);
     long interval = INSTRUMENTED ? 5000000 : 100000;
     struct itimerspec often = {{0, interval}, {0, interval}};
     REQUIRE(sigaction(SIGUSR1, &action, NULL) == 0);

@@ -64,5 +64,9 @@ static void wake(const wg_a32 *word, int how_many) {
     errno = saved;
 }
 
+/* The kernel knows who sleeps in which process. */
+void wg_park_before_fork(void) {}
+void wg_park_after_fork(bool in_child) { (void)in_child; }
+
 void wg_unpark_one(const wg_a32 *word) { wake(word, 1); }
 void wg_unpark_all(const wg_a32 *word) { wake(word, INT_MAX); }

@@ -4,6 +4,7 @@
  * A sleeper is a node on its own stack. The thread that wakes it unlinks and signals the node before it releases the
  * mutex of the bucket, so the node is not touched after its owner could have gone. */
 #define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE /* pthread_cond_timedwait_relative_np */
 #include <pthread.h>
 #include <stddef.h>
 #include <time.h>
@@ -49,6 +50,33 @@ static void unlink_sleeper(struct bucket *b, struct sleeper *s) {
     *link = s->next;
 }
 
+static struct timespec as_timespec(int64_t time) {
+    int64_t t = time < 0 ? 0 : time;
+    return (struct timespec){(time_t)(t / WG_SECOND), (long)(t % WG_SECOND)};
+}
+
+#ifdef __APPLE__ /* its conditions know no clock other than that of the calendar, which may be set back: so by duration */
+static void make_condition(pthread_cond_t *cond) { pthread_cond_init(cond, NULL); }
+
+static int wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline) {
+    struct timespec left = as_timespec(deadline - wg_now());
+    return pthread_cond_timedwait_relative_np(cond, mutex, &left);
+}
+#else
+static void make_condition(pthread_cond_t *cond) {
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static int wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline) {
+    struct timespec at = as_timespec(deadline);
+    return pthread_cond_timedwait(cond, mutex, &at);
+}
+#endif
+
 wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interruptible) {
     bool bounded = deadline != WG_FOREVER && deadline != INT64_MAX;
     bool sliced = false;
@@ -58,17 +86,8 @@ wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interr
         if (sliced)
             deadline = slice;
     }
-    struct timespec at = {(time_t)(deadline / WG_SECOND), (long)(deadline % WG_SECOND)};
-    if (deadline < 0)
-        at = (struct timespec){0, 0};
-
     struct sleeper me = {.word = word};
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&me.cond, &attr);
-    pthread_condattr_destroy(&attr);
-
+    make_condition(&me.cond);
     struct bucket *b = bucket_of(word);
     int err = 0, cancel = wg_cancel_forbid();
     pthread_mutex_lock(&b->mutex);
@@ -76,8 +95,8 @@ wg_parked wg_park(wg_a32 *word, uint32_t expected, int64_t deadline, bool interr
         me.next = b->sleepers;
         b->sleepers = &me;
         while (!me.woken && err == 0)
-            err = bounded || sliced ? pthread_cond_timedwait(&me.cond, &b->mutex, &at)
-                                    : pthread_cond_wait(&me.cond, &b->mutex);
+            err =
+                bounded || sliced ? wait_until(&me.cond, &b->mutex, deadline) : pthread_cond_wait(&me.cond, &b->mutex);
         if (!me.woken)
             unlink_sleeper(b, &me);
         else
@@ -112,26 +131,15 @@ static void wake(const wg_a32 *word, bool all) {
 void wg_unpark_one(const wg_a32 *word) { wake(word, false); }
 void wg_unpark_all(const wg_a32 *word) { wake(word, true); }
 
-/* At a fork, other threads may be in a bucket. Its lists are of threads that the child does not have. */
-
-static void before_fork(void) {
+void wg_park_before_fork(void) {
     for (int i = 0; i < BUCKETS; i++)
         pthread_mutex_lock(&buckets[i].mutex);
 }
 
-static void after_fork_in_parent(void) {
-    for (int i = 0; i < BUCKETS; i++)
+void wg_park_after_fork(bool in_child) {
+    for (int i = 0; i < BUCKETS; i++) {
+        if (in_child)
+            buckets[i].sleepers = NULL;
         pthread_mutex_unlock(&buckets[i].mutex);
-}
-
-static void after_fork_in_child(void) {
-    for (int i = 0; i < BUCKETS; i++)
-        buckets[i].sleepers = NULL;
-    after_fork_in_parent();
-}
-
-/* With this priority it is registered before the handlers of fork.c. So it is called after they have taken the locks of
- * the core, and before they give them back: both may need the buckets. */
-__attribute__((constructor(101))) static void listen(void) {
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    }
 }
