@@ -269,7 +269,7 @@ static bool ended_from_outside(const wgl_context *context, bool *hope) {
     if (wg_context_deadline(context->ctx) != WG_FOREVER)
         return true;
     for (const wgl_context *at = context; at; at = at->parent)
-        if (atomic_load(&at->object.shared))
+        if (atomic_load(&at->object.shared) || wgl_worker_is_for(at)) /* by the state that has started the task */
             return true;
     bool unfinished = wgl_thread_tasks_unfinished();
     *hope |= unfinished;

@@ -525,6 +525,7 @@ wg_error *wgl_worker_run(void *task, wg_context *ctx); /* a wg_task_fn */
 wgl_task *wgl_worker_task(void);                       /* the task that this thread runs, or NULL */
 unsigned wgl_worker_tasks_of(const wgl_object *group); /* how many it runs of a group, one within the other */
 unsigned wgl_worker_depth(void);                       /* how many it runs in all */
+bool wgl_worker_is_for(const wgl_context *context);    /* whether that is the context of one of them */
 int wgl_call_by_name(lua_State *L); /* module, function name or nil, arguments -> what the function gives for them */
 
 /* sandbox.c: what keeps the tasks of one state from seeing each other. */

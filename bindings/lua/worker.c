@@ -42,6 +42,13 @@ unsigned wgl_worker_tasks_of(const wgl_object *group) {
     return count;
 }
 
+bool wgl_worker_is_for(const wgl_context *context) {
+    for (const level *at = current; at; at = at->outer)
+        if (at->task && at->task->group->context == context)
+            return true;
+    return false;
+}
+
 unsigned wgl_worker_depth(void) {
     unsigned count = 0;
     for (const level *at = current; at; at = at->outer)

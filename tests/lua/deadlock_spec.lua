@@ -350,6 +350,25 @@ describe("a ring of tasks is an error at the call that closes it:", function()
 end)
 
 describe("no deadlock is", function()
+  for what, fn in pairs {
+    ["of its group"] = function(w) return w.current_context():wait() end,
+    ["of a context below"] = function(w) return w.context():wait() end,
+    ["of a context below, in a coroutine"] = function(w) return w.run(function() return w.context():wait() end) end,
+    ["of anything, by the context of its group"] = function(w) return w.new(1):wait() end,
+  } do
+    it("a thread task's wait for the end " .. what .. ", as the state that started it may cancel the group", function()
+      local g, begun = waitgroup.errgroup(), waitgroup.new(1)
+      local task = g:thread(function(begins, wait)
+        begins:done()
+        return wait(require "waitgroup")
+      end, begun, fn)
+      assert.is_true(begun:wait(20))
+      assert.same({ nil, "timeout" }, { task:result(0.05) })
+      g:cancel()
+      assert.is_true(g:wait(20))
+    end)
+  end
+
   it("a wait that a thread will end", function()
     local wg, g = waitgroup.new(1), waitgroup.errgroup()
     g:thread(function(w)
@@ -488,7 +507,10 @@ describe("a deadlock that the end of another task makes certain is an error:", f
 
   it("of a thread task that another thread task waits for", function()
     local g, hopeless = waitgroup.errgroup(), waitgroup.errgroup()
-    hopeless:thread(function() require("waitgroup").context():wait() end)
+    hopeless:thread(function() -- below the root, so that the state that started it cannot cancel the wait
+      local w = require "waitgroup"
+      w.errgroup({ context = w.root() }):go(function() w.context({ parent = w.root() }):wait() end)
+    end)
     g:thread(wait_for_sleep, main_thread)
     local _, err = hopeless:wait(10)
     assert.matches("deadlock: nothing can ever run again", err)
