@@ -21,15 +21,19 @@ def check(*command, cwd=None):
     return ran.returncode, ran.stdout + ran.stderr
 
 
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory):
+    """What mypy has learned of the standard library, which takes it long."""
+    return tmp_path_factory.mktemp("mypy-cache")
+
+
 @pytest.fixture
-def mypy(tmp_path):
+def mypy(tmp_path, mypy_cache):
     """mypy(code) is what mypy --strict says of it."""
 
     def mypy(code):
         (tmp_path / "program.py").write_text(textwrap.dedent(code))
-        return check(
-            "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), "program.py", cwd=tmp_path
-        )
+        return check("mypy", "--strict", "--config-file=", "--cache-dir", str(mypy_cache), "program.py", cwd=tmp_path)
 
     return mypy
 
