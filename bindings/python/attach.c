@@ -141,9 +141,9 @@ struct here {
     PyObject *name;     /* the same of `place.task` */
 };
 
-static void find_out(struct here *here) {
+static void find_out(struct here *here, int64_t deadline) {
     PyFrameObject *frame = self.task ? PyEval_GetFrame() : NULL;
-    *here = (struct here){.place = {.language = "Python"}};
+    *here = (struct here){.place = {.language = "Python", .since = wg_now(), .deadline = deadline}};
     if (!frame)
         return;
     here->code = PyFrame_GetCode(frame);
@@ -162,7 +162,7 @@ static void forget(struct here *here) {
 static int block_detached(wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
                           wg_context *context, guest *me) {
     struct here here;
-    find_out(&here);
+    find_out(&here, deadline);
     wg_until until = {.context = context,
                       .interruptible = true,
                       .place = &here.place,

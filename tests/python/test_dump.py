@@ -66,6 +66,14 @@ def test_a_wait_of_the_main_thread_is_told():
     assert re.search(r"thread \d+ \(0x.*\) at .* waits for zero of the wait group at 0x.*, at most \d+\.\d s more", text)
 
 
+def test_the_wait_of_the_main_thread_is_as_old_as_its_call():
+    """Though it looks for signals twice a second."""
+    with ErrGroup(name="slow") as g:
+        old = r"waits for the tasks of error group 'slow'(, at [^,]*)?, for (0\.[6-9]|[1-9]\d*\.\d) s\n"
+        look = g.start(dumped_with, [old], name="look")
+    assert look.result()
+
+
 def test_names_of_all_kinds_are_told():
     gate = threading.Event()
     with ErrGroup(name="größe") as g:

@@ -61,6 +61,8 @@ typedef struct wg_place {
     const char *task;     /* the name of the task that waits */
     const char *file;
     int line;
+    int64_t since, deadline; /* of a wait that takes several calls: when the first began, and the deadline of all; 0: of
+                                one that takes this call only */
 } wg_place;
 
 typedef struct wg_until {
