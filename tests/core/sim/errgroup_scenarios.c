@@ -681,7 +681,35 @@ static void tasks_end_their_threads(void) {
     wg_errgroup_release(g);
 }
 
+/* An observer ends the thread that raises the limit or ends the group: the stored task starts, or is dropped. */
+static void raise_to_three(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_errgroup_set_limit(g, 3), WG_OK);
+}
+
+static void observer_ends_thread(void (*change)(void *arg)) {
+    wg_observer observer;
+    new_group((wg_errgroup_options){.limit = 1, .backlog = 1});
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(g, must_not_start_late, NULL, count_destroyed, NULL), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_slot(g), &observer, observe_and_end_thread, NULL), WG_OK);
+    sim_join(sim_go("change", change, NULL));
+    if (wg_slot_status(&observer) == WG_OK)
+        SIM_EQUAL(wg_errgroup_give_slot(g), WG_OK);
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+    expect(WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&gone), 1);
+}
+
+static void limit_raised_by_a_thread_that_ends(void) { observer_ends_thread(raise_to_three); }
+
+static void group_ended_by_a_thread_that_ends(void) { observer_ends_thread(cancel_group); }
+
 const struct sim_scenario errgroup_scenarios[] = {
+    {"limit_raised_by_a_thread_that_ends", limit_raised_by_a_thread_that_ends, .cores = 1, .exhaustive = 1,
+     .spurious = false},
+    {"group_ended_by_a_thread_that_ends", group_ended_by_a_thread_that_ends, .cores = 1, .exhaustive = 1,
+     .spurious = false},
     {"first_error_decides", first_error_decides, .cores = 2, .exhaustive = 0, .spurious = false},
     {"end_seen_means_slot_given_back", end_seen_means_slot_given_back, .cores = 1, .exhaustive = 2, .spurious = false},
     {"wait_in_task_ends_with_its_group", wait_in_task_ends_with_its_group, .cores = 1, .exhaustive = 2,
