@@ -52,7 +52,7 @@ struct wg_context {
     wg_context *parent;
     struct wg_link children, sibling, observers;
     struct wg_link end; /* while its end is under way: in the bucket's list */
-    const struct wg_self *ender;
+    const struct wg_thread *ender;
     bool spreads;       /* it has ended, and those below it may not have; see `spreading` */
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
@@ -65,31 +65,8 @@ static wg_context root = {.refs = 1};
 wg_context *wg_context_root(void) { return &root; }
 
 wg_context *wg_context_current(void) {
-    struct wg_frame *frame = wg_self()->frame;
+    struct wg_frame *frame = wg_thread()->frame;
     return frame ? frame->ctx : NULL;
-}
-
-/* A call as if in a task. See wg_finish: it may end the thread. */
-struct call {
-    bool called;
-    void (*fn)(void *arg);
-    void *arg;
-    struct wg_frame frame;
-};
-
-static void call_and_return(void *raw) {
-    struct call *call = raw;
-    if (!call->called) {
-        call->called = true;
-        call->fn(call->arg);
-    }
-    wg_frame_pop(&call->frame);
-}
-
-void wg_call_in_frame(struct wg_frame frame, void (*fn)(void *arg), void *arg) {
-    struct call call = {.fn = fn, .arg = arg, .frame = frame};
-    wg_frame_push(&call.frame);
-    wg_finish(call_and_return, &call);
 }
 
 wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg) {
@@ -111,15 +88,15 @@ void wg_scope_return(wg_scope *scope) {
     struct scope *in = (struct scope *)(void *)scope;
     if (!in)
         return;
-    in->frame.outer = wg_self()->frame;
-    wg_self()->frame = in->top;
+    in->frame.outer = wg_thread()->frame;
+    wg_thread()->frame = in->top;
 }
 
 void wg_scope_leave(wg_scope *scope) {
     struct scope *in = (struct scope *)(void *)scope;
     if (!in)
         return;
-    in->top = wg_self()->frame;
+    in->top = wg_thread()->frame;
     wg_frame_pop(&in->frame);
 }
 
@@ -228,7 +205,7 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
     if (won) {
         ctx->cause = wg_error_retain(cause);
         ctx->inherited = inherited;
-        ctx->ender = wg_self();
+        ctx->ender = wg_thread();
         ctx->ending = NULL;
         wg_list_append(&bucket->ends, &ctx->end);
         begin_to_spread(ctx);
@@ -536,7 +513,7 @@ static void leave_behind(struct wg_link *link) {
     wg_context *ctx = WG_MEMBER(link, wg_context, end);
     if (ctx->spreads)
         wg_add_relaxed32(&spreading, 1);
-    if (ctx->ender == wg_self())
+    if (ctx->ender == wg_thread())
         return;
     if (ctx->ender)
         wg_context_retain(ctx);
@@ -556,7 +533,7 @@ void wg_contexts_reset(void) {
 static void adopt(wg_context *ctx) {
     struct wg_bucket *bucket = wg_bucket_of(ctx);
     wg_mutex_lock(&bucket->lock);
-    ctx->ender = wg_self();
+    ctx->ender = wg_thread();
     wg_mutex_unlock(&bucket->lock);
 }
 

@@ -248,7 +248,7 @@ void wg_own_group_describe(wg_errgroup *g, const wg_until *until) {
         return;
     struct text t = {until->report, until->report_size, 0};
     struct wg_wait_record wait = {
-        .wish = {.what = WG_FOR_ZERO, .group = g}, .until = until, .frames = wg_self()->frame};
+        .wish = {.what = WG_FOR_ZERO, .group = g}, .until = until, .frames = wg_thread()->frame};
     const struct wg_frame *frame = wait.frames;
     while (frame && frame->group != g)
         frame = frame->outer;

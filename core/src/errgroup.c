@@ -490,7 +490,7 @@ static void unlist(struct life *life) {
 /* Until the task counts as ended, all that is called for it is part of the task: its function, the destructor of its
  * error, observers of the end that it brings about, `settled`. For none of them can the group come to zero. */
 static void begin(struct life *life) {
-    const struct wg_frame *outer = wg_self()->frame;
+    const struct wg_frame *outer = wg_thread()->frame;
     life->framed = true;
     life->frame.tasks = &life->group->slots.tasks;
     life->frame.ctx = outer ? outer->ctx : NULL;

@@ -1,6 +1,6 @@
 /* frame.h - which tasks a thread runs.
  *
- * A frame is on the stack of the thread that runs the task; the innermost is wg_self()->frame. Frames belong to their thread:
+ * A frame is on the stack of the thread that runs the task; the innermost is wg_thread()->frame. Frames belong to their thread:
  * other threads read those of a published wait (waits.h), and no others. A task that waits without a thread has frames of
  * its own, with its record. */
 #ifndef WG_FRAME_H
@@ -30,12 +30,12 @@ struct wg_frame {
 
 /* `frame->tasks`, `ctx`, `group`, `arg` and `name` are set. */
 static inline void wg_frame_push(struct wg_frame *frame) {
-    struct wg_self *self = wg_self();
+    struct wg_thread *self = wg_thread();
     frame->outer = self->frame;
     self->frame = frame;
 }
 
-static inline void wg_frame_pop(const struct wg_frame *frame) { wg_self()->frame = frame->outer; }
+static inline void wg_frame_pop(const struct wg_frame *frame) { wg_thread()->frame = frame->outer; }
 
 /* Call `fn(arg)` in this frame, whose first fields are set. */
 void wg_call_in_frame(struct wg_frame frame, void (*fn)(void *arg), void *arg);
@@ -49,7 +49,7 @@ static inline struct wg_frame *wg_task_frame(struct wg_frame *frame) {
 
 /* Does this thread run a task counted by `tasks`? */
 static inline bool wg_runs_task_of(const void *tasks) {
-    const struct wg_frame *frame = wg_self()->frame;
+    const struct wg_frame *frame = wg_thread()->frame;
     while (frame && frame->tasks != tasks)
         frame = frame->outer;
     return frame;

@@ -94,7 +94,7 @@ static void live(void *raw) {
 static void live_from_start(struct wg_work *work, bool skip, bool simple) {
     struct life life = {.step = RUN, .skip = skip, .simple = simple, .task = *(struct loose_task *)work};
     wg_work_free(work);
-    const struct wg_frame *outer = wg_self()->frame;
+    const struct wg_frame *outer = wg_thread()->frame;
     life.frame.tasks = life.task.wg; /* all that is called for the task before it counts as done is part of it */
     life.frame.ctx = skip && outer ? outer->ctx : NULL;
     life.frame.arg = life.task.arg;

@@ -8,17 +8,7 @@
 
 #include "waitgroup/until.h" /* wg_now */
 
-/* What the core remembers of a thread. */
-struct wg_self {
-    struct wg_frame *frame;   /* the innermost task that this thread runs, or NULL; see frame.h */
-    struct wg_worker *worker; /* if it is a worker of a pool; see pool.c */
-    unsigned helping;         /* how deep tasks run inside waits on this stack */
-    bool keeps_time;          /* it is the thread that keeps deadlines; see timer.c */
-    uint32_t traced;          /* the timeline in which its name is; see trace.h */
-    char name[32];            /* under which a timeline shows it; "": as the system does */
-    uintptr_t stack[2];       /* its lowest address and what comes after its highest, once wg_on_stack has asked */
-};
-struct wg_self *wg_self(void);
+#include "thread.h"
 
 /* By what the system knows this thread: its number, which tools such as top show (0: there is none), and its handle, by
  * which debuggers and interpreters know it. */
@@ -36,7 +26,7 @@ bool wg_on_stack(const void *p);
 int32_t wg_thread_clock(void);
 int64_t wg_cpu_time(int32_t clock);
 
-/* How many threads can run at once. */
+/* How many threads can run at once; asked for once. */
 unsigned wg_cores(void);
 
 /* One step of a busy loop. */

@@ -64,7 +64,7 @@ int64_t wg_cpu_time(int32_t clock) {
     return clock == WG_PROCESS_CLOCK ? nanoseconds(CLOCK_PROCESS_CPUTIME_ID) : of_thread(clock);
 }
 
-unsigned wg_cores(void) {
+static unsigned count_cores(void) {
 #ifdef __linux__ /* a container or taskset may allow fewer than are online */
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
@@ -72,6 +72,14 @@ unsigned wg_cores(void) {
 #endif
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (unsigned)n : 1;
+}
+
+unsigned wg_cores(void) {
+    static wg_a32 known;
+    uint32_t cores = wg_load_relaxed32(&known);
+    if (!cores)
+        wg_store_relaxed32(&known, cores = count_cores());
+    return cores;
 }
 
 void wg_pause(void) {
@@ -89,8 +97,8 @@ unsigned wg_back_off(unsigned last) {
     return pauses;
 }
 
-struct wg_self *wg_self(void) {
-    static _Thread_local struct wg_self self;
+struct wg_thread *wg_thread(void) {
+    static _Thread_local struct wg_thread self;
     return &self;
 }
 
@@ -165,7 +173,7 @@ static void find_stack(uintptr_t stack[2]) {
 }
 
 bool wg_on_stack(const void *p) {
-    uintptr_t *stack = wg_self()->stack, at = (uintptr_t)p;
+    uintptr_t *stack = wg_thread()->stack, at = (uintptr_t)p;
     if (at < (uintptr_t)__builtin_frame_address(0)) /* stacks grow downwards: most of the heap need not ask for more */
         return false;
     if (!stack[1] || (GROWS && at < stack[0]))

@@ -42,6 +42,7 @@
 #include "os.h"
 #include "queue.h"
 #include "ref.h"
+#include "shortage.h"
 #include "waitqueue.h"
 
 #define IDLE_TIME (5 * WG_SECOND)
@@ -107,22 +108,11 @@ struct action {
 static wg_pool process_pool = {.refs = 1, .needs_worker = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
 
 static wg_mutex pools_lock;
-static wg_pool *pools;       /* all except that of the process */
-static wg_a32 starved_pools; /* how many there are */
+static wg_pool *pools; /* all except that of the process */
 
-static unsigned cores_of(const wg_pool *pool) {
-    static wg_a32 known;
-    if (pool->host.cores)
-        return pool->host.cores;
-    uint32_t cores = wg_load_relaxed32(&known);
-    if (!cores) {
-        cores = wg_cores();
-        wg_store_relaxed32(&known, cores);
-    }
-    return cores;
-}
+static unsigned cores_of(const wg_pool *pool) { return pool->host.cores ? pool->host.cores : wg_cores(); }
 
-bool wg_worth_spinning(const wg_pool *pool) { return cores_of(pool ? pool : &process_pool) > 1; }
+bool wg_worth_spinning(const wg_pool *pool) { return cores_of(pool) > 1; }
 
 static unsigned workers_of(const wg_pool *pool) { return pool->present + pool->expected; }
 
@@ -185,9 +175,13 @@ static void update_needs_worker(wg_pool *pool) {
 
 static void work_natively(void *pool) { wg_pool_work(pool); }
 
+static void retry(void);
+
 static void set_starved(wg_pool *pool, bool starved) {
-    if (pool->starved != starved)
-        wg_add_relaxed32(&starved_pools, starved ? 1 : UINT32_MAX);
+    if (!pool->starved && starved)
+        wg_shortage_begins(retry);
+    else if (pool->starved && !starved)
+        wg_shortage_ends();
     pool->starved = starved;
 }
 
@@ -266,8 +260,6 @@ static void drop(void *raw) {
 /* Run the works of a list without starting them. */
 static void drop_all(struct wg_work *works) { wg_finish(drop, &works); }
 
-bool wg_threads_lack(void) { return wg_load_relaxed32(&starved_pools) > 0; }
-
 /* The pool that comes after `pool`, with a reference, in exchange for the one to `pool`; NULL at the end. */
 static wg_pool *next_pool(wg_pool *pool) {
     wg_mutex_lock(&pools_lock);
@@ -279,7 +271,7 @@ static wg_pool *next_pool(wg_pool *pool) {
     return next;
 }
 
-void wg_threads_retry(void) {
+static void retry(void) {
     for (wg_pool *pool = &process_pool; pool; pool = next_pool(pool)) {
         wg_mutex_lock(&pool->lock);
         if (!pool->ring.next)
@@ -591,7 +583,8 @@ static void go_home(wg_pool *pool, struct wg_worker *me) {
         pool->searching = false;
     leave(pool, me);
     struct action action = ensure_searcher(pool);
-    wg_self()->worker = NULL;
+    wg_thread()->worker = NULL;
+    wg_thread()->blocks = NULL;
     wg_mutex_unlock(&pool->lock);
     host_wakes(pool, me);
     perform(pool, action);
@@ -612,16 +605,17 @@ static void work(void *raw) {
         go_home(me->pool, me);
 }
 
+static void block(bool begins);
+
 void wg_pool_work(wg_pool *pool) {
     struct wg_worker me = {.pool = pool};
-    wg_self()->worker = &me;
+    wg_thread()->worker = &me;
+    wg_thread()->blocks = block;
     wg_finish(work, &me);
 }
 
-void wg_thread_blocks(void) {
-    struct wg_worker *me = wg_self()->worker;
-    if (!me || me->blocked++ > 0)
-        return;
+/* See thread.h. */
+static void begin_to_block(struct wg_worker *me) {
     wg_pool *pool = me->pool;
     wg_mutex_lock(&pool->lock);
     set_computing(me, false);
@@ -634,13 +628,19 @@ void wg_thread_blocks(void) {
     perform(pool, action);
 }
 
-void wg_thread_unblocks(void) {
-    struct wg_worker *me = wg_self()->worker;
-    if (!me || --me->blocked > 0)
-        return;
+static void end_to_block(struct wg_worker *me) {
     wg_mutex_lock(&me->pool->lock);
     set_computing(me, true);
     wg_mutex_unlock(&me->pool->lock);
+}
+
+/* A worker may block while it blocks: in what a wait calls. */
+static void block(bool begins) {
+    struct wg_worker *me = wg_thread()->worker;
+    if (begins && me->blocked++ == 0)
+        begin_to_block(me);
+    else if (!begins && --me->blocked == 0)
+        end_to_block(me);
 }
 
 /* See wg_finish. */
@@ -648,15 +648,15 @@ static void help(void *raw) {
     struct wg_work **work = raw, *begun = *work;
     *work = NULL;
     if (begun) {
-        wg_self()->helping++;
+        wg_thread()->helping++;
         begun->run(begun, false);
     }
-    wg_self()->helping--;
+    wg_thread()->helping--;
 }
 
 /* The wait that helps is no point of cancellation, so the task is none either. */
 bool wg_pool_help(wg_pool *pool, struct wg_queue *queue) {
-    if (!pool->host.callers_help || wg_self()->helping >= DEEPEST_HELP)
+    if (!pool->host.callers_help || wg_thread()->helping >= DEEPEST_HELP)
         return false;
     wg_mutex_lock(&pool->lock);
     struct wg_work *work = queue->first ? take(pool, queue) : NULL; /* that is, if it is in the ring */
@@ -803,7 +803,7 @@ static void reset(wg_pool *pool) {
     pool->searching = pool->spawning = false;
     pool->starved = false;
     pool->monitor.seen_time = 0;
-    struct wg_worker *me = wg_self()->worker;
+    struct wg_worker *me = wg_thread()->worker;
     if (me && me->pool == pool)
         keep(pool, me);
     update_needs_worker(pool);
@@ -824,7 +824,7 @@ void wg_pools_unlock(void) {
 }
 
 void wg_pools_reset(void) {
-    wg_store_relaxed32(&starved_pools, 0);
+    wg_shortage_reset();
     reset(&process_pool);
     for (wg_pool *pool = pools; pool; pool = pool->next)
         reset(pool);

@@ -4,7 +4,6 @@
 
 #include "waitgroup/pool.h"
 
-#include "blocking.h"
 #include "queue.h"
 
 /* NULL is the pool of the process. */
@@ -22,6 +21,10 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_queue *queue, const struct wg_
 
 /* If the pool lets callers help, take the first work of `queue` and run it here. False if there was none. */
 bool wg_pool_help(wg_pool *pool, struct wg_queue *queue);
+
+/* Is it worth spinning until another thread of this pool has done something? Not on one core, nor under an interpreter
+ * lock. */
+bool wg_worth_spinning(const wg_pool *pool);
 
 /* How busy a pool is, for people. */
 struct wg_pool_load {

@@ -136,13 +136,13 @@ static void keep(void *raw) {
     struct keeper *keeper = raw;
     bool thread_ended = keeper->begun;
     keeper->begun = true;
-    wg_self()->keeps_time = !thread_ended;
+    wg_thread()->keeps_time = !thread_ended;
     wg_mutex_lock(&lock);
     if (!thread_ended)
         keep_deadlines(keeper);
     else if (keeper->due)
         ended_one(keeper);
-    thread_runs = wg_self()->keeps_time = false;
+    thread_runs = wg_thread()->keeps_time = false;
     if (thread_ended && first)
         have_thread();
     wg_mutex_unlock(&lock);
@@ -190,7 +190,7 @@ void wg_timer_unlock(void) { wg_mutex_unlock(&lock); }
 
 /* The thread itself may have forked, in an observer, and goes on. */
 bool wg_timer_reset(void) {
-    thread_runs = wg_self()->keeps_time;
+    thread_runs = wg_thread()->keeps_time;
     return first && !thread_runs;
 }
 

@@ -146,8 +146,8 @@ void wg_trace_name(int32_t number, const char *name) {
 static void put_name(int32_t thread) {
     struct line line = {.length = 0};
     char name[32];
-    if (wg_self()->name[0])
-        snprintf(name, sizeof name, "%s", wg_self()->name);
+    if (wg_thread()->name[0])
+        snprintf(name, sizeof name, "%s", wg_thread()->name);
     else if (thread == process)
         snprintf(name, sizeof name, "main");
     else
@@ -160,8 +160,8 @@ static void put_name(int32_t thread) {
 static int32_t this_thread(void) {
     int32_t thread = number_of(wg_thread_id());
     uint32_t file = wg_load_relaxed32(&files);
-    if (wg_self()->traced != file) {
-        wg_self()->traced = file;
+    if (wg_thread()->traced != file) {
+        wg_thread()->traced = file;
         put_name(thread);
     }
     return thread;

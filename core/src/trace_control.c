@@ -78,7 +78,7 @@ wg_status wg_trace_stop(void) {
 bool wg_trace_on(void) { return wg_trace_is_on(); }
 
 void wg_trace_name_thread(const char *name) {
-    struct wg_self *self = wg_self();
+    struct wg_thread *self = wg_thread();
     snprintf(self->name, sizeof self->name, "%s", name ? name : "");
     self->traced = 0;
 }

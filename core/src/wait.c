@@ -3,12 +3,12 @@
 
 #include <stddef.h>
 
-#include "blocking.h"
 #include "context.h"
 #include "deadline.h"
 #include "deadlock.h"
 #include "fork.h"
 #include "frame.h"
+#include "shortage.h"
 #include "trace.h"
 
 /* How often to look before a sleep, which costs two switches: some microseconds' worth. */
@@ -56,7 +56,7 @@ static bool happened(struct wg_waiter *w) {
 static wg_status sleep_until(struct wg_waiter *w, const wg_until *until) {
     wg_status status = WG_OK;
     int64_t deadline = w->record.deadline;
-    wg_thread_blocks();
+    wg_thread_blocks(true);
     while (status == WG_OK && !happened(w)) {
         bool starving = wg_threads_lack();
         if (starving)
@@ -72,7 +72,7 @@ static wg_status sleep_until(struct wg_waiter *w, const wg_until *until) {
         case WG_PARK_INTERRUPTED: status = WG_INTERRUPTED; break;
         }
     }
-    wg_thread_unblocks();
+    wg_thread_blocks(false);
     return status;
 }
 
@@ -80,7 +80,7 @@ void wg_waiter_init(struct wg_waiter *w, const wg_until *until, const wg_context
     struct wg_wait_record *record = &w->record;
     record->word = &w->word;
     record->until = until;
-    record->frames = wg_self()->frame;
+    record->frames = wg_thread()->frame;
     record->certain = wg_is_certain(record->frames, until, other);
     record->has_thread = true;
 }
@@ -121,7 +121,7 @@ wg_reason wg_waiter_finish(struct wg_waiter *w) {
 /* Look a few times before sleeping. */
 static wg_status spin(const wg_waitgroup *wg) {
     wg_status status = wg_wait_look(wg);
-    for (int i = 0; i < SPINS && status == WG_TIMEOUT && wg_worth_spinning(NULL); i++) {
+    for (int i = 0; i < SPINS && status == WG_TIMEOUT && wg_cores() > 1; i++) {
         wg_pause();
         status = wg_wait_look(wg);
     }

@@ -41,7 +41,7 @@ static void set_place(struct wg_waiting *w, const wg_waiting_for *what) {
 
 static void set_frames(struct wg_waiting *w, const wg_waiting_task *task) {
     if (!task) {
-        w->record.frames = wg_self()->frame;
+        w->record.frames = wg_thread()->frame;
         return;
     }
     const wg_waitgroup *wg = task->group ? wg_errgroup_tasks(task->group) : task->wg;

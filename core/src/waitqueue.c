@@ -12,7 +12,7 @@ struct wg_call {
     struct wg_bucket *bucket;
     struct wg_wake_q *wakes;
     bool begun;
-    const struct wg_self *caller;
+    const struct wg_thread *caller;
     struct wg_link *list;   /* what the observers were taken from */
     wg_observer *running;   /* the observer whose fn runs now; it may be gone already: only compared */
     struct wg_link pending; /* observers still to be called; wg_observer_remove may take them out */
@@ -107,7 +107,7 @@ static wg_observer *first_observer(const struct wg_link *list) { return observer
 void wg_observer_link(struct wg_bucket *bucket, struct wg_link *list, wg_observer *observer) {
     wg_list_append(list, &observer->link_);
     if (wg_on_stack(observer)) {
-        observer->owner_ = wg_self();
+        observer->owner_ = wg_thread();
         wg_list_append(&bucket->on_stacks, &observer->on_stack_);
     }
 }
@@ -171,7 +171,7 @@ static void call_all(void *raw) {
 }
 
 void wg_observers_call(struct wg_bucket *bucket, struct wg_link *list, const void *subject, struct wg_wake_q *wakes) {
-    struct wg_call call = {.bucket = bucket, .wakes = wakes, .caller = wg_self(), .list = list};
+    struct wg_call call = {.bucket = bucket, .wakes = wakes, .caller = wg_thread(), .list = list};
     detach(list, subject, &call.pending);
     if (wg_list_first(&call.pending))
         wg_finish(call_all, &call);
@@ -193,7 +193,7 @@ static struct wg_call *call_of(struct wg_link *link) { return WG_MEMBER(link, st
 /* Is `observer` being called by another thread? By this one it is no use to wait. */
 static bool called_elsewhere(struct wg_bucket *bucket, const wg_observer *observer) {
     for (struct wg_link *l = wg_list_first(&bucket->calls); l; l = wg_list_after(&bucket->calls, l))
-        if (call_of(l)->running == observer && call_of(l)->caller != wg_self())
+        if (call_of(l)->running == observer && call_of(l)->caller != wg_thread())
             return true;
     return false;
 }
@@ -239,7 +239,7 @@ static void forget_observers_on_other_stacks(struct wg_bucket *bucket) {
     for (struct wg_link *link = wg_list_first(&bucket->on_stacks), *next; link; link = next) {
         next = wg_list_after(&bucket->on_stacks, link);
         wg_observer *observer = WG_MEMBER(link, wg_observer, on_stack_);
-        if (observer->owner_ != wg_self())
+        if (observer->owner_ != wg_thread())
             wg_observer_unlink(observer);
     }
 }
@@ -261,7 +261,7 @@ static void leave_call(struct wg_bucket *bucket, struct wg_call *call) {
 static void keep_own_calls(struct wg_bucket *bucket) {
     for (struct wg_link *link = wg_list_first(&bucket->calls), *next; link; link = next) {
         next = wg_list_after(&bucket->calls, link);
-        if (call_of(link)->caller != wg_self())
+        if (call_of(link)->caller != wg_thread())
             leave_call(bucket, call_of(link));
     }
 }

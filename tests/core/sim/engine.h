@@ -42,7 +42,7 @@ struct sim_thread {
     uint64_t priority;             /* in a PCT run */
     void (*fn)(void *arg);
     void *arg;
-    struct wg_self self;
+    struct wg_thread self;
 };
 
 enum search { RANDOM, PCT, EXHAUSTIVE };

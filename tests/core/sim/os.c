@@ -68,7 +68,7 @@ unsigned wg_back_off(unsigned last) {
     step("pause", NULL, __builtin_return_address(0), true);
     return last;
 }
-struct wg_self *wg_self(void) {
+struct wg_thread *wg_thread(void) {
     return &engine->current->self;
 }
 
