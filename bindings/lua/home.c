@@ -13,6 +13,7 @@
 #include "loop.h"
 
 static const char home_key;
+static const char maker_key; /* registry: the Lua thread home->maker */
 
 /* --- the home --- */
 
@@ -232,6 +233,8 @@ void wgl_open_home(lua_State *L) {
     home->last_due = &home->due;
     home->epoch = home->fds_epoch = wg_fork_epoch();
     lua_rawsetp(L, LUA_REGISTRYINDEX, &home_key);
+    home->maker = lua_newthread(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &maker_key);
 }
 
 const luaL_Reg wgl_home_functions[] = {{"readable", readable}, {"now", now}, {"deadline", deadline}, {NULL, NULL}};

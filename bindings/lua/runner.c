@@ -147,8 +147,10 @@ static int anchor(lua_State *L) {
     return 0;
 }
 
-/* NULL: no memory. */
-static wgl_runner *new_runner(lua_State *L, wgl_home *home) {
+/* NULL: no memory. Up to 5.4.2 a Lua thread has only as many nested C calls left as its maker. So the maker is not what just
+ * runs, deep in other calls, and maybe for a runner that was made in the same way. */
+static wgl_runner *new_runner(wgl_home *home) {
+    lua_State *L = home->maker;
     wgl_runner *runner = calloc(1, sizeof *runner);
     if (!runner)
         return NULL;
@@ -158,8 +160,11 @@ static wgl_runner *new_runner(lua_State *L, wgl_home *home) {
         runner->home = home;
         return runner;
     }
-    if (!runner->L)
-        lua_pop(L, 1); /* the error */
+    lua_settop(L, 0); /* the error */
+    if (runner->L) {
+        lua_pushnil(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, runner);
+    }
     free(runner);
     return NULL;
 }
@@ -176,7 +181,7 @@ static void close_runner(lua_State *L, wgl_runner *runner) {
 void wgl_runner_reserve(lua_State *L, wgl_home *home) {
     if (home->idle || home->runner)
         return;
-    wgl_runner *runner = new_runner(L, home);
+    wgl_runner *runner = new_runner(home);
     if (!runner)
         luaL_error(L, "not enough memory for a C stack that tasks run on");
     go_idle(home, runner);
@@ -203,7 +208,7 @@ void wgl_run_ready(lua_State *L, wgl_home *home) {
 
 bool wgl_runner_block(lua_State *L, wgl_home *home, wgl_waiter *waiter) {
     wgl_runner *self = home->runner, *next = take_idle(home);
-    if (!next && !(next = new_runner(L, home)))
+    if (!next && !(next = new_runner(home)))
         return false;
     wgl_coroutine *current = home->current;
     wg_scope *scope = home->scope;

@@ -202,6 +202,7 @@ struct wgl_home {
     char *report;           /* of the last deadlock, from malloc, or NULL */
     struct wgl_stack *base; /* what a runner goes back to at the end of its batch */
     lua_State *driver;      /* what had the last batch run */
+    lua_State *maker;       /* a Lua thread that makes those of runners, and does nothing else */
     unsigned epoch;         /* of the process that the events come from */
     /* Other event loops; see foreign.c. */
     unsigned foreign_waiters, foreign_woken; /* coroutines of them that wait; how many are awake again */

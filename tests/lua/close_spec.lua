@@ -59,7 +59,16 @@ describe("closing an error group", function()
     assert.equal(0, wg:count())
   end)
 
+  -- Lua 5.4.0 to 5.4.2 cannot yield in __close: there a task keeps its C stack.
+  local function can_yield_in_close()
+    local co = coroutine.wrap(function()
+      local _ <close> = setmetatable({}, { __close = function() coroutine.yield(true) end })
+    end)
+    return (select(2, pcall(co))) == true
+  end
+
   it("yields in a task, also in one that fails", function()
+    local expected = can_yield_in_close() and "suspended" or "normal"
     for _, new in ipairs { waitgroup.errgroup, waitgroup.new } do
       for _, fails in ipairs { false, true } do
         local status
@@ -75,7 +84,7 @@ describe("closing an error group", function()
             error("failed", 0)
           end
         end)
-        assert.equal("suspended", status)
+        assert.equal(expected, status)
       end
     end
   end)

@@ -261,7 +261,11 @@ describe("an error group", function()
       local _ <close> = setmetatable({}, { __close = function() error("second", 0) end })
       error("first", 0)
     end)
-    assert.equal("second", select(2, g:wait()))
+    local _, as_in_lua = pcall(function() -- Lua 5.4.0 to 5.4.2 keep the first error
+      local _ <close> = setmetatable({}, { __close = function() error("second", 0) end })
+      error("first", 0)
+    end)
+    assert.equal(as_in_lua, select(2, g:wait()))
   end)
 
   it("takes callable values", function()
