@@ -46,7 +46,7 @@ def test_tasks_are_told_by_thread_with_group_outcome_and_error(file):
     (mark,) = events(file, cat="cancel")
     assert mark["name"] == "cancelled: squares"
     assert mark["args"]["cause"] == 'ValueError: three "quoted" é'
-    (group,) = events(file, cat="group", ph="b")
+    (group,) = events(file, cat="group", ph="b", name="squares")  # other tests may have left groups
     assert group["args"]["made at"].startswith("test_trace.py:")
     assert group["args"]["outcome"] == "a task failed"
 
@@ -153,7 +153,7 @@ def test_what_has_not_ended_is_told_as_unfinished(file):
         gate.set()
     (task,) = events(file, **ON)
     assert task["args"]["outcome"] == "unfinished"
-    (group,) = events(file, cat="group", ph="b")
+    (group,) = events(file, cat="group", ph="b", name="open")
     assert group["args"]["outcome"] == "unfinished"
 
 
