@@ -28,6 +28,8 @@ local function tree(directory, files)
   return files
 end
 
+local CHUNK = 1 << 16 -- bytes: file:read takes memory for as many, however small the file
+
 -- The task, which runs in a thread with a Lua state of its own: hash one file, and look now and then whether that is
 -- still wanted.
 local function sha256(path)
@@ -37,10 +39,10 @@ local function sha256(path)
   if not file then
     error(message, 0)
   end
-  local chunk, why = file:read(1 << 18)
+  local chunk, why = file:read(CHUNK)
   while chunk and not context:cancelled() do
     digest:update(chunk)
-    chunk, why = file:read(1 << 18)
+    chunk, why = file:read(CHUNK)
   end
   file:close()
   if why then
@@ -59,7 +61,8 @@ local function main(directory)
   local files = assert(tree(directory, {}))
   table.sort(files)
   local terminal = uv.guess_handle(2) == "tty"
-  local g <close> = waitgroup.errgroup { limit = 2 * #uv.cpu_info() }
+  -- With a backlog no thread waits until the next file is handed to it.
+  local g <close> = waitgroup.errgroup { limit = 2 * waitgroup.cores(), backlog = 1000 }
   local function show_progress()
     if terminal then
       io.stderr:write(("\r%d of %d files"):format(g:completed(), #files))
