@@ -460,7 +460,7 @@ function waitgroup.root() end
 ---@return waitgroup.WaitGroup|waitgroup.ErrGroup|waitgroup.Context|waitgroup.Channel object a handle of this state
 function waitgroup.attach(id, kind) end
 
---- Wait for any of several tasks.
+--- Wait for any of several tasks. Raises if there is none in the list.
 ---@async
 ---@param tasks waitgroup.Task[] what `go` and `thread` returned
 ---@param timeout? number seconds

@@ -56,10 +56,44 @@ int wgl_error(lua_State *L, int level, const char *format, ...) {
     return lua_error(L);
 }
 
+/* The name under which the table on top has the function at `fn`, or NULL. Pops the table. */
+static const char *key_of(lua_State *L, int fn) {
+    int table = lua_gettop(L);
+    const char *name = NULL;
+    lua_pushnil(L);
+    while (!name && lua_next(L, table)) {
+        if (lua_rawequal(L, -1, fn) && lua_type(L, -2) == LUA_TSTRING)
+            name = lua_tostring(L, -2);
+        lua_pop(L, 1);
+    }
+    lua_settop(L, table - 1);
+    return name;
+}
+
+/* The name of the method on top, which was called by no name: by pcall, or as a tail call. NULL: it is none. Pops it. */
+static const char *method_name(lua_State *L) {
+    const char *name = NULL;
+    int fn = lua_gettop(L);
+    for (int kind = 0; !name && kind < WGL_KINDS; kind++) {
+        luaL_getmetatable(L, type_names[kind]);
+        if (lua_istable(L, -1) && lua_getfield(L, -1, "__index") == LUA_TTABLE)
+            name = key_of(L, fn);
+        lua_settop(L, fn);
+    }
+    lua_pop(L, 1);
+    return name;
+}
+
 int wgl_argerror(lua_State *L, int level, int arg, const char *message) {
     lua_Debug ar = {.namewhat = ""};
-    if (lua_getstack(L, level - 1, &ar))
-        lua_getinfo(L, "n", &ar);
+    luaL_checkstack(L, 8, NULL);
+    if (lua_getstack(L, level - 1, &ar) && lua_getinfo(L, "nf", &ar)) {
+        const char *of_method = method_name(L);
+        if (!ar.name && of_method) {
+            ar.name = of_method;
+            ar.namewhat = "method";
+        }
+    }
     const char *name = ar.name ? ar.name : "?";
     if (strcmp(ar.namewhat, "method") == 0 && --arg == 0)
         return wgl_error(L, level, "calling '%s' on bad self (%s)", name, message);

@@ -14,7 +14,7 @@ end
 local function start_one(call, start, g, fn, item)
   local ok, task, why, cause = pcall(start, g, fn, item)
   if not ok then
-    local text = task:gsub("^.-:%d+: ", "", 1):gsub("^bad argument #2 to '.-'", "bad argument #1 to '" .. call .. "'")
+    local text = task:gsub("^.-:%d+: ", "", 1):gsub("^bad argument #1 to '.-'", "bad argument #1 to '" .. call .. "'")
     error(text, 5)
   end
   return task, why, cause
@@ -183,6 +183,9 @@ local collect = {}
 --- Wait for any of the tasks: the first that has ended, and its index; or nil and why.
 function collect.wait_any(tasks, timeout)
   check_tasks("wait_any", tasks)
+  if #tasks == 0 then
+    error("bad argument #1 to 'wait_any' (one task at least expected, got none)", 2)
+  end
   for i = 1, #tasks do
     if tasks[i]:done() then
       return tasks[i], i

@@ -23,6 +23,7 @@ describe("misuse names the argument:", function()
   local cases = {
     { "w.new('x')", "bad argument #1 to 'new' (an integer expected, got 'x')" },
     { "w.new(-1)", "bad argument #1 to 'new' (a count is 0 to 2147483647, got -1)" },
+    { "w.wait_any {}", "bad argument #1 to 'wait_any' (one task at least expected, got none)" },
     { "wg:add('x')", "bad argument #1 to 'add' (an integer expected, got 'x')" },
     { "wg:done(wg:done())", "'done' of a wait group with the count 0: there were as many calls as were added" },
     { "wg:add(-2)", "'add' of a wait group with the count 0: 2 less would be negative, so it is unchanged" },
@@ -201,4 +202,18 @@ describe("the module", function()
     assert.is_nil(reported)
     waitgroup.on_error(old)
   end)
+end)
+
+it("a method that is called by no name is named all the same", function()
+  local g, wg = waitgroup.errgroup(), waitgroup.new()
+  for _, case in ipairs {
+    { "bad argument #2 to 'map' (a list expected, got nil)", g.map, g, print },
+    { "bad argument #2 to 'thread_map' (a list expected, got string)", g.thread_map, g, print, "abc" },
+    { "bad argument #1 to 'wait' (seconds expected, got string)", g.wait, g, "5" },
+    { "bad argument #1 to 'add' (an integer expected, got 'x')", wg.add, wg, "x" },
+    { "bad argument #1 to 'map' (function expected, got nil)", function() return g:map(nil, {}) end },
+  } do
+    local _, message = pcall(table.unpack(case, 2))
+    assert.matches(case[1], message, 1, true)
+  end
 end)
