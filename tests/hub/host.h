@@ -54,6 +54,17 @@ static inline void python(const char *format, ...) {
     PyGILState_Release(gil);
 }
 
+/* An integer that the code before has left in the variable `name`. */
+static inline long long python_integer(const char *name) {
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *value = PyObject_GetAttrString(PyImport_AddModule("__main__"), name);
+    long long integer = value ? PyLong_AsLongLong(value) : -1;
+    CHECK(value && !PyErr_Occurred());
+    Py_DECREF(value);
+    PyGILState_Release(gil);
+    return integer;
+}
+
 /* --- Lua: a state, in which `w` is the module, and its thread --- */
 
 typedef struct lua_thread {

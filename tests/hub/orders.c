@@ -28,12 +28,12 @@ static void make_group(int maker) {
         CHECK(wg_errgroup_new(&group, &(wg_errgroup_options){.limit = RUN, .backlog = QUEUED}) == WG_OK);
         return;
     }
-    if (maker == PYTHON)
-        python("import ctypes\nfrom cwaitgroup import *\nmade = ErrGroup(limit=%d, backlog=%d)\n"
-               "ctypes.c_longlong.from_address(%zu).value = made.id\n",
-               RUN, QUEUED, (size_t)&id);
-    else
+    if (maker == PYTHON) {
+        python("from cwaitgroup import *\nmade = ErrGroup(limit=%d, backlog=%d)\nnumber = made.id\n", RUN, QUEUED);
+        id = python_integer("number");
+    } else {
         lua_run(&a, "made = w.errgroup { limit = %d } require('hub')(%zu, made:id())", RUN, (size_t)&id);
+    }
     CHECK(wg_attach(id, WG_KIND_ERRGROUP, &found) == WG_OK);
     group = found;
 }
