@@ -3,6 +3,7 @@
  * usage: three SCENARIO [ARGUMENT] */
 #include "host.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #define LONG 1000 /* seconds: what sleeps so long is woken, or the test hangs */
@@ -130,6 +131,8 @@ static void full(void) {
            "    shared.wait()\n"
            "g.go(meet)\n");
     lua_run(&h.a, "task = g:go(function() shared:done() shared:wait() end) w.yield()");
+    while (wg_count(wg_shared_waitgroup(h.shared)) > 1) /* until all three run */
+        sched_yield();
     lua_run(&h.b,
             "assert(select(2, g:try_thread(function() end)) == 'limit' and select(2, g:try_go(print)) == 'limit')");
     lua_run(&h.a, "assert(select(2, g:try_go(print)) == 'limit')");
