@@ -511,6 +511,16 @@ static void fail_broken(lua_State *L, wgl_home *home, wgl_coroutine *task, int s
     fail(L, home, self, lua_gettop(L), 0);
 }
 
+/* From here on the thread runs code of the task. */
+static void enter_task(lua_State *L, wg_scope *scope, wgl_coroutine *task) {
+    wg_waiting_task self = {.arg = task, .context = wgl_task_context(L, task)};
+    if (task->of == WGL_OF_GROUP)
+        self.group = ((wgl_errgroup *)task->owner->object)->group;
+    else if (task->of == WGL_OF_WAITGROUP)
+        self.wg = ((wgl_waitgroup *)task->owner->object)->wg;
+    wg_scope_enter_task(scope, &self);
+}
+
 static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int arguments) {
     int results;
     wg_scope scope; /* for code of other languages that the task calls */
@@ -519,7 +529,7 @@ static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, 
     task->woken = true;
     home->current = task;
     home->scope = &scope;
-    wg_scope_enter(&scope, wgl_context_of(wgl_coroutine_context(L, task)));
+    enter_task(L, &scope, task);
     int64_t since = task->taken ? wg_now() : 0;
     int status = lua_resume(task->co, L, arguments, &results);
     wg_scope_leave(&scope);

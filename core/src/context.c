@@ -100,12 +100,16 @@ void wg_scope_leave(wg_scope *scope) {
     wg_frame_pop(&in->frame);
 }
 
-wg_status wg_scope_enter(wg_scope *scope, wg_context *ctx) {
+void wg_scope_enter_frame(wg_scope *scope, struct wg_frame frame) {
     struct scope *in = (struct scope *)(void *)scope;
-    if (!in)
-        return WG_INVALID;
-    *in = (struct scope){.frame = {.ctx = ctx == &root ? NULL : ctx}, .top = &in->frame};
+    *in = (struct scope){.frame = frame, .top = &in->frame};
     wg_scope_return(scope);
+}
+
+wg_status wg_scope_enter(wg_scope *scope, wg_context *ctx) {
+    if (!scope)
+        return WG_INVALID;
+    wg_scope_enter_frame(scope, (struct wg_frame){.ctx = ctx == &root ? NULL : ctx});
     return WG_OK;
 }
 

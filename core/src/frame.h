@@ -40,6 +40,9 @@ static inline void wg_frame_pop(const struct wg_frame *frame) { wg_thread()->fra
 /* Call `fn(arg)` in this frame, whose first fields are set. */
 void wg_call_in_frame(struct wg_frame frame, void (*fn)(void *arg), void *arg);
 
+/* wg_scope_enter with this frame. */
+void wg_scope_enter_frame(wg_scope *scope, struct wg_frame frame);
+
 /* The innermost of `frame` and those outside of it that is a task; NULL if there is none. */
 static inline struct wg_frame *wg_task_frame(struct wg_frame *frame) {
     while (frame && !frame->tasks)

@@ -39,6 +39,18 @@ static void set_place(struct wg_waiting *w, const wg_waiting_for *what) {
         .deadline = what->deadline, .context = what->context ? what->context : wg_context_root(), .place = &w->place};
 }
 
+wg_status wg_scope_enter_task(wg_scope *scope, const wg_waiting_task *task) {
+    if (!scope || !task)
+        return WG_INVALID;
+    struct wg_frame frame = {.tasks = task->group ? wg_errgroup_tasks(task->group) : task->wg,
+                             .ctx = task->context == wg_context_root() ? NULL : task->context,
+                             .group = task->group,
+                             .arg = task->arg,
+                             .name = task->name};
+    wg_scope_enter_frame(scope, frame);
+    return WG_OK;
+}
+
 static void set_frames(struct wg_waiting *w, const wg_waiting_task *task) {
     if (!task) {
         w->record.frames = wg_thread()->frame;

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, ForeignError, WaitGroup, attach, current_context
+from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, ForeignError, WaitGroup, attach, current_context
 from lua_in_python import Lua, LuaError
 
 BUILD = Path(__file__).resolve().parents[2] / "build/lua"
@@ -406,6 +406,41 @@ class TestContexts:
 
         outer.go(call_lua).result(HANG)
         assert seen == [c.context for c in (outer, inner, innermost, inner, outer)]
+
+
+class TestDeadlocks:
+    """What Python code does to the thread on which it is called by a coroutine task of Lua."""
+
+    @staticmethod
+    def hear(errors, wait):
+        def call():
+            try:
+                wait()
+            except DeadlockError as error:
+                errors.append(str(error))
+
+        return call
+
+    def test_a_coroutine_task_whose_callback_waits_for_its_group(self, lua):
+        errors = []
+        group = share(lua, "g", ErrGroup(name="own"))
+        lua.give("wait", self.hear(errors, group.wait))
+        lua.run("g:go(function() wait() end) assert(w.run(function() g:wait() end))")
+        (error,) = errors
+        assert "ErrGroup.wait() of group 'own'" in error
+
+    def test_a_coroutine_task_whose_callback_waits_for_a_thread_that_waits_for_it(self, lua):
+        errors = []
+        python, group = ErrGroup(name="python"), share(lua, "g", ErrGroup(name="lua"))
+        ready = threading.Event()
+        lua.give("wait", self.hear(errors, lambda: (ready.set(), python.wait())))
+        hold = python.go(ready.wait)  # so that its end is not there before
+        python.go(lambda: (ready.wait(HANG), self.hear(errors, group.wait)()))
+        lua.run("g:go(function() wait() end) w.run(function() g:wait() end)")
+        python.wait(HANG)
+        assert hold.done()
+        (error,) = errors
+        assert "of group 'python' (Python)" in error and "of group 'lua'" in error
 
 
 class TestEnds:

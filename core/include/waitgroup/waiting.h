@@ -37,6 +37,10 @@ typedef struct wg_waiting_task {
     const char *name;       /* for people; NULL: it has none */
 } wg_waiting_task;
 
+/* wg_scope_enter, see context.h, for code of this task: it has the task's context there, and where it makes the thread wait, that is
+ * a wait of the task. WG_OK; WG_INVALID: a NULL argument. */
+WG_API wg_status wg_scope_enter_task(wg_scope *scope, const wg_waiting_task *task);
+
 typedef struct wg_waiting_for {
     const wg_waiting_task
         *task;              /* that waits; NULL: the tasks that this thread runs, which goes on with other things */
