@@ -26,5 +26,5 @@ mutants verify-mutants: $(SIM) | $(PYTHON) ## small bugs put into copies of the 
 	@SIM=$(SIM) BUILD=build/mutants $(PYTHON) tests/core/mutants/run.py $(if $(ONLY),--only '$(ONLY)') @build/sim/mutants.args
 
 .PHONY: verify-models
-verify-models: system-models ## the models of the pool and the context, for Spin, each with bugs that it must find
+verify-models: system-models ## the models of the pool, the context and deadlocks, for Spin, each with bugs that it must find
 	@python3 tests/core/models/verify.py build/models

@@ -131,7 +131,7 @@ static bool some_are_free(struct wg_wait_record *list) {
     return some;
 }
 
-/* The last look, which changes nothing, is the second one at those that remain. */
+/* Those that remain are those of the last look, which changes nothing. */
 static bool look(struct wg_wait_record *me) {
     collect(me);
     while (me->stuck && some_are_free(me)) {}

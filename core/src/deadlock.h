@@ -17,10 +17,9 @@
  * That is the largest set of waits of which all these sentences hold. Only a wait that begins can complete such a set, or
  * the end of a task at a lowered limit: there one looks. The one that looks sees all waits: they are published, looked at
  * and withdrawn under one lock. A wait in the set must not have had its wake yet: its word is zero, and the contexts that
- * end it have not ended. Both stay so once they are; so when a second look, after the first has read all words, finds each
- * of the set at zero again, and finds the same reasons, then all of these waits were there at one moment, the one between the
- * two looks. Nothing that was woken can have done anything, for it withdraws its wait first. So there are no false alarms,
- * and the last of a set to publish its wait misses none.
+ * end it have not ended. What has once been set stays so; so if one look finds all of the set without their wakes, then all of
+ * these waits were there, and asleep, when that look began. Nothing that was woken can have done anything, for it withdraws
+ * its wait first. So there are no false alarms, and the last of a set to publish its wait misses none.
  *
  * The count of a wait group may leave zero again before those are woken that the zero has released: the step to zero and
  * the bits in their words are of one section under the lock of the bucket. So a word is read under that lock.

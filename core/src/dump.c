@@ -283,7 +283,12 @@ struct text {
     size_t length, room;
 };
 
-static struct text new_text(void) { return (struct text){calloc(1, 1000), 0, 1000}; }
+static struct text new_text(void) {
+    struct text text = {malloc(1000), 0, 1000};
+    if (text.bytes)
+        text.bytes[0] = '\0';
+    return text;
+}
 
 static void write_to_text(void *raw, const char *line, size_t length) {
     struct text *text = raw;

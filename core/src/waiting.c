@@ -120,9 +120,10 @@ wg_status wg_waiting_begin(wg_waiting **out, const wg_waiting_for *what, char **
     if (!out || !what || !report)
         return WG_INVALID;
     *report = NULL;
-    struct wg_waiting *w = *out = calloc(1, sizeof *w);
+    struct wg_waiting *w = *out = malloc(sizeof *w);
     if (!w)
         return WG_NO_MEMORY;
+    *w = (struct wg_waiting){.report = NULL};
     set_place(w, what);
     set_frames(w, what->task);
     set_wish(w, what);
