@@ -225,6 +225,8 @@ def main(arguments: list[str]) -> int:
     out = Path(arguments[0]).resolve()
     for old in [*out.glob("cwaitgroup-*.whl"), *out.glob("cwaitgroup-*.tar.gz")]:
         old.unlink()
+    # Files in an sdist have one time, by which no build would see that they have changed since the last run.
+    shutil.rmtree(BUILD / "cmake", ignore_errors=True)
     sources = build_sdist(out)
     print(f"  sdist    {next(out.glob('*.tar.gz')).name}", flush=True)
     for python in pythons:
