@@ -9,3 +9,10 @@ wheels: $(PY_READY) $(PY_READY_WHEELS) ## the sdist, and wheels for each platfor
 .PHONY: verify-interpreters
 verify-interpreters: $(PYTHON) | system-verify-interpreters ## pip install . and tests/python on each CPython to be had (INTERPRETERS=)
 	PYTHON=$(PYTHON) tools/python-suites $(INTERPRETERS)
+
+# The aarch64 ones run under qemu-user, and those for musl in a CPython built with it.
+WHEEL_INTERPRETERS ?= bookworm:python3.11:arm64 trixie:python3.13 trixie:python3.13:arm64 trixie:python3.13:musl
+
+.PHONY: verify-wheels
+verify-wheels: wheels | system-verify-interpreters system-verify-wheels ## each wheel that can run here, installed without a compiler and tested
+	PYTHON=$(PYTHON) tools/python-suites --wheels $(WHEELS) $(WHEEL_INTERPRETERS)
