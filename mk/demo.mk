@@ -15,5 +15,14 @@ build/examples/product: examples/c/http.c
 build/examples/checksum: examples/c/tree.c
 build/examples/checksum: LIBS := -lcrypto
 
-demo: setup examples ## build everything and run the main jobs on real input, in Python, Lua and C
+# A program with Python and Lua in it, and the one library that all three use.
+RUNNER := build/examples/runner
+
+$(RUNNER): examples/hub/runner.c tools/embed_flags.py $(CORE_SO) $(PY_READY) | system-test
+	@mkdir -p $(@D)
+	$(call say,example,$@)
+	$(Q)$(CC) $(EXAMPLES_CFLAGS) -D_GNU_SOURCE $(CFLAGS) -o $@ $< $(CORE_SO) -Wl,-E,-rpath,'$(CURDIR)/$(CORE_DIR)' \
+	    $$(pkg-config --cflags --libs $(LUA_PACKAGE)) $$($(PYTHON) tools/embed_flags.py) $(LDFLAGS)
+
+demo: setup examples $(RUNNER) ## build everything and run the main jobs on real input, in Python, Lua, C, and all three at once
 	@tools/demo

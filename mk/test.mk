@@ -10,7 +10,7 @@ test: setup ## build and run every suite: C, pytest, busted, examples, documents
 PYTEST = @$(PYTHON) -m pytest --no-header -o cache_dir=build/pytest_cache --junitxml=build/reports/$(@:test-%=%).xml
 
 .PHONY: test-examples test-docs test-tools
-test-examples: setup examples ## the examples, in all three languages
+test-examples: setup examples $(RUNNER) ## the examples, in all three languages
 	$(PYTEST) tests/examples
 
 test-docs: export CORE_A := $(CURDIR)/$(CORE_A)

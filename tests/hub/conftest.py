@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,14 @@ def compiler_call(target, source=None):
     """What compiles `source`, by default tests/hub/NAME.c for a `target` that ends in NAME, and links it with this
     Python.
     """
-    get = sysconfig.get_config_var
-    libraries = [
-        f"-L{get('LIBDIR')}",
-        f"-L{get('LIBPL')}",
-        f"-Wl,-rpath,{get('LIBDIR')}",
-        f"-lpython{get('LDVERSION')}",
-        *shlex.split(f"{get('LIBS')} {get('SYSLIBS')} {get('LINKFORSHARED') or ''}"),
-    ]
+    flags = subprocess.run([sys.executable, TOP / "tools/embed_flags.py"], check=True, capture_output=True, text=True)
     return [
         *shlex.split(os.environ.get("CC", "cc")),
         *("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"),
         *shlex.split(os.environ.get("HUB_CFLAGS", "")),
-        f"-I{sysconfig.get_path('include')}",
         str(source or HERE / f"{target.name}.c"),
         *("-o", str(target)),
-        *libraries,
+        *shlex.split(flags.stdout),
     ]
 
 
