@@ -154,7 +154,11 @@ static int new (lua_State *L) {
     wgl_handle *handle = wgl_push_empty(L, WGL_CONTEXT);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, WGL_ANCHOR);
-    wg_status status = wg_context_new(&ctx, parent ? parent->ctx : NULL, deadline);
+    char place[80];
+    wgl_place_of_caller(L, 2, place, sizeof place);
+    wg_context_options options = {
+        .parent = parent ? parent->ctx : NULL, .deadline = deadline, .language = "Lua", .where = place};
+    wg_status status = wg_context_make(&ctx, &options);
     wgl_context *object = status == WG_OK ? wgl_context_wrap(ctx, parent) : NULL;
     if (!object)
         return wgl_error(L, 2, "cannot make a context: %s",

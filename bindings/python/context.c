@@ -165,7 +165,11 @@ PyMethodDef cancelled_reduce_method = {"__reduce__", cancelled_reduce, METH_NOAR
 
 static PyObject *context_below(state *st, Context *parent, int64_t deadline) {
     wg_context *core;
-    wg_status status = wg_context_new(&core, context_core_or_base(st, parent), deadline);
+    char place[80];
+    place_of_caller(place, sizeof place);
+    wg_context_options options = {
+        .parent = context_core_or_base(st, parent), .deadline = deadline, .language = "Python", .where = place};
+    wg_status status = wg_context_make(&core, &options);
     if (status != WG_OK)
         return raise_status(st, status, "Context()");
     return (PyObject *)context_wrap(st, core, parent);

@@ -26,6 +26,7 @@
 #include "context.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +44,8 @@ struct wg_context {
     wg_a32 refs;
     wg_a32 status; /* a wg_status: WG_OK while it lives */
     bool inherited;
-    bool timed; /* it has a deadline of its own, in the timer */
+    bool listed; /* it is in the list of its bucket, until its last reference goes: it is no group's */
+    bool timed;  /* it has a deadline of its own, in the timer */
     bool has_signal;
     uint32_t signal_epoch; /* the process that made the signal */
     struct wg_signal signal;
@@ -56,8 +58,11 @@ struct wg_context {
     bool spreads;       /* it has ended, and those below it may not have; see `spreading` */
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
-    wg_a64 id;   /* see registry.h */
-    char name[]; /* of the group that it is of, or "" */
+    wg_a64 id;           /* see registry.h */
+    struct wg_link link; /* in the list of its bucket */
+    int64_t made;
+    const char *language, *where; /* the latter behind the name */
+    char name[];                  /* or that of the group that it is of */
 };
 
 static wg_context root = {.refs = 1};
@@ -364,21 +369,45 @@ static void join_parent(wg_context *ctx, wg_context *parent) {
         end(ctx, status, parent->cause, AS_ANCESTOR);
 }
 
-wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline) {
-    return wg_context_new_named(out, parent, deadline, "");
+/* From now on wg_context_look may be called. */
+static void enrol(wg_context *ctx) {
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    ctx->listed = true;
+    wg_mutex_lock(&bucket->lock);
+    wg_list_append(&bucket->contexts, &ctx->link);
+    wg_mutex_unlock(&bucket->lock);
 }
 
-wg_status wg_context_new_named(wg_context **out, wg_context *parent, int64_t deadline, const char *name) {
-    if (!out)
-        return WG_INVALID;
-    if (!parent && !(parent = wg_context_current()))
+static void strike_off(wg_context *ctx) {
+    if (!ctx->listed)
+        return;
+    struct wg_bucket *bucket = wg_bucket_of(ctx);
+    wg_mutex_lock(&bucket->lock);
+    wg_list_remove(&ctx->link);
+    wg_mutex_unlock(&bucket->lock);
+}
+
+static wg_context *allocate(const wg_context_options *options, int64_t parents_deadline) {
+    const char *name = options->name ? options->name : "", *where = options->where ? options->where : "";
+    wg_context *ctx = malloc(sizeof *ctx + strlen(name) + strlen(where) + 2);
+    if (!ctx)
+        return NULL;
+    *ctx = (wg_context){.refs = 1,
+                        .deadline = wg_earlier(options->deadline, parents_deadline),
+                        .language = options->language ? options->language : "C"};
+    ctx->where = strcpy(ctx->name, name) + strlen(name) + 1;
+    strcpy(ctx->name + strlen(name) + 1, where);
+    return ctx;
+}
+
+static wg_status make(wg_context **out, const wg_context_options *options) {
+    wg_context *parent = options->parent ? options->parent : wg_context_current();
+    if (!parent)
         parent = &root;
-    wg_context *ctx = malloc(sizeof *ctx + strlen(name) + 1);
+    wg_context_check(parent);
+    wg_context *ctx = allocate(options, parent->deadline);
     if (!ctx)
         return WG_NO_MEMORY;
-    wg_context_check(parent);
-    *ctx = (wg_context){.refs = 1, .deadline = wg_earlier(deadline, parent->deadline)};
-    strcpy(ctx->name, name);
     if (ctx->deadline == INT64_MAX)
         ctx->deadline = WG_FOREVER;
     bool past = wg_passed(ctx->deadline);
@@ -394,11 +423,29 @@ wg_status wg_context_new_named(wg_context **out, wg_context *parent, int64_t dea
     return WG_OK;
 }
 
+wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline) {
+    return wg_context_make(out, &(wg_context_options){.parent = parent, .deadline = deadline});
+}
+
+wg_status wg_context_make(wg_context **out, const wg_context_options *options) {
+    wg_status status = out && options ? make(out, options) : WG_INVALID;
+    if (status == WG_OK) {
+        (*out)->made = wg_now();
+        enrol(*out);
+    }
+    return status;
+}
+
+wg_status wg_context_of_group(wg_context **out, wg_context *parent, int64_t deadline, const char *name) {
+    return make(out, &(wg_context_options){.parent = parent, .deadline = deadline, .name = name});
+}
+
 void wg_context_release(wg_context *ctx) {
     /* A loop, not a recursion: chains may be long. */
     while (ctx && ctx != &root && wg_ref_drop(&ctx->refs)) {
         wg_context *parent = ctx->parent;
         wg_registry_end(&ctx->id);
+        strike_off(ctx);
         leave_parent(ctx);
         if (ctx->timed)
             wg_timer_remove(&ctx->timer);
@@ -506,6 +553,31 @@ wg_status wg_context_fd(wg_context *ctx, int *fd) {
         *fd = ctx->signal.readable;
     wg_mutex_unlock(&bucket->lock);
     return status;
+}
+
+/* To look at. */
+
+static size_t length_of(const struct wg_link *list) {
+    size_t n = 0;
+    for (const struct wg_link *link = wg_list_first(list); link; link = wg_list_after(list, link))
+        n++;
+    return n;
+}
+
+struct wg_seen_context wg_context_look(struct wg_link *link) {
+    const wg_context *ctx = WG_MEMBER(link, wg_context, link);
+    struct wg_seen_context seen = {
+        .context = ctx,
+        .language = ctx->language,
+        .made = ctx->made,
+        .deadline = ctx->deadline,
+        .status = wg_context_status(ctx),
+        .children = length_of(&ctx->children),
+        .callbacks = length_of(&ctx->observers),
+    };
+    snprintf(seen.name, sizeof seen.name, "%s", ctx->name);
+    snprintf(seen.where, sizeof seen.where, "%s", ctx->where);
+    return seen;
 }
 
 /* Fork. */

@@ -6,8 +6,22 @@
 
 #include "waitqueue.h"
 
-/* wg_context_new of a context that people know as `name`: that of a group. It is copied. */
-wg_status wg_context_new_named(wg_context **out, wg_context *parent, int64_t deadline, const char *name);
+/* That of a group, which people see with the group; `name`: the group's. */
+wg_status wg_context_of_group(wg_context **out, wg_context *parent, int64_t deadline, const char *name);
+
+/* What there is to see of a context that is no group's. */
+#define WG_SEEN_OF_CONTEXT 80 /* so much of a text, with its end */
+struct wg_seen_context {
+    const void *context; /* only compared */
+    char name[WG_SEEN_OF_CONTEXT], where[WG_SEEN_OF_CONTEXT];
+    const char *language;
+    int64_t made, deadline;
+    wg_status status;
+    size_t children, callbacks; /* that have not ended; that have not been called */
+};
+
+/* The context with this link in `contexts` of its bucket, whose lock is held. */
+struct wg_seen_context wg_context_look(struct wg_link *link);
 
 /* End the context of a group that is over: as wg_context_cancel, and nobody is told that anything was cancelled. */
 void wg_context_close(wg_context *ctx, wg_error *cause);

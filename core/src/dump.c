@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "deadline.h"
+#include "dropped.h"
 #include "inspect.h"
 #include "pool.h"
 
@@ -59,6 +60,26 @@ static void append_thread(struct line *line, struct wg_thread_id thread) {
     append(line, " (0x%" PRIx64 ")", thread.handle);
 }
 
+static void append_context(struct line *line, const struct wg_seen_context *context) {
+    append(line, "context");
+    if (context->name[0])
+        append(line, " '%s'", context->name);
+    append(line, " at %p (%s", context->context, context->language);
+    if (context->where[0])
+        append(line, ", made at %s", context->where);
+}
+
+static void append_end_of_context(struct line *line, const struct sink *to, const void *address) {
+    const struct wg_seen_context *context = wg_seen_context_at(to->seen, address);
+    append(line, "the end of the ");
+    if (!context) {
+        append(line, "context at %p", address);
+        return;
+    }
+    append_context(line, context);
+    append(line, ")");
+}
+
 static void append_subject(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
     static const char *const waits[] = {"the tasks", "a task", "a slot"};
     const struct wg_wish *wish = &wait->wish;
@@ -66,7 +87,7 @@ static void append_subject(struct line *line, const struct sink *to, const struc
     if (wish->text)
         append(line, "%s", wish->text);
     else if (wish->what == WG_FOR_CONTEXT)
-        append(line, "the end of the context at %p", wish->subject);
+        append_end_of_context(line, to, wish->subject);
     else if (g) {
         append(line, "%s of ", waits[wish->what]);
         append_group(line, g);
@@ -211,6 +232,39 @@ static void dump_sleepers(const struct sink *to) {
     }
 }
 
+static const char *s_of(size_t n) { return n == 1 ? "" : "s"; }
+
+/* A context that keeps nothing alive, and that nothing waits for, is only counted. */
+static bool keeps_something(const struct wg_seen_context *context) {
+    return context->children + context->callbacks > 0;
+}
+
+static void dump_context(const struct sink *to, const struct wg_seen_context *context) {
+    struct line line = {.length = 0};
+    append_context(&line, context);
+    append(&line, ", %.1f s ago): %zu living child%s, %zu callback%s", seconds(to->seen->now - context->made),
+           context->children, context->children == 1 ? "" : "ren", context->callbacks, s_of(context->callbacks));
+    if (context->status != WG_OK)
+        append(&line, ", %s", wg_strstatus(context->status));
+    else if (wg_point(context->deadline) != INT64_MAX)
+        append(&line, ", deadline in %.1f s", seconds(context->deadline - to->seen->now));
+    send(to, &line);
+}
+
+static void dump_contexts(const struct sink *to) {
+    size_t others = 0;
+    for (size_t i = 0; i < to->seen->context_count; i++)
+        if (keeps_something(&to->seen->contexts[i]))
+            dump_context(to, &to->seen->contexts[i]);
+        else
+            others++;
+    if (others == 0)
+        return;
+    struct line line = {.length = 0};
+    append(&line, "%zu context%s without children and callbacks", others, s_of(others));
+    send(to, &line);
+}
+
 static void dump_pool(void *raw, const struct wg_pool_load *pool) {
     const struct sink *to = raw;
     struct line line = {.length = 0};
@@ -240,6 +294,7 @@ static void dump(const struct sink *to) {
             dump_tasks(to, &seen->groups[i]);
         }
     dump_sleepers(to);
+    dump_contexts(to);
     wg_pools_look(dump_pool, (void *)to);
     for (size_t i = 0; i < seen->group_count; i++)
         if (is_idle(&seen->groups[i]))
@@ -353,6 +408,39 @@ static unsigned report_sleepers(const struct sink *to, int64_t since) {
     return n;
 }
 
+static unsigned report_dropped(const struct sink *to, int64_t since) {
+    struct wg_dropped groups[WG_DROPPED_KEPT];
+    size_t n = wg_dropped_since(since, groups, WG_DROPPED_KEPT);
+    for (size_t i = 0; i < n; i++) {
+        struct line line = {.length = 0};
+        append(&line, "leak: error group '%s' (%s", groups[i].name, groups[i].language);
+        if (groups[i].where[0])
+            append(&line, ", made at %s", groups[i].where);
+        append(&line, "): it was given up without a wait for its tasks");
+        if (groups[i].failures)
+            append(&line, ", so nobody has seen the errors of %zu of them", groups[i].failures);
+        send(to, &line);
+    }
+    return (unsigned)n;
+}
+
+/* A callback that may still be called, of a context that lives. */
+static unsigned report_contexts(const struct sink *to, int64_t since) {
+    unsigned n = 0;
+    for (size_t i = 0; i < to->seen->context_count; i++) {
+        const struct wg_seen_context *context = &to->seen->contexts[i];
+        if (context->made < since || context->callbacks == 0 || context->status != WG_OK)
+            continue;
+        struct line line = {.length = 0};
+        append(&line, "leak: ");
+        append_context(&line, context);
+        append(&line, "): %zu callback%s still to be called", context->callbacks, s_of(context->callbacks));
+        send(to, &line);
+        n++;
+    }
+    return n;
+}
+
 static unsigned leaks_to(void (*write)(void *arg, const char *line, size_t length), void *arg, int64_t since) {
     struct wg_snapshot seen;
     wg_snapshot_take(&seen);
@@ -364,6 +452,8 @@ static unsigned leaks_to(void (*write)(void *arg, const char *line, size_t lengt
             n++;
         }
     n += report_sleepers(&to, since);
+    n += report_dropped(&to, since);
+    n += report_contexts(&to, since);
     wg_snapshot_free(&seen);
     return n;
 }

@@ -29,6 +29,7 @@
 #include "count.h"
 #include "deadline.h"
 #include "deadlock.h"
+#include "dropped.h"
 #include "errgroup.h"
 #include "fork.h"
 #include "frame.h"
@@ -176,7 +177,7 @@ wg_status wg_errgroup_new(wg_errgroup **out, const wg_errgroup_options *options)
     g->last_failed = &g->failed;
     g->where = strcpy(g->name, name) + strlen(name) + 1;
     strcpy(g->name + strlen(name) + 1, where);
-    wg_status status = wg_context_new_named(&g->context, options->parent, options->deadline, label(g));
+    wg_status status = wg_context_of_group(&g->context, options->parent, options->deadline, label(g));
     if (status != WG_OK) {
         wg_pool_release(g->pool);
         free(g);
@@ -194,9 +195,20 @@ wg_errgroup *wg_errgroup_retain(wg_errgroup *g) {
     return g;
 }
 
+/* It had tasks, and nobody has waited for them. */
+static void note_dropped(const wg_errgroup *g) {
+    struct wg_dropped dropped = {.language = g->language, .made = g->made, .failures = g->failures};
+    snprintf(dropped.name, sizeof dropped.name, "%s", g->name);
+    snprintf(dropped.where, sizeof dropped.where, "%s", g->where);
+    wg_dropped_add(&dropped);
+}
+
 void wg_errgroup_release(wg_errgroup *g) {
     if (!g || !wg_ref_drop(&g->refs))
         return;
+    if (!wg_load_relaxed32(&g->slots.closed) &&
+        wg_load_relaxed64(&g->started) + wg_load_relaxed64(&g->never_started) > 0)
+        note_dropped(g);
     wg_registry_end(&g->id);
     strike_off(g);
     if (g->end_watched)
@@ -1035,7 +1047,7 @@ static void watch_grace(wg_errgroup *g) {
     if (g->grace == 0 || !begin_watch(g, &g->grace_watched))
         return;
     int64_t end = end_of_grace(g);
-    if (wg_context_new(&g->grace_timer, wg_context_root(), end) == WG_OK) {
+    if (wg_context_of_group(&g->grace_timer, wg_context_root(), end, label(g)) == WG_OK) {
         wg_context_observe(g->grace_timer, &g->at_grace_end, tell_outcome, g);
     } else {
         uint64_t old = (uint64_t)end;

@@ -18,6 +18,7 @@
 #include "count.h"
 #include "deadlock.h"
 #include "helper.h"
+#include "dropped.h"
 #include "pool.h"
 #include "registry.h"
 #include "timer.h"
@@ -31,6 +32,7 @@ uint32_t wg_fork_epoch(void) { return wg_epoch_now(); }
 
 void wg_before_fork(void) {
     wg_trace_file_lock();
+    wg_dropped_lock();
     wg_helpers_lock();
     wg_registry_lock();
     wg_timer_lock();
@@ -46,6 +48,7 @@ void wg_after_fork_in_parent(void) {
     wg_timer_unlock();
     wg_registry_unlock();
     wg_helpers_unlock();
+    wg_dropped_unlock();
     wg_trace_file_unlock();
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "context.h"
 #include "waitqueue.h"
 
 static void copy(char text[WG_SEEN_TEXT], const char *from) {
@@ -42,6 +43,11 @@ static void look_at_wait(const struct wg_wait_record *record, struct wg_snapshot
     look_at_place(record->until->place, seen);
 }
 
+static void look_at_context(struct wg_link *link, struct wg_snapshot *s) {
+    if (s->context_count++ < s->context_room)
+        s->contexts[s->context_count - 1] = wg_context_look(link);
+}
+
 static void look_at_bucket(struct wg_bucket *bucket, struct wg_snapshot *s) {
     struct wg_link *link;
     wg_mutex_lock(&bucket->lock);
@@ -49,11 +55,13 @@ static void look_at_bucket(struct wg_bucket *bucket, struct wg_snapshot *s) {
         wg_errgroup_look(link, s);
     for (link = wg_list_first(&bucket->waits); link; link = wg_list_after(&bucket->waits, link))
         look_at_wait(WG_MEMBER(link, struct wg_wait_record, link), s);
+    for (link = wg_list_first(&bucket->contexts); link; link = wg_list_after(&bucket->contexts, link))
+        look_at_context(link, s);
     wg_mutex_unlock(&bucket->lock);
 }
 
 static void look(struct wg_snapshot *s) {
-    s->group_count = s->task_count = s->wait_count = 0;
+    s->group_count = s->task_count = s->wait_count = s->context_count = 0;
     for (struct wg_bucket *bucket = wg_bucket_after(NULL); bucket; bucket = wg_bucket_after(bucket))
         look_at_bucket(bucket, s);
 }
@@ -74,13 +82,15 @@ static bool grow(void **array, size_t *room, size_t needed, size_t size) {
 }
 
 static bool all_fit(struct wg_snapshot *s) {
-    return s->group_count <= s->group_room && s->task_count <= s->task_room && s->wait_count <= s->wait_room;
+    return s->group_count <= s->group_room && s->task_count <= s->task_room && s->wait_count <= s->wait_room &&
+           s->context_count <= s->context_room;
 }
 
 static bool grow_all(struct wg_snapshot *s) {
     return grow((void **)&s->groups, &s->group_room, s->group_count, sizeof *s->groups) &&
            grow((void **)&s->tasks, &s->task_room, s->task_count, sizeof *s->tasks) &&
-           grow((void **)&s->waits, &s->wait_room, s->wait_count, sizeof *s->waits);
+           grow((void **)&s->waits, &s->wait_room, s->wait_count, sizeof *s->waits) &&
+           grow((void **)&s->contexts, &s->context_room, s->context_count, sizeof *s->contexts);
 }
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -115,6 +125,7 @@ bool wg_snapshot_take(struct wg_snapshot *s) {
     s->group_count = least(s->group_count, s->group_room);
     s->task_count = least(s->task_count, s->task_room);
     s->wait_count = least(s->wait_count, s->wait_room);
+    s->context_count = least(s->context_count, s->context_room);
     for (size_t i = 0; i < s->wait_count; i++) {
         note_asleep(s, s->waits[i].group, s->waits[i].since);
         note_asleep(s, s->waits[i].wish.subject, s->waits[i].since);
@@ -128,6 +139,7 @@ void wg_snapshot_free(struct wg_snapshot *s) {
     free(s->groups);
     free(s->tasks);
     free(s->waits);
+    free(s->contexts);
 }
 
 const char *wg_seen_label(const struct wg_seen_group *group) {
@@ -138,6 +150,13 @@ const struct wg_seen_group *wg_seen_group_of(const struct wg_snapshot *s, const 
     for (size_t i = 0; i < s->group_count; i++)
         if (s->groups[i].tasks == tasks)
             return &s->groups[i];
+    return NULL;
+}
+
+const struct wg_seen_context *wg_seen_context_at(const struct wg_snapshot *s, const void *context) {
+    for (size_t i = 0; i < s->context_count; i++)
+        if (s->contexts[i].context == context)
+            return &s->contexts[i];
     return NULL;
 }
 

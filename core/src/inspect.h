@@ -8,6 +8,7 @@
 #include "waitgroup/errgroup.h"
 
 #include "atomics.h"
+#include "context.h"
 #include "waits.h"
 
 #define WG_SEEN_TEXT 80 /* so much of a name, with its end */
@@ -52,8 +53,9 @@ struct wg_snapshot {
     struct wg_seen_group *groups;
     struct wg_seen_task *tasks;
     struct wg_seen_wait *waits;
-    size_t group_count, task_count, wait_count;
-    size_t group_room, task_room, wait_room;
+    struct wg_seen_context *contexts;
+    size_t group_count, task_count, wait_count, context_count;
+    size_t group_room, task_room, wait_room, context_room;
     int64_t now;
 };
 
@@ -64,6 +66,9 @@ void wg_snapshot_free(struct wg_snapshot *snapshot);
 
 /* What a group is called: its name, or where it was made. */
 const char *wg_seen_label(const struct wg_seen_group *group);
+
+/* The context at this address, which is no group's, or NULL. */
+const struct wg_seen_context *wg_seen_context_at(const struct wg_snapshot *snapshot, const void *context);
 
 /* The group counted by `tasks`; the wait of the thread in `frame`; NULL if there is none. */
 const struct wg_seen_group *wg_seen_group_of(const struct wg_snapshot *snapshot, const void *tasks);

@@ -5,7 +5,7 @@
  *
  * Lock order: the core never takes a second lock while it holds one, except a queue's while it holds its pool's, and a
  * bucket's while it holds that of deadlock.c, and that of a timeline's file while it holds a buffer's, and calls nobody else's
- * code while it holds any. Fork.c takes all of them, in the order: timeline, helpers, registry, timer, pools, deadlock.c,
+ * code while it holds any. Fork.c takes all of them, in the order: timeline, dropped groups, helpers, registry, timer, pools, deadlock.c,
  * buckets. */
 #ifndef WG_MUTEX_H
 #define WG_MUTEX_H

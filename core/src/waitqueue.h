@@ -16,6 +16,7 @@
  *              out of their lists while their memory still is what it was.
  *   waits      what waits.h tells.
  *   groups     the error groups that exist.
+ *   contexts   the contexts that exist, except those of error groups.
  *   ends       contexts whose end is under way (see context.c): what another thread has begun at a fork, the child
  *              brings to its end. */
 #ifndef WG_WAITQUEUE_H
@@ -37,7 +38,7 @@ struct wg_wait_entry {
 struct wg_bucket {
     _Alignas(64) wg_mutex lock;
     wg_a32 calls_ended; /* counts; a thread sleeps on it that waits for a call to end */
-    struct wg_link entries, observers, calls, on_stacks, ends, waits, groups;
+    struct wg_link entries, observers, calls, on_stacks, ends, waits, groups, contexts;
 };
 
 /* The words of threads to wake when the lock is let go. More than fit are woken at once. */

@@ -213,12 +213,98 @@ static void leaks_are_counted_and_named(void **state) {
     close(ends[1]);
 }
 
+static void do_nothing(void *unused) { (void)unused; }
+
+static void contexts_that_keep_something_are_told(void **state) {
+    (void)state;
+    wg_context *parent, *child;
+    wg_observer observer;
+    wg_context_options options = {
+        .name = "request", .language = "Klingon", .where = "ship.c:9", .deadline = wg_after(HANG)};
+    assert_status(wg_context_make(&parent, &options), WG_OK);
+    assert_status(wg_context_new(&child, parent, WG_FOREVER), WG_OK);
+    assert_status(wg_event_observe(wg_ended(parent), &observer, do_nothing, NULL), WG_OK);
+    dumped();
+    assert_says("context 'request' at ");
+    assert_says(" (Klingon, made at ship.c:9, ");
+    assert_says(": 1 living child, 1 callback, deadline in ");
+    assert_says("1 context without children and callbacks");
+    assert_true(wg_event_unobserve_sync(wg_ended(parent), &observer));
+    wg_context_release(child);
+    dumped();
+    assert_says("1 context without children and callbacks");
+    assert_says_not("context 'request'");
+    wg_context_release(parent);
+    dumped();
+    assert_says_not("without children and callbacks");
+    assert_status(wg_context_make(NULL, &options), WG_INVALID);
+    assert_status(wg_context_make(&parent, NULL), WG_INVALID);
+}
+
+static const char *leaks_since(int64_t since) {
+    char *told = wg_leaks_text(since);
+    assert_non_null(told);
+    snprintf(text, sizeof text, "%s", told);
+    free(told);
+    return text;
+}
+
+static void callbacks_that_are_still_to_come_are_leaks(void **state) {
+    (void)state;
+    int64_t before = wg_now();
+    wg_context *ctx;
+    wg_observer observer;
+    assert_status(wg_context_make(&ctx, &(wg_context_options){.where = "here.c:7"}), WG_OK);
+    assert_string_equal(leaks_since(before), "");
+    assert_status(wg_event_observe(wg_ended(ctx), &observer, do_nothing, NULL), WG_OK);
+    leaks_since(before);
+    assert_says("leak: context at ");
+    assert_says(" (C, made at here.c:7): 1 callback still to be called\n");
+    assert_string_equal(leaks_since(wg_now()), "");
+    wg_context_cancel(ctx, NULL);
+    assert_string_equal(leaks_since(before), "");
+    wg_context_release(ctx);
+}
+
+static void groups_that_were_given_up_without_a_wait_are_leaks(void **state) {
+    (void)state;
+    int64_t before = wg_now();
+    wg_errgroup *g = new_group((wg_errgroup_options){.name = "lost", .where = "here.c:9"});
+    go(g, fail_with, NULL);
+    EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
+    wg_errgroup_release(g);
+    EVENTUALLY(strstr(leaks_since(before), "given up"));
+    assert_string_equal(text,
+                        "leak: error group 'lost' (C, made at here.c:9): it was given up without a wait for its tasks, "
+                        "so nobody has seen the errors of 1 of them\n");
+    int64_t later = wg_now();
+    for (int i = 0; i < 40; i++) { /* more than are kept */
+        g = new_group((wg_errgroup_options){.name = "other"});
+        go(g, succeed, NULL);
+        if (i % 2)
+            assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+        else
+            EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
+        wg_errgroup_release(g);
+    }
+    EVENTUALLY(wg_leaks(-1, later) == 20);
+    wg_errgroup_release(new_group((wg_errgroup_options){.name = "without tasks"}));
+    assert_int_equal(wg_leaks(-1, later), 20);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
-        cmocka_unit_test(tasks_and_waits_are_told),   cmocka_unit_test(what_is_stuck_comes_first),
-        cmocka_unit_test(a_wait_for_a_slot_is_told),  cmocka_unit_test(many_groups_and_long_names_are_told),
-        cmocka_unit_test(bad_calls_are_refused),      cmocka_unit_test(a_signal_asks_for_a_dump),
-        cmocka_unit_test(a_child_answers_for_itself), cmocka_unit_test(leaks_are_counted_and_named),
+        cmocka_unit_test(contexts_that_keep_something_are_told),
+        cmocka_unit_test(callbacks_that_are_still_to_come_are_leaks),
+        cmocka_unit_test(groups_that_were_given_up_without_a_wait_are_leaks),
+        cmocka_unit_test(tasks_and_waits_are_told),
+        cmocka_unit_test(what_is_stuck_comes_first),
+        cmocka_unit_test(a_wait_for_a_slot_is_told),
+        cmocka_unit_test(many_groups_and_long_names_are_told),
+        cmocka_unit_test(bad_calls_are_refused),
+        cmocka_unit_test(a_signal_asks_for_a_dump),
+        cmocka_unit_test(a_child_answers_for_itself),
+        cmocka_unit_test(leaks_are_counted_and_named),
     };
     return RUN("dump", tests);
 }

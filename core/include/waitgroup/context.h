@@ -30,6 +30,16 @@ extern "C" {
  * WG_OK; WG_NO_MEMORY; WG_NO_THREADS: no thread to keep the deadline could be started; WG_INVALID: out is NULL. */
 WG_API wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline);
 
+/* The same with what people are shown of it: in dumps, in a timeline, by checks for leaks. Zeroed fields ask for nothing. */
+typedef struct wg_context_options {
+    wg_context *parent;
+    int64_t deadline;
+    const char *name;     /* copied */
+    const char *language; /* in which it is made; static; NULL: "C" */
+    const char *where;    /* where it is made, such as "fetch.py:12"; copied */
+} wg_context_options;
+WG_API wg_status wg_context_make(wg_context **out, const wg_context_options *options);
+
 /* The root of all contexts: never ends, has no deadline, needs no release. As a parent it means: none. */
 WG_API wg_context *wg_context_root(void);
 
