@@ -44,7 +44,7 @@ struct wg_context {
     wg_a32 refs;
     wg_a32 status; /* a wg_status: WG_OK while it lives */
     bool inherited;
-    bool listed; /* it is in the list of its bucket, until its last reference goes: it is no group's */
+    bool listed; /* it is in the list of its bucket, until its last reference goes: of wg_context_make */
     bool timed;  /* it has a deadline of its own, in the timer */
     bool has_signal;
     uint32_t signal_epoch; /* the process that made the signal */
@@ -424,7 +424,7 @@ static wg_status make(wg_context **out, const wg_context_options *options) {
 }
 
 wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline) {
-    return wg_context_make(out, &(wg_context_options){.parent = parent, .deadline = deadline});
+    return out ? make(out, &(wg_context_options){.parent = parent, .deadline = deadline}) : WG_INVALID;
 }
 
 wg_status wg_context_make(wg_context **out, const wg_context_options *options) {

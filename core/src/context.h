@@ -9,7 +9,7 @@
 /* That of a group, which people see with the group; `name`: the group's. */
 wg_status wg_context_of_group(wg_context **out, wg_context *parent, int64_t deadline, const char *name);
 
-/* What there is to see of a context that is no group's. */
+/* What there is to see of a context that wg_context_make has made. */
 #define WG_SEEN_OF_CONTEXT 80 /* so much of a text, with its end */
 struct wg_seen_context {
     const void *context; /* only compared */

@@ -16,7 +16,7 @@
  *              out of their lists while their memory still is what it was.
  *   waits      what waits.h tells.
  *   groups     the error groups that exist.
- *   contexts   the contexts that exist, except those of error groups.
+ *   contexts   the contexts that exist and that wg_context_make has made.
  *   ends       contexts whose end is under way (see context.c): what another thread has begun at a fork, the child
  *              brings to its end. */
 #ifndef WG_WAITQUEUE_H

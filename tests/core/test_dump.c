@@ -222,7 +222,7 @@ static void contexts_that_keep_something_are_told(void **state) {
     wg_context_options options = {
         .name = "request", .language = "Klingon", .where = "ship.c:9", .deadline = wg_after(HANG)};
     assert_status(wg_context_make(&parent, &options), WG_OK);
-    assert_status(wg_context_new(&child, parent, WG_FOREVER), WG_OK);
+    assert_status(wg_context_make(&child, &(wg_context_options){.parent = parent}), WG_OK);
     assert_status(wg_event_observe(wg_ended(parent), &observer, do_nothing, NULL), WG_OK);
     dumped();
     assert_says("context 'request' at ");

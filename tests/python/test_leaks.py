@@ -1,5 +1,6 @@
 """The plug-in for pytest fails the tests that leave tasks behind, and no others."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,7 @@ import pytest
 TESTS = """
     import threading
     import pytest
-    from cwaitgroup import ErrGroup, WaitGroup, _core
+    from cwaitgroup import Context, ErrGroup, WaitGroup, _core
 
     gate = threading.Event()
     kept = []
@@ -49,6 +50,20 @@ TESTS = """
     def test_at_last():
         gate.set()
         kept.clear()
+
+    def test_dropped():
+        g = ErrGroup(name="dropped")
+        g.go(int, "x")
+        while g.completed == 0:
+            pass
+        del g
+
+    def test_callback():
+        kept.append(Context())
+        kept[-1].add_callback(print)
+
+    def test_callback_that_goes_with_its_context():
+        Context().add_callback(print)
 """
 
 
@@ -66,20 +81,33 @@ def run(tmp_path, *options):
 
 def test_tests_that_leave_something_fail(tmp_path):
     out = run(tmp_path)
-    for name in ("test_task", "test_unwaited", "test_sleeper"):
+    for name in ("test_task", "test_unwaited", "test_sleeper", "test_dropped", "test_callback"):
         assert f"ERROR test_these.py::{name}" in out
-    for name in ("clean", "on_purpose", "after_the_others", "about_to_end", "at_last"):
+    for name in (
+        "clean",
+        "on_purpose",
+        "after_the_others",
+        "about_to_end",
+        "at_last",
+        "callback_that_goes_with_its_context",
+    ):
         assert f"ERROR test_these.py::test_{name}" not in out
-    assert "8 passed, 3 errors" in out
+    assert "11 passed, 5 errors" in out
     assert "leak: error group 'forgotten' (Python, made at test_these.py:14): 1 tasks have not ended" in out
     assert "task 'Event.wait' runs" in out
     assert "error group 'unwaited'" in out
     assert "so nobody has seen the errors of 1 tasks" in out
     assert "waits for zero of the wait group" in out
+    assert re.search(
+        r"error group 'dropped' \(Python, made at test_these.py:\d+\): it was given up without a wait for its tasks, so "
+        r"nobody has seen the errors of 1 of them",
+        out,
+    )
+    assert re.search(r"context at 0x\w+ \(Python, made at test_these.py:\d+\): 1 callback still to be called", out)
 
 
 def test_an_option_turns_it_off(tmp_path):
-    assert "8 passed" in run(tmp_path, "--no-cwaitgroup-leaks")
+    assert "11 passed" in run(tmp_path, "--no-cwaitgroup-leaks")
 
 
 @pytest.mark.parametrize("name", ["leaves_tasks"])

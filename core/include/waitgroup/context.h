@@ -30,7 +30,8 @@ extern "C" {
  * WG_OK; WG_NO_MEMORY; WG_NO_THREADS: no thread to keep the deadline could be started; WG_INVALID: out is NULL. */
 WG_API wg_status wg_context_new(wg_context **out, wg_context *parent, int64_t deadline);
 
-/* The same with what people are shown of it: in dumps, in a timeline, by checks for leaks. Zeroed fields ask for nothing. */
+/* The same, and people are shown the context: in dumps, and by checks for leaks. That costs a lock and a look at the clock.
+ * Zeroed fields ask for nothing. Returns as wg_context_new does. */
 typedef struct wg_context_options {
     wg_context *parent;
     int64_t deadline;
