@@ -41,7 +41,7 @@ static PyObject *keep(wg_waiting *waiting) {
     return capsule;
 }
 
-/* _waiting_begin(subject, event, context or None, doubtful, file, line) */
+/* _waiting_begin(subject, event, context or None, doubtful, file, line). `event`: of a task, what the call is named. */
 PyObject *waiting_begin(PyObject *module, PyObject *args) {
     state *st = PyModule_GetState(module);
     PyObject *subject, *context;
@@ -67,7 +67,8 @@ PyObject *waiting_begin(PyObject *module, PyObject *args) {
         (PyObject *)group); /* the caller keeps the task, and its group lives as long as the task is unfinished */
     Py_XDECREF(name);
     if (status == WG_DEADLOCK)
-        PyErr_Format(st->deadlock_error, "await: %s", report ? report : "tasks wait for each other");
+        PyErr_Format(st->deadlock_error, "%s: %s", what.arg ? event : "await",
+                     report ? report : "tasks wait for each other");
     free(report);
     return PyErr_Occurred() ? NULL : keep(waiting);
 }

@@ -49,12 +49,12 @@ def _trio_task() -> Any:
         return None
 
 
-# What is waited for, to be told to the core: the object, and its event.
+# What is waited for, to be told to the core: the object, and its event; for a task, the name of the call.
 What: TypeAlias = tuple[Any, str]
 
 
-def _place() -> tuple[str, int]:
-    """The file and line of the user's code that awaits."""
+def place_of_user() -> tuple[str, int]:
+    """The file and line of the user's code that waits."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
@@ -76,7 +76,7 @@ def _is_doubtful(loop: Any) -> bool:
 
 
 def _begin(what: What | None, context: Context | None, doubtful: bool) -> object:
-    return None if what is None else _waiting_begin(*what, context, doubtful, *_place())
+    return None if what is None else _waiting_begin(*what, context, doubtful, *place_of_user())
 
 
 async def _wait_in_asyncio(
@@ -203,7 +203,7 @@ async def wait_for_task(task: Task[Any]) -> Any:
         return lambda: task._remove_done_callback(ended)
 
     while not task.done():
-        await wait_for_event(observe_end, what=(task, "end"))
+        await wait_for_event(observe_end, what=(task, "await"))
     return task.result()
 
 

@@ -9,8 +9,18 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from cwaitgroup._async import wait_for_event
-from cwaitgroup._core import Context, DeadlockError, Task, WaitGroup, WaitTimeout, _current_task
+from cwaitgroup._async import place_of_user, wait_for_event
+from cwaitgroup._core import (
+    Context,
+    DeadlockError,
+    Task,
+    WaitGroup,
+    WaitTimeout,
+    _current_task,
+    _waiting_begin,
+    _waiting_end,
+    current_context,
+)
 
 _T = TypeVar("_T")
 
@@ -128,13 +138,28 @@ class Completed(Generic[_T]):
     def _late(self) -> WaitTimeout:
         return WaitTimeout(f"as_completed(): {len(self._pending)} of {self._number} tasks have not ended in time")
 
+    def _last(self) -> Task[_T] | None:
+        """The task that is waited for, if there is only one."""
+        return next(iter(self._pending)) if len(self._pending) == 1 else None
+
+    def _get(self) -> Task[Any]:
+        """Wait in this thread. The core sees that the wait is for the last task; of several, it does not know for which."""
+        last, left = self._last(), self._time_left()
+        if last is None or left is not None or _current_task() is None:
+            return self._inbox.get(left, self._context)
+        told = _waiting_begin(last, "as_completed()", self._context or current_context(), False, *place_of_user())
+        try:
+            return self._inbox.get(left, self._context)
+        finally:
+            _waiting_end(told)
+
     def __next__(self) -> Task[_T]:
         if not self._claim():
             raise StopIteration
         try:
             if (task := self._inbox.take()) is None:
                 self._before_sleep()
-                task = self._inbox.get(self._time_left(), self._context)
+                task = self._get()
         except BaseException as error:
             self._claims.append(0)
             if isinstance(error, WaitTimeout):
@@ -151,7 +176,9 @@ class Completed(Generic[_T]):
                 if self._time_left() == 0:
                     raise self._late()
                 self._before_sleep()
-                await wait_for_event(self._inbox.observe, self._time_left(), self._context)
+                last = self._last()
+                what = None if last is None else (last, "as_completed()")
+                await wait_for_event(self._inbox.observe, self._time_left(), self._context, what)
         except BaseException:
             self._claims.append(0)
             raise

@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, WaitGroup
+from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, WaitGroup, as_completed
 
 HANG = 60
 
@@ -284,3 +284,34 @@ def test_an_argument_that_waits_for_the_group_of_its_task_when_it_is_freed(kind,
     handed_over.set()
     group.wait(HANG)
     assert told == [DeadlockError]
+
+
+def test_the_last_task_of_as_completed():
+    a, b = ErrGroup(name="a"), ErrGroup(name="b")
+    errors = []
+    ready = threading.Event()
+    tasks = []
+
+    def wait_for(i, in_a_loop):
+        async def iterate():
+            async for _ in as_completed([tasks[i]]):
+                pass
+
+        ready.wait(HANG)
+        try:
+            if in_a_loop:
+                asyncio.run(iterate())
+            else:
+                list(as_completed([tasks[i]]))
+        except DeadlockError as error:
+            errors.append(str(error))
+
+    for in_a_loop in (False, True):
+        tasks[:] = [a.go(wait_for, 1, False), b.go(wait_for, 0, in_a_loop)]
+        ready.set()
+        tasks[0].result(HANG)
+        tasks[1].result(HANG)
+        ready.clear()
+    assert len(errors) == 2
+    assert errors[0].startswith("as_completed(): tasks wait for each other")
+    assert all("waits for a task of group" in error and "test_deadlock.py:" in error for error in errors)
