@@ -3,6 +3,7 @@
 #
 #   build/sim/sim --help           how to run a scenario by hand, and a failed schedule again
 #   tests/core/sim/sim.h           what the scheduler does and what it notices
+#   tests/core/relacy          the lowest of its sources under Relacy, which tries what the C memory model allows
 #   make mutants ONLY=timer        only the mutants with that word in their names
 
 SIM := build/sim/sim
@@ -28,3 +29,16 @@ mutants verify-mutants: $(SIM) | $(PYTHON) ## small bugs put into copies of the 
 .PHONY: verify-models
 verify-models: system-models ## the models of the pool, the context and deadlocks, for Spin, each with bugs that it must find
 	@python3 tests/core/models/verify.py build/models
+
+# The bugs are those of BROKEN in tests/core/relacy/atomics.h and main.cpp.
+RELACY = $(CXX) -std=gnu++17 -w -O1 -Icore/include -include cstdint tests/core/relacy/main.cpp
+
+.PHONY: verify-relacy
+verify-relacy: system-relacy ## mutex and references under Relacy, a model checker of memory orders, with bugs that it must find
+	@mkdir -p build/relacy
+	@$(RELACY) -o build/relacy/sound && build/relacy/sound | grep -E ': (holds|a fault)'; test $${PIPESTATUS[0]} -eq 0
+	@for bug in 1 2 3 4 5; do \
+	    $(RELACY) -DBROKEN=$$bug -o build/relacy/bug-$$bug || exit 1; \
+	    if build/relacy/bug-$$bug >build/relacy/bug-$$bug.log 2>&1; then echo "bug $$bug: not found"; exit 1; fi; \
+	    echo "bug $$bug: found"; \
+	done
