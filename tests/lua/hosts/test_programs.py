@@ -10,8 +10,8 @@ from conftest import ENVIRONMENT, HANG, HERE, need
 SCRIPT = HERE / "whole_life.lua"
 
 
-def whole_life(command, directory):
-    """Run the host with the script. It ends well, also with a task that still runs on a thread."""
+def whole_life(command, directory, status=0):
+    """Run the host with the script. It ends as ever, also with a task that still runs on a thread."""
     outcome = directory / "outcome"
     ended = subprocess.run(
         command,
@@ -24,11 +24,13 @@ def whole_life(command, directory):
     )
     assert outcome.exists(), ended
     assert outcome.read_text() == "true ok"
-    assert ended.returncode == 0, ended
+    assert ended.returncode == status, ended
 
 
 def test_neomutt(tmp_path):
-    whole_life([need("neomutt"), "-n", "-F", "/dev/null", "-e", f"lua-source {SCRIPT}", "-D"], tmp_path)
+    alone = [need("neomutt"), "-n", "-F", "/dev/null"]
+    status = subprocess.run([*alone, "-D"], capture_output=True, stdin=subprocess.DEVNULL).returncode  # 1 in some releases
+    whole_life([*alone, "-e", f"lua-source {SCRIPT}", "-D"], tmp_path, status)
 
 
 def test_pandoc_as_a_filter(tmp_path):
