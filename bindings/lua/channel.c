@@ -42,8 +42,11 @@ typedef struct queue {
 struct ticket {
     wgl_waitgroup waitgroup; /* at zero once it is served: its count is the next */
     wg_waitgroup unserved;
-    int served;  /* which place; NONE */
-    bool closed; /* served by the end of that channel */
+    int served;       /* which place; NONE */
+    bool closed;      /* served by the end of that channel */
+    unsigned epoch;   /* the process in which it began to wait */
+    pthread_t thread; /* whose wait it is */
+    int64_t deadline;
     int count;
     place places[];
 };
@@ -60,12 +63,22 @@ struct channel {
     uint32_t epoch;         /* the process that asked for it */
 };
 
+static const char guard_type[] = "waitgroup.channel_wait";
+
 typedef enum outcome { WOULD_WAIT, SERVED, CLOSED } outcome;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void take_lock(void) { pthread_mutex_lock(&lock); }
 static void give_lock(void) { pthread_mutex_unlock(&lock); }
-static void at_fork(void) { pthread_atfork(take_lock, give_lock, give_lock); }
+
+static pthread_t forker; /* in the child of a fork: the thread that forked, the only one whose waits go on there */
+
+static void in_child(void) {
+    forker = pthread_self();
+    give_lock();
+}
+
+static void at_fork(void) { pthread_atfork(take_lock, give_lock, in_child); }
 
 /* --- items --- */
 
@@ -130,9 +143,24 @@ static void leave(place *p) {
     *(p->next ? &p->next->prev : &q->last) = p->prev;
 }
 
+/* What waits there was left behind in the parent process. */
+static bool is_lost(const ticket *t) { return t->epoch != wg_fork_epoch() && !pthread_equal(t->thread, forker); }
+
+/* It waits in this thread of this process. */
+static void sign(ticket *t) {
+    t->epoch = wg_fork_epoch();
+    t->thread = pthread_self();
+}
+
+static place *first_in(queue *q) {
+    while (q->first && is_lost(q->first->ticket))
+        leave(q->first);
+    return q->first;
+}
+
 /* See that the descriptor says whether a receive would wait. */
 static void update_dry(channel *c) {
-    bool dry = c->count == 0 && !c->senders.first && !c->closed;
+    bool dry = c->count == 0 && !first_in(&c->senders) && !c->closed;
     if (dry != (wg_count(&c->dry) > 0))
         wg_add(&c->dry, dry ? 1 : -1);
 }
@@ -170,7 +198,7 @@ static item *take(channel *c) {
 
 /* The item of the first that waits to send. */
 static item *take_from_sender(channel *c) {
-    place *sender = c->senders.first;
+    place *sender = first_in(&c->senders);
     item *i = sender->item;
     sender->item = NULL;
     serve(sender, false);
@@ -181,9 +209,10 @@ static item *take_from_sender(channel *c) {
 static outcome send_now(channel *c, item *i) {
     if (c->closed)
         return CLOSED;
-    if (c->receivers.first) {
-        c->receivers.first->item = i;
-        serve(c->receivers.first, false);
+    place *receiver = first_in(&c->receivers);
+    if (receiver) {
+        receiver->item = i;
+        serve(receiver, false);
     } else if (c->count < c->capacity) {
         put(c, i);
         update_dry(c);
@@ -195,9 +224,9 @@ static outcome send_now(channel *c, item *i) {
 static outcome receive_now(channel *c, item **i) {
     if (c->count > 0) {
         *i = take(c);
-        if (c->senders.first)
+        if (first_in(&c->senders))
             put(c, take_from_sender(c));
-    } else if (c->senders.first)
+    } else if (first_in(&c->senders))
         *i = take_from_sender(c);
     else
         return c->closed ? CLOSED : WOULD_WAIT;
@@ -224,6 +253,7 @@ static bool try_or_enter(ticket *t, bool wait) {
             t->served = i;
             t->closed = result == CLOSED;
         }
+    sign(t);
     if (result == WOULD_WAIT && wait)
         for (int i = 0; i < t->count; i++) {
             enter(&t->places[i]);
@@ -333,9 +363,9 @@ static int new (lua_State *L) {
 }
 
 /* --- waiting. At 1 is the channel, or the table of a select; at 2 the context of the running task, or nil; at 3 the
- * ticket --- */
+ * ticket; at 4, while it waits, what ends the wait --- */
 
-enum { CONTEXT = 2, TICKET };
+enum { CONTEXT = 2, TICKET, GUARD };
 
 static int push_closed(lua_State *L) {
     lua_pushnil(L);
@@ -371,43 +401,68 @@ static int finish(lua_State *L, wgl_reason reason) {
     return reason == WGL_TIMED_OUT ? wgl_push_timeout(L) : wgl_push_ended(L, wgl_opt_context(L, CONTEXT, 1));
 }
 
-static int push_reason(lua_State *L, int status, lua_KContext how) {
-    lua_pushinteger(L, wgl_woken(L, status, how));
-    return 1;
+/* However the wait ends, it leaves nothing behind that could be served: by an error too, or since something has closed the
+ * coroutine; then its task is woken, which finds that. */
+static int end_wait(lua_State *L) {
+    ticket *t = *(ticket **)lua_touserdata(L, 1);
+    take_lock();
+    leave_all(t);
+    if (t->served == NONE && wg_count(&t->unserved) > 0)
+        wg_done(&t->unserved);
+    give_lock();
+    return 0;
 }
 
-/* ticket, deadline -> what woke it */
-static int wait_for(lua_State *L) {
+/* Its variable is above the ticket, which it needs. */
+static void push_guard(lua_State *L, ticket *t) {
+    ticket **guard = lua_newuserdatauv(L, sizeof(ticket *), 0);
+    *guard = t;
+    luaL_setmetatable(L, guard_type);
+    lua_toclose(L, -1);
+}
+
+/* Woken without being served: by a fork, in the child, where the wait begins anew. False: it has been served. */
+static bool begin_anew(ticket *t) {
+    take_lock();
+    bool unserved = t->served == NONE;
+    if (unserved) {
+        t->unserved = (wg_waitgroup)WG_INIT;
+        wg_add(&t->unserved, 1);
+        sign(t);
+    }
+    give_lock();
+    return unserved;
+}
+
+static int wait_for(lua_State *L, ticket *t);
+
+static int finish_wait(lua_State *L, int status, lua_KContext how) {
+    wgl_reason reason = wgl_woken(L, status, how);
+    ticket *t = (ticket *)wgl_test(L, TICKET);
+    if (reason == WGL_READY && begin_anew(t))
+        return wait_for(L, t);
+    wgl_close_down_to(L, GUARD);
+    return finish(L, reason);
+}
+
+static int wait_for(lua_State *L, ticket *t) {
     return wgl_wait(
         L,
-        &(wgl_wish){
-            .event = WGL_AT_ZERO, .subject = lua_touserdata(L, 1), .own = true, .deadline = lua_tointeger(L, 2)},
-        push_reason);
-}
-
-/* However the wait ends, by an error too, it leaves nothing behind that could be served. */
-static int finish_wait(lua_State *L, int status, lua_KContext none) {
-    (void)none;
-    take_lock();
-    leave_all((ticket *)wgl_test(L, TICKET));
-    give_lock();
-    if (status != LUA_OK && status != LUA_YIELD)
-        return lua_error(L);
-    wgl_reason reason = (wgl_reason)lua_tointeger(L, -1);
-    lua_settop(L, TICKET);
-    return finish(L, reason);
+        &(wgl_wish){.event = WGL_AT_ZERO, .subject = lua_touserdata(L, TICKET), .own = true, .deadline = t->deadline},
+        finish_wait);
 }
 
 /* Go on with the ticket at 3. */
 static int try_or_wait(lua_State *L, int64_t deadline) {
     ticket *t = (ticket *)wgl_test(L, TICKET);
-    if (try_or_enter(t, deadline != WG_POLL) || deadline == WG_POLL)
-        return finish(L, WGL_TIMED_OUT);
     lua_settop(L, TICKET);
-    lua_pushcfunction(L, wait_for);
-    lua_pushvalue(L, TICKET);
-    lua_pushinteger(L, deadline);
-    return finish_wait(L, lua_pcallk(L, 2, 1, 0, 0, finish_wait), 0);
+    push_guard(L, t);
+    if (try_or_enter(t, deadline != WG_POLL) || deadline == WG_POLL) {
+        wgl_close_down_to(L, GUARD);
+        return finish(L, WGL_TIMED_OUT);
+    }
+    t->deadline = deadline;
+    return wait_for(L, t);
 }
 
 /* Put the context of the running task at 2. True: it has ended. */
@@ -540,9 +595,9 @@ static int close(lua_State *L) {
     take_lock();
     bool open = !c->closed;
     c->closed = true;
-    while (c->receivers.first)
+    while (first_in(&c->receivers))
         serve(c->receivers.first, true);
-    while (c->senders.first)
+    while (first_in(&c->senders))
         serve(c->senders.first, true);
     update_dry(c);
     give_lock();
@@ -579,7 +634,7 @@ static int tostring(lua_State *L) {
     }
     take_lock();
     lua_Integer count = c->count;
-    bool sender = c->senders.first, receiver = c->receivers.first, closed = c->closed;
+    bool sender = first_in(&c->senders), receiver = first_in(&c->receivers), closed = c->closed;
     give_lock();
     lua_pushfstring(L, "waitgroup.Channel (%I of %I%s%s)", (LUAI_UACINT)count, (LUAI_UACINT)c->capacity,
                     sender     ? ", waits to be received from"
@@ -594,6 +649,10 @@ static const luaL_Reg methods[] = {{"send", send},     {"receive", receive}, {"e
                                    {"pollfd", pollfd}, {"getfd", pollfd},    {NULL, NULL}};
 
 void wgl_open_channel(lua_State *L) {
+    luaL_newmetatable(L, guard_type);
+    lua_pushcfunction(L, end_wait);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
     wgl_new_type(L, WGL_CHANNEL, methods, tostring);
     luaL_getmetatable(L, wgl_type_name(WGL_CHANNEL));
     lua_pushcfunction(L, close);

@@ -343,7 +343,8 @@ static wg_how how_of(const wgl_coroutine *task) {
 static void trace_end(lua_State *L, int self, int error) {
     const wgl_coroutine *task = lua_touserdata(L, self);
     char name[LUA_IDSIZE + 12];
-    const char *text = error && lua_type(L, error) == LUA_TSTRING ? lua_tostring(L, error) : "an error that is no string";
+    const char *text =
+        error && lua_type(L, error) == LUA_TSTRING ? lua_tostring(L, error) : "an error that is no string";
     wg_error *told = error ? wg_errorf("%s", text) : NULL;
     lua_pushvalue(L, self);
     wgl_coroutine_name(L, name, sizeof name);

@@ -363,8 +363,11 @@ static int tostring(lua_State *L) {
     const char *space = g->name[0] ? " " : "";
     wg_errgroup_counts counts = wg_errgroup_get_counts(g->group);
     wg_status status = wg_context_check(g->context->ctx);
-    lua_pushfstring(L, "waitgroup.ErrGroup%s%s (%d running, %d waiting, %d ended%s%s)", space, g->name,
-                    (int)counts.running, (int)counts.pending, (int)counts.completed, status == WG_OK ? "" : ", ",
+    char limit[20] = "";
+    if (wg_errgroup_limit(g->group))
+        snprintf(limit, sizeof limit, " of %d", wg_errgroup_limit(g->group));
+    lua_pushfstring(L, "waitgroup.ErrGroup%s%s (%d%s running, %d pending, %d completed%s%s)", space, g->name,
+                    (int)counts.running, limit, (int)counts.pending, (int)counts.completed, status == WG_OK ? "" : ", ",
                     status == WG_OK ? "" : wgl_end_word(status));
     return 1;
 }

@@ -104,7 +104,7 @@ static int go_on(lua_State *L, int status, lua_KContext top) {
     lua_KFunction k = f->k;
     wgl_reason reason = wgl_waiter_take(home, &f->waiter);
     wg_status slot = home->slot;
-    lua_settop(L, (int)top); /* closes it */
+    wgl_close_down_to(L, (int)top + 1);
     home->slot = slot;
     return k(L, LUA_OK, reason);
 }

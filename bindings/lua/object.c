@@ -84,6 +84,13 @@ static const char *method_name(lua_State *L) {
     return name;
 }
 
+void wgl_close_down_to(lua_State *L, int index) {
+#if LUA_VERSION_RELEASE_NUM >= 50403
+    lua_closeslot(L, index);
+#endif
+    lua_settop(L, index - 1);
+}
+
 int wgl_argerror(lua_State *L, int level, int arg, const char *message) {
     lua_Debug ar = {.namewhat = ""};
     luaL_checkstack(L, 8, NULL);

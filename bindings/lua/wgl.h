@@ -125,6 +125,10 @@ const char *wgl_push_shown(lua_State *L, int index);
 int wgl_argerror(lua_State *L, int level, int arg, const char *message);
 int wgl_error(lua_State *L, int level, const char *format, ...);
 
+/* Close the to-be-closed value at `index`, then set the top to it, without it. lua_settop alone may not: that of Lua 5.4.3
+ * and 5.4.4 goes on with the old stack if the call of __close has moved that. */
+void wgl_close_down_to(lua_State *L, int index);
+
 /* Create the metatable of `kind`, with the methods that all kinds share; leaves its methods on the stack. */
 void wgl_new_type(lua_State *L, wgl_kind kind, const luaL_Reg *methods, lua_CFunction tostring);
 const char *wgl_type_name(wgl_kind kind);

@@ -344,3 +344,32 @@ describe("the descriptor of a channel", function()
     must(g:wait(20))
   end)
 end)
+
+describe("a coroutine that something closes while it waits in a channel", function()
+  local waits = {
+    receive = function(ch) ch:receive() end,
+    ["receive in a select"] = function(ch) waitgroup.select { ch, waitgroup.channel() } end,
+    send = function(ch) ch:send("lost") end,
+  }
+  for name, wait in pairs(waits) do
+    it(name .. ": is served by nobody, and its task ends", function()
+      local g, ch, co = waitgroup.errgroup(), waitgroup.channel(), nil
+      g:go(function()
+        co = coroutine.running()
+        wait(ch)
+      end)
+      repeat
+        waitgroup.yield()
+      until tostring(ch):find "waits to be"
+      assert.is_true(coroutine.close(co))
+      assert.equal("waitgroup.Channel (0 of 0)", tostring(ch))
+      if name == "send" then
+        assert.same({ nil, "timeout" }, { ch:receive(0) })
+      else
+        assert.same({ nil, "timeout" }, { ch:send("lost", 0) })
+      end
+      local _, err = g:wait(20)
+      assert.equal("somebody else closed the coroutine of this task", err)
+    end)
+  end
+end)

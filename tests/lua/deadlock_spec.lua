@@ -439,11 +439,10 @@ end)
 -- The thread whose task is the only hope ends it after the main thread has gone to sleep: its end is what wakes the loop.
 describe("a deadlock that the end of another task makes certain is an error:", function()
   local function main_thread(field)
-    for line in io.lines("/proc/self/status") do
-      if line:match("^" .. field) then
-        return line:match(":%s*(%S+)")
-      end
-    end
+    local file = assert(io.open("/proc/self/status"))
+    local text = file:read("a")
+    file:close()
+    return text:match("\n" .. field .. ":%s*(%S+)")
   end
 
   -- Until the main thread has slept for a while.

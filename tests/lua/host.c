@@ -403,6 +403,13 @@ static void forking(void) {
            "task = busy:thread(function(go_on) go_on:wait() return 5 end, go_on)\n"
            "fd, ctx_fd = wg:pollfd(), context:pollfd()\n"
            "ch = w.channel(1) wg_id, ch_id = wg:id(), ch:id()\n"
+           "wanted, offered = w.channel(), w.channel()\n" /* in which threads of the parent wait */
+           "feeders = w.errgroup()\n"
+           "received = feeders:thread(function(c) return c:receive() end, wanted)\n"
+           "feeders:thread(function(c) c:send('of the parent') end, offered)\n"
+           "repeat w.sleep(0.001) until tostring(wanted):find 'waits' and tostring(offered):find 'waits'\n"
+           "own = w.channel()\n" /* in which a coroutine waits that goes on in the child */
+           "got = w.errgroup():go(function() return own:receive() end)\n"
            "waiting = {}\n" /* coroutines that wait for threads of the parent */
            "for i, wait in ipairs { function() return busy:wait() end, function() return task:result() end,\n"
            "                        function() return go_on:wait() end } do\n"
@@ -419,6 +426,9 @@ static void forking(void) {
                "  assert(not waiting[i][1], 'a wait has ended well')\n"
                "  assert(waiting[i][2]:find 'left behind in the parent process by a fork', waiting[i][2])\n"
                "end\n");
+        run(L, "assert(select(2, wanted:send('of the child', 0)) == 'timeout')\n"
+               "assert(select(2, offered:receive(0)) == 'timeout')\n"
+               "assert(own:send('of the child', 0) and select(2, got:result(20)) == 'of the child')\n");
         run(L, "local alone = w.context()\n" /* the parent's thread tasks are no hope here */
                "local ok, err = pcall(w.run, function() alone:wait() end)\n"
                "assert(not ok and err:find 'deadlock: nothing can ever run again', err)\n"
@@ -460,6 +470,8 @@ static void forking(void) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     run(L, "assert(fd == wg:pollfd() and core.readable(fd) and not core.readable(ctx_fd))\n"
            "assert(w.attach(wg_id) == wg and w.attach(ch_id) == ch)\n"
+           "assert(wanted:send 'x' and offered:receive() == 'of the parent' and own:send 'y')\n"
+           "assert(feeders:wait(20)) assert(select(2, received:result()) == 'x')\n"
            "go_on:done() assert(busy:wait(20)) assert(select(2, task:result()) == 5)");
     close_state(L, &h);
 }

@@ -106,7 +106,7 @@ describe("misuse names the argument:", function()
     { "w.errgroup{ name = 'a\\0b' }", "bad argument #1 to 'errgroup' (option 'name': a string without zero bytes expected, got 'a\0b')" },
     { "w.context{ timeout = -1 }", "bad argument #1 to 'context' (option 'timeout': seconds, not negative and not NaN, expected, got -1)" },
     { "w.context{ parent = g }", "bad argument #1 to 'context' (option 'parent': an open waitgroup.Context expected, "
-      .. "got waitgroup.ErrGroup (0 running, 0 waiting, 0 ended))" },
+      .. "got waitgroup.ErrGroup (0 running, 0 pending, 0 completed))" },
     { "w.context{ limit = 1 }", "bad argument #1 to 'context' (unknown option 'limit': there are parent, timeout)" },
     { "w.attach('x')", "bad argument #1 to 'attach' (an id, as id() gives it, expected, got 'x')" },
     { "w.attach(1)", "bad argument #1 to 'attach' (the id 1: no object has this id: pass on what id gave, and let both sides use "
