@@ -1,6 +1,6 @@
 # The benchmark sets. Each target bench-SET writes build/bench/SET.json; bench/report.py says in which format.
 
-BENCH_SETS := core python lua examples
+BENCH_SETS := core python lua hub examples
 # BENCH_LOADED=1: measure although other programs use the processor.
 export BENCH_LOADED
 
@@ -24,6 +24,10 @@ build/bench/growth: bench/growth/growth.cpp $(CORE_A) $(CORE_HEADERS) mk/bench.m
 	$(call say,bench,$@)
 	$(Q)$(CXX) -std=c++20 -O2 -Wall -Wextra -pthread -Icore/include $(BENCH_GLIB) $(CXXFLAGS) -o $@ $< $(CORE_A) \
 	    -lnsync_cpp -lglib-2.0 $(LDFLAGS)
+
+.PHONY: bench-hub
+bench-hub: python lua $(PY_READY_BENCH) | bench-quiet ## a task in a group of several languages beside the same in its own (BENCH_QUICK=1: in a minute)
+	$(PYTHON) bench/hub/shared.py build/bench/hub.json
 
 bench-examples: examples | system-bench-examples bench-quiet ## the checksum example beside xargs and a ThreadPoolExecutor
 	$(PYTHON) bench/checksum.py

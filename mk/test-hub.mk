@@ -13,6 +13,10 @@ verify-hub-asan: $(PY_READY) ## the same under AddressSanitizer and UndefinedBeh
 	PYTHONPATH="$(CURDIR)/$(PY_SANITIZED)/lib" PYTHONMALLOC=malloc WG_TEST_EFFORT=2 \
 	    $(PYTHON) -m pytest tests/hub/test_python_host.py --timeout 900 -p no:cacheprovider
 
+.PHONY: verify-hub-soak
+verify-hub-soak: core python lua | system-test ## 10,000 groups shared by three languages: memory, threads and descriptors stay flat
+	WG_TEST_EFFORT=10 $(PYTHON) -m pytest tests/hub/test_soak.py --timeout 900 -p no:cacheprovider
+
 # The Python of mod_wsgi is Debian's.
 WSGI_PYTHON := /usr/bin/python3
 WSGI_BUILD := build/python-wsgi

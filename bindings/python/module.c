@@ -79,7 +79,7 @@ static PyObject *pool_counts(PyObject *module, PyObject *Py_UNUSED(unused)) {
 
 /* End the contexts of the interpreter, with the reason. */
 static void end_all_contexts(state *st) {
-    PyObject *cause = PyUnicode_FromString("the interpreter is shutting down");
+    PyObject *cause = PyUnicode_FromString("the Python interpreter is shutting down");
     if (context_cancel_with(st->root, cause) < 0)
         wg_context_cancel(st->base, NULL);
     Py_XDECREF(cause);

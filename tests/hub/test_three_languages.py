@@ -34,6 +34,10 @@ def test_tasks_of_all_languages_that_wait_for_each_other_hear_of_every_step(thre
     went_well(three("ring"))
 
 
+def test_a_group_whose_python_has_ended_says_so_in_lua(three):
+    went_well(three("gone"))
+
+
 @pytest.fixture(scope="module")
 def orders(three_languages):
     return three_languages(HERE / "orders.c")

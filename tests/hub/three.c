@@ -369,6 +369,30 @@ static void ring(void) {
         wg_errgroup_release(groups[i]);
 }
 
+/* Of a group whose Python has ended, Lua's calls say why they are refused; and its id, once Lua has let go of it. */
+static void gone(void) {
+    lua_thread lua;
+    void *found = NULL;
+    PyThreadState *state = python_start();
+    lua_start(&lua, NULL);
+    python("from cwaitgroup import *\ng = ErrGroup(name='of Python')\nnumber = g.id\n");
+    long long id = python_integer("number");
+    lua_run(&lua, "g = w.attach(%lld)", id);
+    python_end(state);
+    lua_run(&lua,
+            "for _, call in ipairs { 'thread', 'try_thread', 'go', 'try_go' } do\n"
+            "  local ok, why, cause = g[call](g, function() end)\n"
+            "  assert(ok == nil and why == 'cancelled' and cause == 'the Python interpreter is shutting down', cause)\n"
+            "end\n"
+            "assert(select(2, g:wait()) == 'cancelled')\n"
+            "g = nil collectgarbage() collectgarbage()\n"
+            "local ok, text = pcall(w.attach, %lld)\n"
+            "assert(not ok and text:find 'is gone: keep a reference', text)\n",
+            id);
+    CHECK(wg_attach(id, WG_KIND_ERRGROUP, &found) == WG_ENDED_ID && !found);
+    lua_end(&lua);
+}
+
 int main(int argc, char **argv) {
     const char *scenario = argc > 1 ? argv[1] : "", *argument = argc > 2 ? argv[2] : "";
     if (strcmp(scenario, "limit") == 0)
@@ -379,9 +403,11 @@ int main(int argc, char **argv) {
         failure(argument);
     else if (strcmp(scenario, "errors") == 0)
         errors();
+    else if (strcmp(scenario, "gone") == 0)
+        gone();
     else if (strcmp(scenario, "ring") == 0)
         ring();
     else
-        return fprintf(stderr, "usage: three limit|full|failure LANGUAGE|errors|ring\n"), 2;
+        return fprintf(stderr, "usage: three limit|full|failure LANGUAGE|errors|gone|ring\n"), 2;
     return 0;
 }

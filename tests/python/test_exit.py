@@ -120,7 +120,7 @@ def test_nothing_starts_any_more_after_the_end(run):
     """)
     assert out.splitlines() == [
         "WaitGroup.go(): the interpreter is shutting down and starts no more tasks",
-        "ErrGroup.go(): group cancelled: the interpreter is shutting down",
+        "ErrGroup.go(): group cancelled: the Python interpreter is shutting down",
     ]
 
 
