@@ -413,7 +413,10 @@ static unsigned report_dropped(const struct sink *to, int64_t since) {
     size_t n = wg_dropped_since(since, groups, WG_DROPPED_KEPT);
     for (size_t i = 0; i < n; i++) {
         struct line line = {.length = 0};
-        append(&line, "leak: error group '%s' (%s", groups[i].name, groups[i].language);
+        append(&line, "leak: error group ");
+        if (groups[i].name[0])
+            append(&line, "'%s' ", groups[i].name);
+        append(&line, "(%s", groups[i].language);
         if (groups[i].where[0])
             append(&line, ", made at %s", groups[i].where);
         append(&line, "): it was given up without a wait for its tasks");

@@ -222,8 +222,10 @@ def test_a_task_that_fails_after_its_group_was_dropped(reported, gate):
 
 def test_the_late_error_of_a_task_left_behind_by_grace(reported, gate):
     error = First()
-    g = ErrGroup(timeout=0.05, grace=0.01, name="slow")
+    g = ErrGroup(grace=0.01, name="slow")
     task = g.start(lambda: (gate.wait(), raise_(error)), name="page 7")
+    until(task.running)
+    g.cancel("too late")
     with pytest.raises(Cancelled) as caught:
         g.wait()
     assert any("page 7" in note for note in caught.value.__notes__)
