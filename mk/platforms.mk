@@ -27,3 +27,9 @@ verify-core-musl: ## the C core's tests with musl
 
 verify-core-musl-static: ## the same in static programs
 	@tools/core-on musl-static 'Linux x86-64, musl' 'C tests, static programs'
+
+# Compiled only: nothing here can run it.
+.PHONY: verify-core-macos
+verify-core-macos: | $(VENV)/.ready-platforms ## the C core compiles for macOS, with the portable ways of sleeping and signalling
+	@tools/core-compiles x86_64-macos 'macOS x86-64'
+	@tools/core-compiles aarch64-macos 'macOS arm64'

@@ -278,7 +278,7 @@ static void dump_pool(void *raw, const struct wg_pool_load *pool) {
 static void dump_summary(const struct sink *to, size_t idle) {
     struct line line = {.length = 0};
     append(&line, "waitgroup: process %ld: %zu error groups with tasks or waits, %zu without; %zu threads wait",
-           (long)getpid(), to->seen->group_count - idle, idle, to->seen->wait_count);
+           (long)wg_process_id(), to->seen->group_count - idle, idle, to->seen->wait_count);
     send(to, &line);
 }
 
@@ -317,7 +317,7 @@ struct file {
 static void write_to_file(void *raw, const char *line, size_t length) {
     struct file *file = raw;
     while (length > 0 && !file->failed) {
-        ssize_t n = write(file->fd, line, length);
+        ssize_t n = write(file->fd, line, (unsigned)length);
         if (n > 0) {
             line += n;
             length -= (size_t)n;

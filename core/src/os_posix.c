@@ -82,26 +82,6 @@ unsigned wg_cores(void) {
     return cores;
 }
 
-void wg_pause(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-unsigned wg_back_off(unsigned last) {
-    unsigned pauses = last == 0 ? 64 : last < 256 ? 2 * last : 256;
-    for (unsigned i = 0; i < pauses; i++)
-        wg_pause();
-    return pauses;
-}
-
-struct wg_thread *wg_thread(void) {
-    static _Thread_local struct wg_thread self;
-    return &self;
-}
-
 static int32_t thread_number(void) {
 #ifdef __linux__
     return (int32_t)syscall(SYS_gettid);
@@ -358,8 +338,6 @@ void wg_signal_wait(const struct wg_signal *s) {
     wg_cancel_allow(cancel);
     errno = saved;
 }
-
-void wg_at_exit(void (*fn)(void)) { (void)atexit(fn); }
 
 const char *wg_environment(const char *name) {
 #ifdef __GLIBC__

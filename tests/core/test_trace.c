@@ -137,7 +137,8 @@ static void errors_and_cancellations_are_told_with_their_texts(void **state) {
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_FAILED);
     wg_errgroup_release(g);
     wg_errgroup *late = new_group((wg_errgroup_options){.name = "late", .deadline = wg_after(SOON)});
-    run(late, until_cancelled, NULL, "c");
+    wg_status gone = wg_errgroup_go(late, until_cancelled, NULL, NULL, NULL);
+    assert_true(gone == WG_OK || gone == WG_DEADLINE_EXCEEDED); /* the latter on a slow machine */
     assert_status(wg_errgroup_wait(late, NULL, NULL), WG_DEADLINE_EXCEEDED);
     wg_errgroup_release(late);
     stop();

@@ -23,7 +23,9 @@
 #endif
 
 /* For a call that takes a format as printf does: the numbers of the format and of the first argument among its parameters. */
-#if defined(__GNUC__)
+#if defined(__MINGW32__)
+#define WG_PRINTF(string, first) __attribute__((__format__(__gnu_printf__, string, first)))
+#elif defined(__GNUC__)
 #define WG_PRINTF(string, first) __attribute__((__format__(__printf__, string, first)))
 #else
 #define WG_PRINTF(string, first)
