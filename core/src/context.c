@@ -81,36 +81,6 @@ wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *arg) {
     return WG_OK;
 }
 
-/* What is in a wg_scope, which only its thread looks at. `top` is the innermost frame that was pushed in the scope and not popped: `frame` itself, or one
- * on the same C stack, further in. */
-struct scope {
-    struct wg_frame frame, *top;
-};
-
-_Static_assert(sizeof(struct scope) <= sizeof(wg_scope), "a wg_scope has room for a scope");
-
-void wg_scope_return(wg_scope *scope) {
-    struct scope *in = (struct scope *)(void *)scope;
-    if (!in)
-        return;
-    in->frame.outer = wg_thread()->frame;
-    wg_thread()->frame = in->top;
-}
-
-void wg_scope_leave(wg_scope *scope) {
-    struct scope *in = (struct scope *)(void *)scope;
-    if (!in)
-        return;
-    in->top = wg_thread()->frame;
-    wg_frame_pop(&in->frame);
-}
-
-void wg_scope_enter_frame(wg_scope *scope, struct wg_frame frame) {
-    struct scope *in = (struct scope *)(void *)scope;
-    *in = (struct scope){.frame = frame, .top = &in->frame};
-    wg_scope_return(scope);
-}
-
 wg_status wg_scope_enter(wg_scope *scope, wg_context *ctx) {
     if (!scope)
         return WG_INVALID;
