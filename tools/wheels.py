@@ -120,6 +120,15 @@ def stage_headers(python: Interpreter) -> Path:
     return copy
 
 
+def write_unwinder(directory: Path, compiler: Path) -> Path:
+    """A library to link with in place of glibc's companion libgcc_s, which zig has none of and every system does: our
+    frames are unwound by it when a thread ends."""
+    source, library = directory / "unwinder.c", directory / "libgcc_s.so.1"
+    source.write_text("void __gcc_personality_v0(void) {}\nvoid _Unwind_Resume(void) {}\n")
+    run(compiler, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libgcc_s.so.1", "-o", library, source)
+    return library
+
+
 def write_toolchain(platform: Platform) -> Path:
     """What CMake needs to know to compile for `platform`."""
     directory = BUILD / "toolchains" / platform.tag
@@ -128,12 +137,13 @@ def write_toolchain(platform: Platform) -> Path:
     compiler.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ziglang cc -target {platform.zig} "$@"\n')
     compiler.chmod(0o755)
     # Stripped by the linker: there may be no `strip` for that architecture.
+    flags = f"-s {write_unwinder(directory, compiler)}" if "gnu" in platform.zig else "-s"
     lines = [
         "set(CMAKE_SYSTEM_NAME Linux)",
         f"set(CMAKE_SYSTEM_PROCESSOR {platform.machine})",
         f'set(CMAKE_C_COMPILER "{compiler}")',
-        "set(CMAKE_SHARED_LINKER_FLAGS_INIT -s)",
-        "set(CMAKE_MODULE_LINKER_FLAGS_INIT -s)",
+        f'set(CMAKE_SHARED_LINKER_FLAGS_INIT "{flags}")',
+        f'set(CMAKE_MODULE_LINKER_FLAGS_INIT "{flags}")',
     ]
     toolchain = directory / "toolchain.cmake"
     toolchain.write_text("\n".join(lines) + "\n")
