@@ -436,7 +436,10 @@ class TestDeadlocks:
         lua.give("wait", self.hear(errors, lambda: (ready.set(), python.wait())))
         hold = python.go(ready.wait)  # so that its end is not there before
         python.go(lambda: (ready.wait(HANG), self.hear(errors, group.wait)()))
-        lua.run("g:go(function() wait() end) w.run(function() g:wait() end)")
+        # Not in the main thread of Python, whose waits end twice a second to look for signals.
+        host = threading.Thread(target=lua.run, args=["g:go(function() wait() end) w.run(function() g:wait() end)"])
+        host.start()
+        host.join(HANG)
         python.wait(HANG)
         assert hold.done()
         (error,) = errors
