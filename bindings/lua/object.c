@@ -85,8 +85,10 @@ static const char *method_name(lua_State *L) {
 }
 
 void wgl_close_down_to(lua_State *L, int index) {
-#if LUA_VERSION_RELEASE_NUM >= 50403
+#if LUA_VERSION_RELEASE_NUM >= 50404
     lua_closeslot(L, index);
+#else /* the headers of 5.4.0 to 5.4.3 do not tell which they are, and the first do not have it: see that the stack stays */
+    luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
 #endif
     lua_settop(L, index - 1);
 }
