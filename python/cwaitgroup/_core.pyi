@@ -128,11 +128,10 @@ class WaitGroup:
         It runs in a copy of the caller's contextvars. An exception goes to
         threading.excepthook; use ErrGroup if you need it, or the result.
 
-        >>> wg = WaitGroup()
-        >>> wg.go(print, 'hello', end='!\\n')
-        >>> wg.wait()
-        hello!
-        True
+        >>> wg, said = WaitGroup(), []
+        >>> wg.go(said.append, 'hello')
+        >>> wg.wait(), said
+        (True, ['hello'])
 
         Raises TypeError if `fn` cannot be called or is async; RuntimeError if no thread
         can be started or the interpreter is shutting down. Any thread may call it.

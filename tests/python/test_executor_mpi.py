@@ -57,6 +57,7 @@ def main():
             print(sum(g.imap(abs, range(int(os.environ["MANY"])))))
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     main()
 """
 
