@@ -1,6 +1,7 @@
 """How to run the example NAME in each language: the fixture `example` is parametrised over the three."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,9 @@ COMMANDS = {
     "lua": lambda name: [f"{TOP}/tools/in-tree-lua", f"{TOP}/examples/lua/{name}.lua"],
     "c": lambda name: [f"{TOP}/build/examples/{name}"],
 }
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell; programs inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Command = Callable[[str], list[str]]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -15,6 +15,9 @@ import pytest
 EFFORT = float(os.environ.get("WG_TEST_EFFORT", "1"))
 HANG = 60 * max(1, EFFORT)  # seconds; tells a hang from a slow machine
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell; programs inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def until(condition):
     """Wait until `condition()` is true."""

@@ -1,7 +1,6 @@
 """A program that is interrupted while two tasks of its group run on an executor: python executor_interrupted.py ENGINE
 DIRECTORY. These two end when most of the others have been dropped. It prints "ready", and how many have not ended."""
 
-import signal
 import sys
 import threading
 import time
@@ -44,5 +43,4 @@ def main(engine, directory):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     main(sys.argv[1], Path(sys.argv[2]))

@@ -57,7 +57,6 @@ def main():
             print(sum(g.imap(abs, range(int(os.environ["MANY"])))))
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     main()
 """
 
