@@ -2,9 +2,9 @@
 
 usage: core_floors.py       exit status 1 if one does, or if a file is on no floor
 
-The floors are the table in docs/internals.md: the lowest first, each with its files; a name without its ending stands for
-the header and the source. A call goes up if its header is on a lower floor than the source that defines it: below the table
-stands through which headers that is allowed.
+The floors are the table in docs/internals.md: the lowest first, each with its files; a name without its ending stands
+for the header and the source. A call goes up if its header is on a lower floor than the source that defines it: below
+the table stands through which headers that is allowed.
 """
 
 import re

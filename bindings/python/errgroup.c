@@ -86,8 +86,8 @@ static bool executor_from_object(PyObject *object, const char *call, PyObject **
     Py_XDECREF(submit);
     PyErr_Clear();
     if (!callable)
-        PyErr_Format(PyExc_TypeError, "%s: executor must be a concurrent.futures.Executor or None, not %R",
-                     call, object);
+        PyErr_Format(PyExc_TypeError, "%s: executor must be a concurrent.futures.Executor or None, not %R", call,
+                     object);
     return callable;
 }
 
@@ -106,10 +106,10 @@ static bool parse_options(state *st, PyObject *args, PyObject *kwargs, group_opt
         !limit_from_object(limit, call, &core->limit) ||
         !deadline_from_timeout(timeout, "ErrGroup(): timeout", &core->deadline) ||
         !nanoseconds_from_timeout(grace, "ErrGroup(): grace", &grace_ns) ||
-        !word_from_object(errors, call, "errors", which, &options->all_errors) || !name_from_object(name, call, &options->name) ||
-        !parent_from_object(st, parent, call, &options->parent) ||
-        !word_from_object(on_error, call, "on_error", on_errors, &core->continue_on_error) || !backlog_from_object(backlog, call, &core->backlog) ||
-        !executor_from_object(runs, call, executor))
+        !word_from_object(errors, call, "errors", which, &options->all_errors) ||
+        !name_from_object(name, call, &options->name) || !parent_from_object(st, parent, call, &options->parent) ||
+        !word_from_object(on_error, call, "on_error", on_errors, &core->continue_on_error) ||
+        !backlog_from_object(backlog, call, &core->backlog) || !executor_from_object(runs, call, executor))
         return false;
     options->grace = grace_ns == INT64_MAX ? 0 : grace_ns > 0 ? grace_ns : 1;
     return true;

@@ -62,8 +62,8 @@ def place_of_user() -> tuple[str, int]:
 
 
 def _is_doubtful(loop: Any) -> bool:
-    """May something else in the loop end the wait, or the thread's task go on without it? Only if this is the loop's only task,
-    and nothing is due later or polled except the loop's own pipe, it is certain that neither is so."""
+    """May something else in the loop end the wait, or the thread's task go on without it? Only if this is the loop's
+    only task, and nothing is due later or polled except the loop's own pipe, it is certain that neither is so."""
     import asyncio
 
     selector = getattr(loop, "_selector", None)

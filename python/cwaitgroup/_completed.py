@@ -143,7 +143,7 @@ class Completed(Generic[_T]):
         return next(iter(self._pending)) if len(self._pending) == 1 else None
 
     def _get(self) -> Task[Any]:
-        """Wait in this thread. The core sees that the wait is for the last task; of several, it does not know for which."""
+        """Wait in this thread. The core knows what for if one task is left; of several, it does not know for which."""
         last, left = self._last(), self._time_left()
         if last is None or left is not None or _current_task() is None:
             return self._inbox.get(left, self._context)

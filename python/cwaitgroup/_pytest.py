@@ -1,7 +1,7 @@
 """A plug-in for pytest: a test fails that leaves tasks, groups, waits or callbacks behind.
 
-Tasks unfinished, groups unwaited for, also if they are gone by then, threads asleep in a wait, callbacks of a context that
-lives on.
+Tasks unfinished, groups unwaited for, also if they are gone by then, threads asleep in a wait, callbacks of a context
+that lives on.
 
 It looks when a test and its fixtures are over, at the groups that were made since the test function began. A test that
 leaves something on purpose is marked: `@pytest.mark.leaves_tasks`. The option --no-cwaitgroup-leaks turns it off.

@@ -45,11 +45,13 @@ static void every_header_stands_alone_in_cxx(void **state) {
 /* By every compiler of the kind that is installed: gcc, gcc-12 and so on. */
 static void the_sources_compile_without_a_warning(const char *kind) {
     char line[1024];
-    snprintf(line, sizeof line,
-             "for cc in $(bash -c 'compgen -c %s' | grep -xE '%s(-[0-9]+)?' | sort -u); do for o in -O2 -O3; do"
-             " for f in $(ls core/src/*.c core/src/park/*.c | grep -v windows); do"
-             " $cc -std=c11 $o -fexceptions " STRICT " -Icore/include -c -o /dev/null $f || exit 1; done; done; done",
-             kind, kind);
+    snprintf(
+        line, sizeof line,
+        "for cc in $(bash -c 'type -ap $(compgen -c %s | grep -xE \"%s(-[0-9]+)?\")' | xargs readlink -f | sort -u);"
+        " do for o in -O2 -O3; do"
+        " for f in $(ls core/src/*.c core/src/park/*.c | grep -v windows); do"
+        " $cc -std=c11 $o -fexceptions " STRICT " -Icore/include -c -o /dev/null $f || exit 1; done; done; done",
+        kind, kind);
     run(line);
 }
 

@@ -46,7 +46,9 @@ def test_names_exist(page):
 )
 def test_each_source_file_is_on_a_page(page, folder):
     text = (TOP / "docs" / page).read_text()
-    of_kinds = {file.stem for kind in ("os_*", "signal_*") for file in (TOP / folder).glob(kind + ".c")}  # the page names them as signal_*.c and os_*.c
+    of_kinds = {
+        file.stem for kind in ("os_*", "signal_*") for file in (TOP / folder).glob(kind + ".c")
+    }  # the page names them as signal_*.c and os_*.c
     stems = {file.stem for file in (TOP / folder).glob("*.c")} - of_kinds
     assert not {stem for stem in stems if f"`{stem}.c`" not in text and f"`{stem}.h`" not in text}
 

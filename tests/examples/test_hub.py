@@ -1,4 +1,4 @@
-"""The program with Python and Lua in it, as `make demo` builds and runs it; tests/hub tries what it does with failures."""
+"""The program with Python and Lua in it, as `make demo` builds and runs it; tests/hub tries failures."""
 
 import os
 import subprocess

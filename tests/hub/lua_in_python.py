@@ -47,7 +47,7 @@ class Lua:
 
     def give(self, name: str, fn) -> None:
         """The global `name` is a function there that calls fn(), which must not raise."""
-        self._functions.append(_Function(lambda state: fn() and 0 or 0))
+        self._functions.append(_Function(lambda state: (fn() and 0) or 0))
         _lua.lua_pushcclosure(self._state, self._functions[-1], 0)
         _lua.lua_setglobal(self._state, name.encode())
 

@@ -5,7 +5,17 @@ import threading
 from pathlib import Path
 
 import pytest
-from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, ForeignError, WaitGroup, attach, current_context
+from cwaitgroup import (
+    Cancelled,
+    Context,
+    DeadlineExceeded,
+    DeadlockError,
+    ErrGroup,
+    ForeignError,
+    WaitGroup,
+    attach,
+    current_context,
+)
 from lua_in_python import Lua, LuaError
 
 BUILD = Path(__file__).resolve().parents[2] / "build/lua"

@@ -1,4 +1,4 @@
-"""Many groups, each shared by three languages, leave nothing behind: tests/hub/soak.c. WG_TEST_EFFORT=10: 10,000 of them."""
+"""Many groups, each shared by three languages, leave nothing behind: soak.c. WG_TEST_EFFORT=10 makes 10,000."""
 
 import os
 

@@ -25,7 +25,7 @@ describe("a timeline", function()
   it("tells coroutine tasks with their group, their parts and their waits", function()
     local g = waitgroup.errgroup { name = "fetches", limit = 1 }
     do
-      local timeline <close> = assert(waitgroup.trace(path))
+      local _ <close> = assert(waitgroup.trace(path))
       for _ = 1, 3 do
         g:go(function()
           waitgroup.sleep(0.001)

@@ -31,9 +31,7 @@ def main(engine, directory):
 
     with {**ENGINES, "dask": dask}[engine]() as executor:
         g = ErrGroup(executor=executor)
-        tasks = [
-            g.go(tell_and_wait_for_file, directory / f"running {n}", directory / "release") for n in range(TASKS)
-        ]
+        tasks = [g.go(tell_and_wait_for_file, directory / f"running {n}", directory / "release") for n in range(TASKS)]
         threading.Thread(target=release_when_dropped, args=[tasks, directory / "release"], daemon=True).start()
         try:
             with g:

@@ -84,7 +84,9 @@ def test_go_at_the_limit_is_an_error_with_the_remedy(in_loop, gate):
             g.go(gate.wait)
             g.go(gate.wait)
             for go in (g.go, g.start):
-                with pytest.raises(RuntimeError, match=r"at the limit of 2.*stop the event loop.*await group\.go_async"):
+                with pytest.raises(
+                    RuntimeError, match=r"at the limit of 2.*stop the event loop.*await group\.go_async"
+                ):
                     go(int)
             assert g.try_go(int) is None and g.start(int, block=False) is None
             gate.set()

@@ -1,7 +1,7 @@
-"""Random programs that are correct run to their end without an alarm; with one wait that closes a ring, they raise one, and end.
+"""Random programs: correct ones run to their end without an alarm; ones with a ring raise one, and end too.
 
-A program is a few groups with a limit, each with a task, in an order. A task waits only for what comes later in that order, so no
-ring can be, whatever the threads do; some also start another task in their group.
+A program is a few groups with a limit, each with a task, in an order. A task waits only for what comes later in that
+order, so no ring can be, whatever the threads do; some also start another task in their group.
 """
 
 import os

@@ -11,7 +11,6 @@ import textwrap
 import threading
 
 import pytest
-
 from cwaitgroup import ErrGroup, WaitGroup, _core, dump, dump_on_signal
 from cwaitgroup._inspect import ask
 
@@ -63,7 +62,9 @@ def test_a_wait_of_the_main_thread_is_told():
     text = dumped_with("waits for zero of the wait group")
     wg.done()
     thread.join()
-    assert re.search(r"thread \d+ \(0x.*\) at .* waits for zero of the wait group at 0x.*, at most \d+\.\d s more", text)
+    assert re.search(
+        r"thread \d+ \(0x.*\) at .* waits for zero of the wait group at 0x.*, at most \d+\.\d s more", text
+    )
 
 
 def test_the_wait_of_the_main_thread_is_as_old_as_its_call():

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 import warnings
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 

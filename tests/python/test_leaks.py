@@ -99,8 +99,8 @@ def test_tests_that_leave_something_fail(tmp_path):
     assert "so nobody has seen the errors of 1 tasks" in out
     assert "waits for zero of the wait group" in out
     assert re.search(
-        r"error group 'dropped' \(Python, made at test_these.py:\d+\): it was given up without a wait for its tasks, so "
-        r"nobody has seen the errors of 1 of them",
+        r"error group 'dropped' \(Python, made at test_these.py:\d+\): it was given up without a wait for its tasks, "
+        r"so nobody has seen the errors of 1 of them",
         out,
     )
     assert re.search(r"context at 0x\w+ \(Python, made at test_these.py:\d+\): 1 callback still to be called", out)

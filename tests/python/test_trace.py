@@ -8,7 +8,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from cwaitgroup import ErrGroup, WaitGroup, _timeline, trace
 
 ON = {"cat": "task", "ph": "X"}
