@@ -99,7 +99,7 @@ static void ask(int party) {
                "    assert g.try_go(int) is None\n"
                "except (Cancelled, RuntimeError):\n"
                "    pass\n"
-               "assert g.running + g.pending + g.completed <= %d\n",
+               "assert g.completed + g.running + g.pending <= %d\n", /* in this order none is counted twice */
                tasks);
         break;
     case LUA_A: lua_run(&a, "assert(not g:try_thread(function() end) and not g:try_go(print))"); break;
