@@ -1,7 +1,6 @@
 /* deadlock.c - see deadlock.h. */
 #include "deadlock.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +9,7 @@
 #include "errgroup.h"
 #include "fork.h"
 #include "slots.h"
+#include "text.h"
 #include "wait.h"
 
 #define CHAINS 64
@@ -145,32 +145,21 @@ static void forget(struct wg_wait_record *list) {
 
 /* The message. */
 
-struct text {
-    char *buffer;
-    size_t size, length;
-};
-
-#define APPEND(text, ...)                                                                                              \
-    ((text)->length < (text)->size                                                                                     \
-         ? (void)((text)->length +=                                                                                    \
-                  (size_t)snprintf((text)->buffer + (text)->length, (text)->size - (text)->length, __VA_ARGS__))       \
-         : (void)0)
-
-static void append_group(struct text *t, const wg_errgroup *g) {
+static void append_group(struct wg_text *t, const wg_errgroup *g) {
     const char *name = g ? wg_errgroup_name(g) : "";
-    APPEND(t, name[0] ? "group '%s'" : g ? "a group%s" : "a wait group%s", name);
+    wg_text_add(t, name[0] ? "group '%s'" : g ? "a group%s" : "a wait group%s", name);
 }
 
-static void append_wish(struct text *t, const struct wg_wish *wish, const wg_errgroup *g) {
+static void append_wish(struct wg_text *t, const struct wg_wish *wish, const wg_errgroup *g) {
     static const char *const waits[] = {"all tasks of ", "a task of ", "a slot of "};
-    APPEND(t, "%s", wish->text ? wish->text : waits[wish->what]);
+    wg_text_add(t, "%s", wish->text ? wish->text : waits[wish->what]);
     if (wish->text)
         return;
     append_group(t, wish->group ? wish->group : g);
     if (wish->what == WG_FOR_SLOT)
-        APPEND(t, ", all of which are held (limit %d)", (int)wg_slots_limit(wish->slots));
+        wg_text_add(t, ", all of which are held (limit %d)", (int)wg_slots_limit(wish->slots));
     else if (wish->what == WG_FOR_TASK && !stuck_task(wish))
-        APPEND(t, ", which can get no slot (limit %d)", (int)wg_slots_limit(wish->slots));
+        wg_text_add(t, ", which can get no slot (limit %d)", (int)wg_slots_limit(wish->slots));
 }
 
 /* A step: a wait, and the task of it that the step before waits for. */
@@ -179,29 +168,29 @@ struct step {
     const struct wg_frame *frame;
 };
 
-static void append_task(struct text *t, struct step step, const wg_place *place) {
+static void append_task(struct wg_text *t, struct step step, const wg_place *place) {
     bool innermost = step.frame == wg_task_frame(step.record->frames);
     const char *name = innermost && place->task ? place->task : step.frame->name;
-    APPEND(t, name && name[0] ? "task '%s'" : "a task%s", name ? name : "");
+    wg_text_add(t, name && name[0] ? "task '%s'" : "a task%s", name ? name : "");
     if (step.frame->group)
-        APPEND(t, " of ");
+        wg_text_add(t, " of ");
     if (step.frame->group)
         append_group(t, step.frame->group);
-    APPEND(t, " (%s)", place->language ? place->language : "C");
+    wg_text_add(t, " (%s)", place->language ? place->language : "C");
 }
 
-static void append_step(struct text *t, struct step step, const wg_errgroup *g, bool first) {
+static void append_step(struct wg_text *t, struct step step, const wg_errgroup *g, bool first) {
     static const wg_place unknown = {0};
     const wg_place *place = step.record->until->place ? step.record->until->place : &unknown;
-    APPEND(t, "\n  %s ", first ? "this call, in" : "in");
+    wg_text_add(t, "\n  %s ", first ? "this call, in" : "in");
     append_task(t, step, place);
     if (first)
-        APPEND(t, ", waits for ");
+        wg_text_add(t, ", waits for ");
     else
-        APPEND(t, ", has waited %.1f s for ", (double)(wg_now() - step.record->since) / (double)WG_SECOND);
+        wg_text_add(t, ", has waited %.1f s for ", wg_seconds(wg_now() - step.record->since));
     append_wish(t, &step.record->wish, g);
     if (place->file)
-        APPEND(t, ", at %s:%d", place->file, place->line);
+        wg_text_add(t, ", at %s:%d", place->file, place->line);
 }
 
 /* The stuck task that keeps the wish from coming true. A stored task waits for those that hold the slots. */
@@ -224,9 +213,9 @@ static struct step next_step(struct step step) {
 }
 
 /* One step a line, until the waits repeat: those that were told of are no longer marked as found. */
-static void append_ring(struct text *t, struct wg_wait_record *me) {
+static void append_ring(struct wg_text *t, struct wg_wait_record *me) {
     struct step step = {me, wg_task_frame(me->frames)};
-    APPEND(t, "tasks wait for each other, and none can go on:");
+    wg_text_add(t, "tasks wait for each other, and none can go on:");
     for (bool first = true; step.record && step.record->found; first = false) {
         struct step next = next_step(step);
         step.record->found = false;
@@ -236,9 +225,9 @@ static void append_ring(struct text *t, struct wg_wait_record *me) {
 }
 
 void wg_deadlock_describe(struct wg_wait_record *me) {
-    struct text t = {me->until->report, me->until->report_size, 0};
+    struct wg_text t = {me->until->report, me->until->report_size, 0};
     if (me->report && !t.buffer)
-        t = (struct text){ *me->report = malloc(REPORT_SIZE), REPORT_SIZE, 0};
+        t = (struct wg_text){ *me->report = malloc(REPORT_SIZE), REPORT_SIZE, 0};
     if (t.buffer && t.size > 0)
         append_ring(&t, me);
 }
@@ -246,13 +235,13 @@ void wg_deadlock_describe(struct wg_wait_record *me) {
 void wg_own_group_describe(wg_errgroup *g, const wg_until *until) {
     if (!until->report || until->report_size == 0)
         return;
-    struct text t = {until->report, until->report_size, 0};
+    struct wg_text t = {until->report, until->report_size, 0};
     struct wg_wait_record wait = {
         .wish = {.what = WG_FOR_ZERO, .group = g}, .until = until, .frames = wg_thread()->frame};
     const struct wg_frame *frame = wait.frames;
     while (frame && frame->group != g)
         frame = frame->outer;
-    APPEND(&t, "a task waits for itself:");
+    wg_text_add(&t, "a task waits for itself:");
     append_step(&t, (struct step){&wait, frame}, g, true);
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "dropped.h"
 #include "inspect.h"
 #include "pool.h"
+#include "text.h"
 
 /* Where the lines go. */
 struct sink {
@@ -21,127 +21,115 @@ struct sink {
     const struct wg_snapshot *seen;
 };
 
-/* A line, which grows until it is sent. What does not fit is left out. */
-struct line {
-    char text[600];
-    size_t length;
-};
+/* A line, which grows until it is sent; a byte more is for the newline. */
+enum { LONGEST = 600 };
+#define LINE                                                                                                           \
+    { (char[LONGEST + 1]){0}, LONGEST, 0 }
 
-static void WG_PRINTF(2, 3) append(struct line *line, const char *format, ...) {
-    size_t space = sizeof line->text - 1 - line->length; /* one is for the newline */
-    va_list arguments;
-    va_start(arguments, format);
-    int n = vsnprintf(line->text + line->length, space, format, arguments);
-    va_end(arguments);
-    if (n > 0)
-        line->length += (size_t)n < space ? (size_t)n : space - 1;
-}
-
-static void send(const struct sink *to, struct line *line) {
-    line->text[line->length++] = '\n';
-    to->write(to->arg, line->text, line->length);
+static void send(const struct sink *to, struct wg_text *line) {
+    size_t length = wg_text_written(line);
+    line->buffer[length] = '\n';
+    to->write(to->arg, line->buffer, length + 1);
     line->length = 0;
 }
 
-static double seconds(int64_t duration) { return (double)duration / (double)WG_SECOND; }
-
-static void append_group(struct line *line, const struct wg_seen_group *g) {
-    append(line, "error group");
+static void append_group(struct wg_text *line, const struct wg_seen_group *g) {
+    wg_text_add(line, "error group");
     if (g->name[0])
-        append(line, " '%s'", g->name);
+        wg_text_add(line, " '%s'", g->name);
     else
-        append(line, " at %p", (const void *)g->tasks);
+        wg_text_add(line, " at %p", (const void *)g->tasks);
 }
 
-static void append_thread(struct line *line, struct wg_thread_id thread) {
-    append(line, "thread");
+static void append_thread(struct wg_text *line, struct wg_thread_id thread) {
+    wg_text_add(line, "thread");
     if (thread.number)
-        append(line, " %" PRId32, thread.number);
-    append(line, " (0x%" PRIx64 ")", thread.handle);
+        wg_text_add(line, " %" PRId32, thread.number);
+    wg_text_add(line, " (0x%" PRIx64 ")", thread.handle);
 }
 
-static void append_context(struct line *line, const struct wg_seen_context *context) {
-    append(line, "context");
+static void append_context(struct wg_text *line, const struct wg_seen_context *context) {
+    wg_text_add(line, "context");
     if (context->name[0])
-        append(line, " '%s'", context->name);
-    append(line, " at %p (%s", context->context, context->language);
+        wg_text_add(line, " '%s'", context->name);
+    wg_text_add(line, " at %p (%s", context->context, context->language);
     if (context->where[0])
-        append(line, ", made at %s", context->where);
+        wg_text_add(line, ", made at %s", context->where);
 }
 
-static void append_end_of_context(struct line *line, const struct sink *to, const void *address) {
+static void append_end_of_context(struct wg_text *line, const struct sink *to, const void *address) {
     const struct wg_seen_context *context = wg_seen_context_at(to->seen, address);
-    append(line, "the end of the ");
+    wg_text_add(line, "the end of the ");
     if (!context) {
-        append(line, "context at %p", address);
+        wg_text_add(line, "context at %p", address);
         return;
     }
     append_context(line, context);
-    append(line, ")");
+    wg_text_add(line, ")");
 }
 
-static void append_subject(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
+static void append_subject(struct wg_text *line, const struct sink *to, const struct wg_seen_wait *wait) {
     static const char *const waits[] = {"the tasks", "a task", "a slot"};
     const struct wg_wish *wish = &wait->wish;
     const struct wg_seen_group *g = wg_seen_group_of(to->seen, wish->subject);
     if (wish->text)
-        append(line, "%s", wish->text);
+        wg_text_add(line, "%s", wish->text);
     else if (wish->what == WG_FOR_CONTEXT)
         append_end_of_context(line, to, wish->subject);
     else if (g) {
-        append(line, "%s of ", waits[wish->what]);
+        wg_text_add(line, "%s of ", waits[wish->what]);
         append_group(line, g);
     } else
-        append(line, "%s of the wait group at %p", wish->what == WG_FOR_ZERO ? "zero" : waits[wish->what],
-               wish->subject);
+        wg_text_add(line, "%s of the wait group at %p", wish->what == WG_FOR_ZERO ? "zero" : waits[wish->what],
+                    wish->subject);
 }
 
-static void append_wait(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
-    append(line, "waits for ");
+static void append_wait(struct wg_text *line, const struct sink *to, const struct wg_seen_wait *wait) {
+    wg_text_add(line, "waits for ");
     append_subject(line, to, wait);
-    append(line, ", for %.1f s", seconds(to->seen->now - wait->since));
+    wg_text_add(line, ", for %.1f s", wg_seconds(to->seen->now - wait->since));
     if (wg_point(wait->deadline) != INT64_MAX)
-        append(line, ", at most %.1f s more", seconds(wait->deadline - to->seen->now));
+        wg_text_add(line, ", at most %.1f s more", wg_seconds(wait->deadline - to->seen->now));
     if (wait->file[0])
-        append(line, ", at %s:%d", wait->file, wait->line);
+        wg_text_add(line, ", at %s:%d", wait->file, wait->line);
 }
 
 static void dump_task(const struct sink *to, const struct wg_seen_task *task) {
-    struct line line = {.length = 0};
+    struct wg_text line = LINE;
     const struct wg_seen_wait *wait = wg_seen_wait_in(to->seen, task->frame);
-    append(&line, "    task '%s' ", task->name);
+    wg_text_add(&line, "    task '%s' ", task->name);
     if (wait) {
         append_wait(&line, to, wait);
-        append(&line, "; it began %.1f s ago in ", seconds(to->seen->now - task->since));
+        wg_text_add(&line, "; it began %.1f s ago in ", wg_seconds(to->seen->now - task->since));
     } else
-        append(&line, "runs, for %.1f s, in ", seconds(to->seen->now - task->since));
+        wg_text_add(&line, "runs, for %.1f s, in ", wg_seconds(to->seen->now - task->since));
     append_thread(&line, task->thread);
     send(to, &line);
 }
 
-static void append_end(struct line *line, const struct sink *to, const struct wg_seen_group *g) {
+static void append_end(struct wg_text *line, const struct sink *to, const struct wg_seen_group *g) {
     if (g->finished)
-        append(line, ", waited for");
+        wg_text_add(line, ", waited for");
     else if (g->status != WG_OK)
-        append(line, ", %s", wg_strstatus(g->status));
+        wg_text_add(line, ", %s", wg_strstatus(g->status));
     if (!g->finished && g->status == WG_OK && wg_point(g->deadline) != INT64_MAX)
-        append(line, ", deadline in %.1f s", seconds(g->deadline - to->seen->now));
+        wg_text_add(line, ", deadline in %.1f s", wg_seconds(g->deadline - to->seen->now));
 }
 
 static void dump_head(const struct sink *to, const struct wg_seen_group *g) {
-    struct line line = {.length = 0};
+    struct wg_text line = LINE;
     append_group(&line, g);
-    append(&line, " (%s", g->language);
+    wg_text_add(&line, " (%s", g->language);
     if (g->where[0])
-        append(&line, ", made at %s", g->where);
-    append(&line, ", %.1f s ago): %lu running, %lu pending, %lu completed", seconds(to->seen->now - g->made),
-           g->counts.running, g->counts.pending, g->counts.completed);
+        wg_text_add(&line, ", made at %s", g->where);
+    wg_text_add(&line, ", %.1f s ago): %lu running, %lu pending, %lu completed", wg_seconds(to->seen->now - g->made),
+                g->counts.running, g->counts.pending, g->counts.completed);
     if (g->limit)
-        append(&line, ", limit %d", g->limit);
+        wg_text_add(&line, ", limit %d", g->limit);
     if (g->backlog)
-        append(&line, ", backlog %d", g->backlog);
+        wg_text_add(&line, ", backlog %d", g->backlog);
     if (g->failures)
-        append(&line, ", %zu failed", g->failures);
+        wg_text_add(&line, ", %zu failed", g->failures);
     append_end(&line, to, g);
     send(to, &line);
 }
@@ -156,11 +144,11 @@ static bool task_is_listed(const struct wg_snapshot *seen, const struct wg_frame
 /* Does a task wait here that no thread runs? */
 static bool is_loose(const struct wg_seen_wait *wait) { return wait->frame && !wait->has_thread; }
 
-static void append_loose_task(struct line *line, const struct sink *to, const struct wg_seen_wait *wait) {
-    append(line, wait->name[0] ? "task '%s'" : "a task%s", wait->name);
+static void append_loose_task(struct wg_text *line, const struct sink *to, const struct wg_seen_wait *wait) {
+    wg_text_add(line, wait->name[0] ? "task '%s'" : "a task%s", wait->name);
     if (wait->language)
-        append(line, " (%s)", wait->language);
-    append(line, " ");
+        wg_text_add(line, " (%s)", wait->language);
+    wg_text_add(line, " ");
     append_wait(line, to, wait);
 }
 
@@ -169,10 +157,10 @@ static unsigned long dump_loose_tasks(const struct sink *to, const struct wg_see
     unsigned long n = 0;
     for (size_t i = 0; i < to->seen->wait_count; i++) {
         const struct wg_seen_wait *wait = &to->seen->waits[i];
-        struct line line = {.length = 0};
+        struct wg_text line = LINE;
         if (!is_loose(wait) || wait->group != g->tasks || task_is_listed(to->seen, wait->frame))
             continue;
-        append(&line, "    ");
+        wg_text_add(&line, "    ");
         append_loose_task(&line, to, wait);
         send(to, &line);
         n++;
@@ -181,7 +169,7 @@ static unsigned long dump_loose_tasks(const struct sink *to, const struct wg_see
 }
 
 static void dump_tasks(const struct sink *to, const struct wg_seen_group *g) {
-    struct line line = {.length = 0};
+    struct wg_text line = LINE;
     unsigned long named = dump_loose_tasks(to, g);
     for (int asleep = 1; asleep >= 0; asleep--)
         for (size_t i = 0; i < to->seen->task_count; i++) {
@@ -192,13 +180,13 @@ static void dump_tasks(const struct sink *to, const struct wg_seen_group *g) {
             named++;
         }
     if (g->counts.running > named)
-        append(&line, "    %lu running tasks %s", g->counts.running - named,
-               g->lists ? "that no thread of the library runs, such as coroutines"
-                        : "of which only the number is known");
+        wg_text_add(&line, "    %lu running tasks %s", g->counts.running - named,
+                    g->lists ? "that no thread of the library runs, such as coroutines"
+                             : "of which only the number is known");
     if (line.length)
         send(to, &line);
     if (g->counts.pending)
-        append(&line, "    %lu tasks have not started", g->counts.pending);
+        wg_text_add(&line, "    %lu tasks have not started", g->counts.pending);
     if (line.length)
         send(to, &line);
 }
@@ -209,7 +197,7 @@ static bool is_idle(const struct wg_seen_group *g) {
 
 /* Threads that sleep outside of the tasks which were shown. */
 static void dump_sleepers(const struct sink *to) {
-    struct line line = {.length = 0};
+    struct wg_text line = LINE;
     for (size_t i = 0; i < to->seen->wait_count; i++) {
         const struct wg_seen_wait *wait = &to->seen->waits[i];
         const struct wg_seen_group *g = wg_seen_group_of(to->seen, wait->group);
@@ -221,13 +209,13 @@ static void dump_sleepers(const struct sink *to) {
             continue;
         }
         append_thread(&line, wait->thread);
-        append(&line, " ");
+        wg_text_add(&line, " ");
         append_wait(&line, to, wait);
         if (g) {
-            append(&line, ", in a task of ");
+            wg_text_add(&line, ", in a task of ");
             append_group(&line, g);
         } else if (wait->group)
-            append(&line, ", in a task of the wait group at %p", wait->group);
+            wg_text_add(&line, ", in a task of the wait group at %p", wait->group);
         send(to, &line);
     }
 }
@@ -240,14 +228,14 @@ static bool keeps_something(const struct wg_seen_context *context) {
 }
 
 static void dump_context(const struct sink *to, const struct wg_seen_context *context) {
-    struct line line = {.length = 0};
+    struct wg_text line = LINE;
     append_context(&line, context);
-    append(&line, ", %.1f s ago): %zu living child%s, %zu callback%s", seconds(to->seen->now - context->made),
-           context->children, context->children == 1 ? "" : "ren", context->callbacks, s_of(context->callbacks));
+    wg_text_add(&line, ", %.1f s ago): %zu living child%s, %zu callback%s", wg_seconds(to->seen->now - context->made),
+                context->children, context->children == 1 ? "" : "ren", context->callbacks, s_of(context->callbacks));
     if (context->status != WG_OK)
-        append(&line, ", %s", wg_strstatus(context->status));
+        wg_text_add(&line, ", %s", wg_strstatus(context->status));
     else if (wg_point(context->deadline) != INT64_MAX)
-        append(&line, ", deadline in %.1f s", seconds(context->deadline - to->seen->now));
+        wg_text_add(&line, ", deadline in %.1f s", wg_seconds(context->deadline - to->seen->now));
     send(to, &line);
 }
 
@@ -260,25 +248,26 @@ static void dump_contexts(const struct sink *to) {
             others++;
     if (others == 0)
         return;
-    struct line line = {.length = 0};
-    append(&line, "%zu context%s without children and callbacks", others, s_of(others));
+    struct wg_text line = LINE;
+    wg_text_add(&line, "%zu context%s without children and callbacks", others, s_of(others));
     send(to, &line);
 }
 
 static void dump_pool(void *raw, const struct wg_pool_load *pool) {
     const struct sink *to = raw;
-    struct line line = {.length = 0};
+    struct wg_text line = LINE;
     if (pool->workers == 0 && pool->queued == 0)
         return;
-    append(&line, "pool '%s': %u threads, %u in tasks and not in a wait, %lu tasks queued%s", pool->name, pool->workers,
-           pool->computing, pool->queued, pool->starved ? "; it could not start the thread it needs" : "");
+    wg_text_add(&line, "pool '%s': %u threads, %u in tasks and not in a wait, %lu tasks queued%s", pool->name,
+                pool->workers, pool->computing, pool->queued,
+                pool->starved ? "; it could not start the thread it needs" : "");
     send(to, &line);
 }
 
 static void dump_summary(const struct sink *to, size_t idle) {
-    struct line line = {.length = 0};
-    append(&line, "waitgroup: process %ld: %zu error groups with tasks or waits, %zu without; %zu threads wait",
-           (long)wg_process_id(), to->seen->group_count - idle, idle, to->seen->wait_count);
+    struct wg_text line = LINE;
+    wg_text_add(&line, "waitgroup: process %ld: %zu error groups with tasks or waits, %zu without; %zu threads wait",
+                (long)wg_process_id(), to->seen->group_count - idle, idle, to->seen->wait_count);
     send(to, &line);
 }
 
@@ -374,19 +363,19 @@ static bool leaks(const struct wg_seen_group *g, int64_t since) {
 }
 
 static void report_group(const struct sink *to, const struct wg_seen_group *g) {
-    struct line line = {.length = 0};
-    append(&line, "leak: ");
+    struct wg_text line = LINE;
+    wg_text_add(&line, "leak: ");
     append_group(&line, g);
-    append(&line, " (%s", g->language);
+    wg_text_add(&line, " (%s", g->language);
     if (g->where[0])
-        append(&line, ", made at %s", g->where);
-    append(&line, ")");
+        wg_text_add(&line, ", made at %s", g->where);
+    wg_text_add(&line, ")");
     if (g->counts.running + g->counts.pending)
-        append(&line, ": %lu tasks have not ended", g->counts.running + g->counts.pending);
+        wg_text_add(&line, ": %lu tasks have not ended", g->counts.running + g->counts.pending);
     if (!g->finished)
-        append(&line, "%s it was never waited for", g->counts.running + g->counts.pending ? ", and" : ":");
+        wg_text_add(&line, "%s it was never waited for", g->counts.running + g->counts.pending ? ", and" : ":");
     if (!g->finished && g->failures)
-        append(&line, ", so nobody has seen the errors of %zu tasks", g->failures);
+        wg_text_add(&line, ", so nobody has seen the errors of %zu tasks", g->failures);
     send(to, &line);
     dump_tasks(to, g);
 }
@@ -397,10 +386,10 @@ static unsigned report_sleepers(const struct sink *to, int64_t since) {
         const struct wg_seen_wait *wait = &to->seen->waits[i];
         if (wait->since < since || wg_seen_group_of(to->seen, wait->group))
             continue; /* that of a task is told with its group */
-        struct line line = {.length = 0};
-        append(&line, "leak: ");
+        struct wg_text line = LINE;
+        wg_text_add(&line, "leak: ");
         append_thread(&line, wait->thread);
-        append(&line, " ");
+        wg_text_add(&line, " ");
         append_wait(&line, to, wait);
         send(to, &line);
         n++;
@@ -412,16 +401,16 @@ static unsigned report_dropped(const struct sink *to, int64_t since) {
     struct wg_dropped groups[WG_DROPPED_KEPT];
     size_t n = wg_dropped_since(since, groups, WG_DROPPED_KEPT);
     for (size_t i = 0; i < n; i++) {
-        struct line line = {.length = 0};
-        append(&line, "leak: error group ");
+        struct wg_text line = LINE;
+        wg_text_add(&line, "leak: error group ");
         if (groups[i].name[0])
-            append(&line, "'%s' ", groups[i].name);
-        append(&line, "(%s", groups[i].language);
+            wg_text_add(&line, "'%s' ", groups[i].name);
+        wg_text_add(&line, "(%s", groups[i].language);
         if (groups[i].where[0])
-            append(&line, ", made at %s", groups[i].where);
-        append(&line, "): it was given up without a wait for its tasks");
+            wg_text_add(&line, ", made at %s", groups[i].where);
+        wg_text_add(&line, "): it was given up without a wait for its tasks");
         if (groups[i].failures)
-            append(&line, ", so nobody has seen the errors of %zu of them", groups[i].failures);
+            wg_text_add(&line, ", so nobody has seen the errors of %zu of them", groups[i].failures);
         send(to, &line);
     }
     return (unsigned)n;
@@ -434,10 +423,10 @@ static unsigned report_contexts(const struct sink *to, int64_t since) {
         const struct wg_seen_context *context = &to->seen->contexts[i];
         if (context->made < since || context->callbacks == 0 || context->status != WG_OK)
             continue;
-        struct line line = {.length = 0};
-        append(&line, "leak: ");
+        struct wg_text line = LINE;
+        wg_text_add(&line, "leak: ");
         append_context(&line, context);
-        append(&line, "): %zu callback%s still to be called", context->callbacks, s_of(context->callbacks));
+        wg_text_add(&line, "): %zu callback%s still to be called", context->callbacks, s_of(context->callbacks));
         send(to, &line);
         n++;
     }

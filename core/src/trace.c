@@ -5,10 +5,10 @@
 #include "trace.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "text.h"
 #include "trace_file.h"
 
 #include "waitgroup/trace.h"
@@ -22,30 +22,14 @@ static wg_a64 numbers; /* how many tasks have been traced */
 static int32_t process;
 
 struct line {
-    char text[WG_TRACE_LONGEST];
-    size_t length;
+    struct wg_text text;
     bool has_args;
 };
 
+#define LINE                                                                                                           \
+    { {(char[WG_TRACE_LONGEST]){0}, WG_TRACE_LONGEST, 0}, false }
+
 /* --- writing --- */
-
-/* What is added has a bound, and all of it together fits. */
-static void WG_PRINTF(2, 3) add(struct line *line, const char *format, ...) {
-    size_t space = sizeof line->text - line->length;
-    va_list arguments;
-    va_start(arguments, format);
-    int n = vsnprintf(line->text + line->length, space, format, arguments);
-    va_end(arguments);
-    if (n > 0)
-        line->length += (size_t)n < space ? (size_t)n : space - 1;
-}
-
-static void add_bytes(struct line *line, const char *bytes, size_t length) {
-    size_t space = sizeof line->text - line->length;
-    length = length < space ? length : space;
-    memcpy(line->text + line->length, bytes, length);
-    line->length += length;
-}
 
 /* How many bytes the character at `s` has, which must be well-formed UTF-8; 0 if it is not. */
 static unsigned utf8_length(const unsigned char *s) {
@@ -64,47 +48,47 @@ static unsigned utf8_length(const unsigned char *s) {
 
 static void add_character(struct line *line, const char *s, unsigned length) {
     if (length == 0)
-        add(line, "\\ufffd");
+        wg_text_add(&line->text, "\\ufffd");
     else if (*s == '"' || *s == '\\')
-        add(line, "\\%c", *s);
+        wg_text_add(&line->text, "\\%c", *s);
     else if ((unsigned char)*s < 0x20 || *s == 0x7f)
-        add(line, "\\u%04x", (unsigned)*s);
+        wg_text_add(&line->text, "\\u%04x", (unsigned)*s);
     else
-        add_bytes(line, s, length);
+        wg_text_add(&line->text, "%.*s", (int)length, s);
 }
 
 /* A string, of which no more is written than a line has space for. */
 static void add_string(struct line *line, const char *s) {
-    size_t end = line->length + LONGEST_TEXT;
-    add(line, "\"");
+    size_t end = line->text.length + LONGEST_TEXT;
+    wg_text_add(&line->text, "\"");
     for (unsigned length; *s; s += length ? length : 1) {
-        if (line->length > end) {
-            add(line, "...");
+        if (line->text.length > end) {
+            wg_text_add(&line->text, "...");
             break;
         }
         length = utf8_length((const unsigned char *)s);
         add_character(line, s, length);
     }
-    add(line, "\"");
+    wg_text_add(&line->text, "\"");
 }
 
 static void add_time(struct line *line, const char *key, int64_t nanoseconds) {
-    add(line, ",\"%s\":%" PRId64 ".%03d", key, nanoseconds / 1000, (int)(nanoseconds % 1000));
+    wg_text_add(&line->text, ",\"%s\":%" PRId64 ".%03d", key, nanoseconds / 1000, (int)(nanoseconds % 1000));
 }
 
 /* `phase`: see the format; what is open ends with finish(). */
 static void begin(struct line *line, const char *phase, const char *category, const char *name, int32_t thread,
                   int64_t at) {
-    add(line, ",\n{\"ph\":\"%s\",\"cat\":\"%s\",\"pid\":%" PRId32 ",\"tid\":%" PRId32, phase, category, process,
-        thread);
+    wg_text_add(&line->text, ",\n{\"ph\":\"%s\",\"cat\":\"%s\",\"pid\":%" PRId32 ",\"tid\":%" PRId32, phase, category,
+                process, thread);
     add_time(line, "ts", at);
-    add(line, ",\"name\":");
+    wg_text_add(&line->text, ",\"name\":");
     add_string(line, name);
     line->has_args = false;
 }
 
 static void begin_arg(struct line *line, const char *key) {
-    add(line, "%s\"%s\":", line->has_args ? "," : ",\"args\":{", key);
+    wg_text_add(&line->text, "%s\"%s\":", line->has_args ? "," : ",\"args\":{", key);
     line->has_args = true;
 }
 
@@ -117,34 +101,35 @@ static void add_arg(struct line *line, const char *key, const char *value) {
 
 static void add_time_arg(struct line *line, const char *key, int64_t nanoseconds) {
     begin_arg(line, key);
-    add(line, "%" PRId64 ".%03d", nanoseconds / 1000, (int)(nanoseconds % 1000));
+    wg_text_add(&line->text, "%" PRId64 ".%03d", nanoseconds / 1000, (int)(nanoseconds % 1000));
 }
 
-static void finish(struct line *line) { add(line, line->has_args ? "}}" : "}"); }
+static void finish(struct line *line) { wg_text_add(&line->text, line->has_args ? "}}" : "}"); }
 
 static int32_t number_of(struct wg_thread_id thread) {
     return thread.number ? thread.number : (int32_t)(thread.handle >> 4 & 0x7fffffff);
 }
 
 static void add_thread_name(struct line *line, int32_t thread, const char *name) {
-    add(line, ",\n{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":%" PRId32 ",\"name\":\"thread_name\"", process, thread);
+    wg_text_add(&line->text, ",\n{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":%" PRId32 ",\"name\":\"thread_name\"",
+                process, thread);
     line->has_args = false;
     add_arg(line, "name", name);
     finish(line);
 }
 
 void wg_trace_name(int32_t number, const char *name) {
-    struct line line = {.length = 0};
+    struct line line = LINE;
     if (!name || !wg_trace_is_on())
         return;
     wg_trace_file_flush(); /* the name that the thread gave itself comes before: the last one counts */
     add_thread_name(&line, number, name);
-    wg_trace_file_put(line.text, line.length);
+    wg_trace_file_put(line.text.buffer, wg_text_written(&line.text));
 }
 
 /* The name of this thread goes before the first of its lines in a file. */
 static void put_name(int32_t thread) {
-    struct line line = {.length = 0};
+    struct line line = LINE;
     char name[32];
     if (wg_thread()->name[0])
         snprintf(name, sizeof name, "%s", wg_thread()->name);
@@ -153,7 +138,7 @@ static void put_name(int32_t thread) {
     else
         wg_thread_name(name, sizeof name);
     add_thread_name(&line, thread, name);
-    wg_trace_file_put(line.text, line.length);
+    wg_trace_file_put(line.text.buffer, wg_text_written(&line.text));
 }
 
 /* The number of this thread in its lines. */
@@ -169,7 +154,7 @@ static int32_t this_thread(void) {
 
 static void put(struct line *line) {
     finish(line);
-    wg_trace_file_put(line->text, line->length);
+    wg_trace_file_put(line->text.buffer, wg_text_written(&line->text));
 }
 
 /* --- tasks --- */
@@ -190,16 +175,16 @@ struct wg_traced wg_trace_taken(const char *name, const char *group) {
     if (!wg_trace_is_on())
         return (struct wg_traced){0, 0};
     struct wg_traced task = {wg_now(), wg_add_relaxed64(&numbers, 1) + 1};
-    struct line line = {.length = 0};
+    struct line line = LINE;
     char text[WG_TRACE_LABEL + 4];
     int32_t thread = this_thread();
     snprintf(text, sizeof text, "go %.*s", WG_TRACE_LABEL, name_of(name));
     begin(&line, "X", "go", text, thread, task.taken);
-    add(&line, ",\"dur\":0");
+    wg_text_add(&line.text, ",\"dur\":0");
     add_arg(&line, "group", group);
     finish(&line);
     begin(&line, "s", "go", "go", thread, task.taken);
-    add(&line, ",\"id\":%" PRIu64, task.number);
+    wg_text_add(&line.text, ",\"id\":%" PRIu64, task.number);
     put(&line);
     return task;
 }
@@ -214,7 +199,7 @@ void wg_trace_ended(struct wg_traced task, const char *name, const char *group, 
                     const wg_error *error) {
     if (!wg_trace_is_on())
         return;
-    struct line line = {.length = 0};
+    struct line line = LINE;
     int64_t now = wg_now();
     int32_t thread = this_thread();
     begin(&line, "X", "task", name_of(name), thread, began);
@@ -224,12 +209,14 @@ void wg_trace_ended(struct wg_traced task, const char *name, const char *group, 
     add_outcome(&line, how, error);
     finish(&line);
     begin(&line, "f", "go", "go", thread, began);
-    add(&line, ",\"bp\":\"e\",\"id\":%" PRIu64, task.number);
+    wg_text_add(&line.text, ",\"bp\":\"e\",\"id\":%" PRIu64, task.number);
     put(&line);
 }
 
 /* Of this process only: a viewer shows it among its tracks. */
-static void add_id(struct line *line, uint64_t id) { add(line, ",\"id2\":{\"local\":\"0x%" PRIx64 "\"}", id); }
+static void add_id(struct line *line, uint64_t id) {
+    wg_text_add(&line->text, ",\"id2\":{\"local\":\"0x%" PRIx64 "\"}", id);
+}
 
 /* Two events: the begin and the end of what is bound to no thread. The first is left open for its arguments. */
 static void begin_span(struct line *line, const char *category, const char *name, uint64_t id, int64_t since) {
@@ -247,7 +234,7 @@ static void end_span(struct line *line, const char *category, const char *name, 
 void wg_trace_task(wg_errgroup *g, const char *name, int64_t taken, int64_t began, wg_how how, const wg_error *error) {
     if (!wg_trace_is_on())
         return;
-    struct line line = {.length = 0};
+    struct line line = LINE;
     char group[WG_TRACE_LABEL] = "";
     uint64_t number = wg_add_relaxed64(&numbers, 1) + 1;
     if (g)
@@ -262,7 +249,7 @@ void wg_trace_task(wg_errgroup *g, const char *name, int64_t taken, int64_t bega
 void wg_trace_part(const char *name, int64_t since) {
     if (!wg_trace_is_on())
         return;
-    struct line line = {.length = 0};
+    struct line line = LINE;
     begin(&line, "X", "part", name_of(name), this_thread(), since);
     add_time(&line, "dur", wg_now() - since);
     put(&line);
@@ -286,7 +273,7 @@ static void describe(char text[WG_TRACE_LABEL + 40], const struct wg_wish *wish)
 }
 
 static void put_wait(int32_t thread, const char *what, int64_t since, const char *outcome) {
-    struct line line = {.length = 0};
+    struct line line = LINE;
     char name[WG_TRACE_LABEL + 60];
     snprintf(name, sizeof name, "wait for %s", what);
     begin(&line, "X", "wait", name, thread, since);
@@ -305,7 +292,7 @@ void wg_trace_slept(const struct wg_wait_record *record, wg_status status) {
 }
 
 static void put_threadless_wait(const char *task, const struct wg_wish *wish, int64_t since, const char *outcome) {
-    struct line line = {.length = 0};
+    struct line line = LINE;
     char what[WG_TRACE_LABEL + 40], name[WG_TRACE_LABEL + 60];
     uint64_t number = wg_add_relaxed64(&numbers, 1) + 1;
     describe(what, wish);
@@ -328,11 +315,11 @@ void wg_trace_waited(const struct wg_wait_record *record) {
 void wg_trace_cancelled(const char *label, wg_status status, const wg_error *cause) {
     if (!wg_trace_is_on())
         return;
-    struct line line = {.length = 0};
+    struct line line = LINE;
     char name[WG_TRACE_LABEL + 40];
     snprintf(name, sizeof name, "%s%s%.*s", wg_strstatus(status), *label ? ": " : "", WG_TRACE_LABEL, label);
     begin(&line, "i", "cancel", name, this_thread(), wg_now());
-    add(&line, ",\"s\":\"p\"");
+    wg_text_add(&line.text, ",\"s\":\"p\"");
     add_arg(&line, "what", label);
     if (cause)
         add_arg(&line, "cause", wg_error_text(cause));
@@ -341,7 +328,7 @@ void wg_trace_cancelled(const char *label, wg_status status, const wg_error *cau
 
 static void put_group(const void *group, const char *label, const char *where, const char *language, int64_t made,
                       const char *outcome) {
-    struct line line = {.length = 0};
+    struct line line = LINE;
     uint64_t id = (uint64_t)(uintptr_t)group;
     begin_span(&line, "group", label, id, made);
     add_arg(&line, "language", language);
@@ -359,7 +346,7 @@ void wg_trace_group(const void *group, const char *label, const char *where, con
 /* --- the ends of a file --- */
 
 void wg_trace_unfinished_task(struct wg_thread_id thread, const char *name, const char *group, int64_t began) {
-    struct line line = {.length = 0};
+    struct line line = LINE;
     begin(&line, "X", "task", name_of(name), number_of(thread), began);
     add_time(&line, "dur", wg_now() - began);
     add_arg(&line, "group", group);
@@ -383,23 +370,22 @@ void wg_trace_unfinished_group(const void *group, const char *label, const char 
 }
 
 void wg_trace_missing(unsigned long lines) {
-    struct line line = {.length = 0};
+    struct line line = LINE;
     char name[80];
     snprintf(name, sizeof name, "%lu events are missing: they could not be written", lines);
     begin(&line, "i", "missing", name, this_thread(), wg_now());
-    add(&line, ",\"s\":\"g\"");
+    wg_text_add(&line.text, ",\"s\":\"g\"");
     put(&line);
 }
 
 size_t wg_trace_first(char *text, size_t size) {
-    struct line line = {.length = 0};
+    struct line line = {{text, size, 0}, false};
     char name[64];
     process = wg_process_id();
     wg_add_relaxed32(&files, 1);
     wg_process_name(name, sizeof name);
-    add(&line, "{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":0,\"name\":\"process_name\"", process);
+    wg_text_add(&line.text, "{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":0,\"name\":\"process_name\"", process);
     add_arg(&line, "name", name);
     finish(&line);
-    memcpy(text, line.text, line.length < size ? line.length : size);
-    return line.length;
+    return wg_text_written(&line.text);
 }
