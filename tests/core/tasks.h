@@ -39,6 +39,13 @@ static inline wg_error *count(void *counter, wg_context *ctx) {
     return NULL;
 }
 
+/* Computes until the flag is set. */
+static inline wg_error *compute_until(void *flag, wg_context *ctx) {
+    (void)ctx;
+    while (!atomic_load((atomic_bool *)flag)) {}
+    return NULL;
+}
+
 /* A gate that holds up all who come, cancelled or not, until it is opened. */
 struct gate {
     atomic_int inside;

@@ -46,12 +46,6 @@ static wg_error *arrive_and_wait(void *unused, wg_context *ctx) {
 }
 
 static atomic_bool stop;
-static wg_error *compute(void *unused, wg_context *ctx) {
-    (void)unused;
-    (void)ctx;
-    while (!atomic_load(&stop)) {}
-    return NULL;
-}
 
 static void a_tick_reads_no_clock_of_a_task_that_waits(void **state) {
     (void)state;
@@ -64,7 +58,7 @@ static void a_tick_reads_no_clock_of_a_task_that_waits(void **state) {
         go(g, arrive_and_wait, NULL);
     assert_status(wg_wait(&arrived, NULL), WG_OK);
     for (int i = 0; i < COMPUTING; i++) /* more than one core: the monitor ticks while some are queued */
-        go(g, compute, NULL);
+        go(g, compute_until, &stop);
     int first = atomic_load(&ticks), before = atomic_load(&reads_of_waiting);
     EVENTUALLY(atomic_load(&ticks) >= first + TICKS || wg_pool_queued(pool) == 0);
     int read = atomic_load(&reads_of_waiting) - before;

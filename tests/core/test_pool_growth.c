@@ -64,19 +64,13 @@ static void tasks_blocked_in_the_system_do_not_hold_up_the_others(void **state) 
 
 /* Tasks that compute on all cores, and behind them tasks that wait for each other. */
 static atomic_bool stop;
-static wg_error *compute(void *unused, wg_context *ctx) {
-    (void)unused;
-    (void)ctx;
-    while (!atomic_load(&stop)) {}
-    return NULL;
-}
 
 static void tasks_behind_others_that_compute_get_their_turn(void **state) {
     (void)state;
     atomic_int ran = 0;
     wg_errgroup *g = new_group((wg_errgroup_options){0});
     for (int i = 0; i < 4; i++)
-        go(g, compute, NULL);
+        go(g, compute_until, &stop);
     for (int i = 0; i < 3; i++)
         go(g, count, &ran);
     EVENTUALLY(atomic_load(&ran) == 3);
