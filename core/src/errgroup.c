@@ -11,7 +11,7 @@
  *   failed, failures, outcome   under the lock of the slots
  *   slots.closed      set last, under the same lock, with release: whoever reads it may read outcome
  *   started, ended, never_started   any thread, atomically; they are only shown to users
- *   queue              see pool.h
+ *   queue             see pool.h
  *   others            grows only, under the same lock; its entries do not change
  *   context, pool, grace, continues, name   never after its making
  *
@@ -272,7 +272,7 @@ static void give_slot(wg_errgroup *g);
 static void make_change(void *raw) {
     struct change *change = raw;
     wg_errgroup *g = change->group;
-    for (void (*make)(struct change * change); (make = change->make);) {
+    for (void (*make)(struct change *); (make = change->make);) {
         change->make = NULL;
         make(change);
     }

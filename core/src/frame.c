@@ -24,8 +24,8 @@ void wg_call_in_frame(struct wg_frame frame, void (*fn)(void *arg), void *arg) {
     wg_finish(call_and_return, &call);
 }
 
-/* What is in a wg_scope, which only its thread looks at. `top` is the innermost frame that was pushed in the scope and not popped: `frame` itself, or one
- * on the same C stack, further in. */
+/* What is in a wg_scope, which only its thread looks at. `top` is the innermost frame that was pushed in the scope and not
+ * popped: `frame` itself, or one on the same C stack, further in. */
 struct scope {
     struct wg_frame frame, *top;
 };
