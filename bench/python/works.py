@@ -429,6 +429,7 @@ def memory_of_results_in_executor() -> float:
 INTERRUPT = """
 import os, signal, threading, time
 from cwaitgroup import WaitGroup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with SIGINT ignored
 sent = 0.0
 def send():
     global sent
