@@ -39,7 +39,7 @@ TOP = Path(__file__).resolve().parents[1]
 DOCS = TOP / "docs"
 OURS = "waitgroup"
 MARKS = "<!-- results: written by bench/report.py -->", "<!-- end of results -->"
-TITLES = {"core": "C", "python": "Python", "lua": "Lua", "hub": "Several languages"}
+TITLES = {"core": "C", "python": "Python", "lua": "Lua", "hub": "Several languages", "examples": "Real jobs"}
 
 
 class Measurement(NamedTuple):

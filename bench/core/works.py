@@ -34,7 +34,7 @@ class Work:
 WORKS = [
     Work("add_done", "add + done, one thread", peers={"Go WaitGroup": 0.85, "nsync": 0.4, **COUNTING}),
     Work(
-        "add_done_two", "add + done, two threads on one group", peers={"Go WaitGroup": 0.8, "nsync": None, **COUNTING}
+        "add_done_two", "add + done, two threads on one group", peers={"Go WaitGroup": 0.77, "nsync": None, **COUNTING}
     ),
     Work("wait_zero", "wait at zero", peers={"Go WaitGroup": 1, "nsync": None, "std::latch": None}),
     Work("status_cancelled", "is it cancelled? it is", peers={"Go context": 0.2, "nsync": None}),
@@ -51,14 +51,14 @@ WORKS = [
         "limited_tasks",
         "100,000 empty tasks under a limit of 2, per task",
         scale=1e5,
-        peers={"Go errgroup": None},
+        peers={"Go errgroup": 1},
         single=True,
     ),
     Work(
         "one_task",
         "one task: go + wait",
         peers={
-            "Go errgroup": 1.5,
+            "Go errgroup": 1,
             "Go errgroup with context": None,
             "Go WaitGroup": None,
             "TBB": None,

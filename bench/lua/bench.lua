@@ -136,7 +136,7 @@ end
 
 compare("a coroutine task, 1,000,000 at once", "us", {
   { "waitgroup", per_item(1000000, coroutines),
-    target = "at most 2 times bare coroutines; less than cqueues and copas" },
+    target = "less than copas and cqueues" },
   { "coroutine.create and resume", per_item(1000000, bare) },
   { "cqueues wrap (100,000)", per_item(100000, cqueues_wrap) },
   { "copas.addthread (100,000)", per_item(100000, copas_threads) },
@@ -173,7 +173,7 @@ compare("a suspended coroutine", "bytes", {
       go_on:done()
       assert(g:wait())
     end })
-  end), target = "at most 1.5 times a bare suspended coroutine" },
+  end), target = "at most 1.3 times a bare suspended coroutine" },
   { "coroutine.create and resume", memory_per_item(10000, function(count)
     local list = {}
     for i = 1, count do
