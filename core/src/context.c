@@ -380,11 +380,11 @@ static wg_status make(wg_context **out, const wg_context_options *options) {
         return WG_NO_MEMORY;
     if (ctx->deadline == INT64_MAX)
         ctx->deadline = WG_FOREVER;
-    bool past = wg_passed(ctx->deadline);
-    ctx->timed = !past && wg_point(ctx->deadline) < wg_point(parent->deadline);
+    bool past = wg_passed(ctx->deadline), earlier = wg_point(ctx->deadline) < wg_point(parent->deadline);
+    ctx->timed = !past && earlier;
     join_parent(ctx, parent);
-    if (past)
-        wg_context_check(ctx);
+    if (past) /* nobody else is told: an observer of the parent may end the thread */
+        end(ctx, WG_DEADLINE_EXCEEDED, wg_error_deadline(), earlier ? OF_ITSELF : AS_ANCESTOR);
     else if (ctx->timed && wg_context_status(ctx) == WG_OK && !wg_timer_add(&ctx->timer, ctx, ctx->deadline)) {
         wg_context_release(ctx);
         return WG_NO_THREADS;
@@ -410,21 +410,32 @@ wg_status wg_context_of_group(wg_context **out, wg_context *parent, int64_t dead
     return make(out, &(wg_context_options){.parent = parent, .deadline = deadline, .name = name});
 }
 
-void wg_context_release(wg_context *ctx) {
-    /* A loop, not a recursion: chains may be long. */
-    while (ctx && ctx != &root && wg_ref_drop(&ctx->refs)) {
+static void free_context(wg_context *ctx) {
+    wg_registry_end(&ctx->id);
+    strike_off(ctx);
+    leave_parent(ctx);
+    if (ctx->timed)
+        wg_timer_remove(&ctx->timer);
+    if (ctx->has_signal)
+        wg_signal_close(&ctx->signal);
+    free(ctx);
+}
+
+/* See wg_finish: to destroy a cause may end the thread. A loop, not a recursion: chains may be long. */
+static void free_chain(void *raw) {
+    wg_context **first = raw, *ctx;
+    while ((ctx = *first)) {
         wg_context *parent = ctx->parent;
-        wg_registry_end(&ctx->id);
-        strike_off(ctx);
-        leave_parent(ctx);
-        if (ctx->timed)
-            wg_timer_remove(&ctx->timer);
-        if (ctx->has_signal)
-            wg_signal_close(&ctx->signal);
-        wg_error_release(ctx->cause);
-        free(ctx);
-        ctx = parent;
+        wg_error *cause = ctx->cause;
+        free_context(ctx);
+        *first = parent != &root && wg_ref_drop(&parent->refs) ? parent : NULL;
+        wg_error_release(cause);
     }
+}
+
+void wg_context_release(wg_context *ctx) {
+    if (ctx && ctx != &root && wg_ref_drop(&ctx->refs))
+        wg_finish(free_chain, &ctx);
 }
 
 bool wg_context_descends(const wg_context *ctx, const wg_context *ancestor) {
@@ -456,6 +467,39 @@ void wg_context_unlink(wg_context *ctx, struct wg_wait_entry *entry) {
     wg_mutex_unlock(&bucket->lock);
 }
 
+static wg_status sleep_on(wg_context *ctx, wg_context *bound, const wg_until *until) {
+    struct wg_waiter w = {.record = {.wish = {.what = WG_FOR_CONTEXT, .subject = ctx}, .event = ctx}};
+    wg_waiter_init(&w, until, NULL);
+    w.record.certain = false;
+    wg_status status = WG_OK;
+    if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
+        status = wg_waiter_sleep(&w, until);
+    wg_reason reason = wg_waiter_finish(&w);
+    if (reason != WG_ON_NOTHING)
+        status = reason == WG_ON_SUBJECT ? WG_OK : WG_CONTEXT_ENDED;
+    return status;
+}
+
+/* A call of wg_context_wait, with a reference: giving up the last one meanwhile does no harm. */
+struct wait_for_end {
+    wg_context *ctx, *bound;
+    const wg_until *until;
+    wg_status status;
+    bool begun;
+};
+
+/* See wg_finish: the thread may end in an observer of what has ended. */
+static void wait_and_release(void *raw) {
+    struct wait_for_end *wait = raw;
+    if (!wait->begun) {
+        wait->begun = true;
+        do
+            wait->status = sleep_on(wait->ctx, wait->bound, wait->until);
+        while (wait->status == WG_FORKED); /* a context is of the child too */
+    }
+    wg_context_release(wait->ctx);
+}
+
 wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
     static const wg_until for_ever = {0};
     if (!ctx)
@@ -472,22 +516,9 @@ wg_status wg_context_wait(wg_context *ctx, const wg_until *until) {
         return WG_CONTEXT_ENDED;
     if (wg_passed(until->deadline))
         return WG_TIMEOUT;
-
-    wg_context_retain(ctx); /* giving up the last reference meanwhile does no harm */
-    wg_status status;
-    do {
-        struct wg_waiter w = {.record = {.wish = {.what = WG_FOR_CONTEXT, .subject = ctx}, .event = ctx}};
-        wg_waiter_init(&w, until, NULL);
-        w.record.certain = false;
-        status = WG_OK;
-        if (wg_waiter_context(&w, ctx, WG_ON_SUBJECT) && wg_waiter_context(&w, bound, WG_ON_CONTEXT))
-            status = wg_waiter_sleep(&w, until);
-        wg_reason reason = wg_waiter_finish(&w);
-        if (reason != WG_ON_NOTHING)
-            status = reason == WG_ON_SUBJECT ? WG_OK : WG_CONTEXT_ENDED;
-    } while (status == WG_FORKED); /* a context is of the child too */
-    wg_context_release(ctx);
-    return status;
+    struct wait_for_end wait = {.ctx = wg_context_retain(ctx), .bound = bound, .until = until};
+    wg_finish(wait_and_release, &wait);
+    return wait.status;
 }
 
 void wg_context_observe(wg_context *ctx, wg_observer *observer, void (*fn)(void *arg), void *arg) {

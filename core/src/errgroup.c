@@ -203,12 +203,8 @@ static void note_dropped(const wg_errgroup *g) {
     wg_dropped_add(&dropped);
 }
 
-void wg_errgroup_release(wg_errgroup *g) {
-    if (!g || !wg_ref_drop(&g->refs))
-        return;
-    if (!wg_load_relaxed32(&g->slots.closed) &&
-        wg_load_relaxed64(&g->started) + wg_load_relaxed64(&g->never_started) > 0)
-        note_dropped(g);
+/* Nobody finds it any more, and nothing will be called for it. */
+static void retire(wg_errgroup *g) {
     wg_registry_end(&g->id);
     strike_off(g);
     if (g->end_watched)
@@ -218,12 +214,20 @@ void wg_errgroup_release(wg_errgroup *g) {
     if (g->grace_timer)
         wg_context_unobserve(g->grace_timer, &g->at_grace_end, true);
     wg_context_release(g->grace_timer);
-    for (struct task *task = g->failed, *next; task; task = next) {
-        next = task->as.failed.next;
-        wg_error_release(task->as.failed.error);
+}
+
+/* To destroy an error may end the thread. */
+static void drop_failures(wg_errgroup *g) {
+    for (struct task *task; (task = g->failed);) {
+        wg_error *error = task->as.failed.error;
+        g->failed = task->as.failed.next;
         if (task != &g->last_resort)
             wg_work_free(&task->work);
+        wg_error_release(error);
     }
+}
+
+static void free_group(wg_errgroup *g) {
     for (struct other_pool *other = g->others, *next; other; other = next) {
         next = other->next;
         wg_queue_end(&other->queue);
@@ -231,9 +235,38 @@ void wg_errgroup_release(wg_errgroup *g) {
         free(other);
     }
     wg_queue_end(&g->queue);
-    wg_context_release(g->context);
     wg_pool_release(g->pool);
     free(g);
+}
+
+/* What is left of a group that nobody refers to. */
+struct remains {
+    wg_errgroup *group;
+    wg_context *context;
+};
+
+/* See wg_finish. */
+static void bury(void *raw) {
+    struct remains *remains = raw;
+    if (remains->group) {
+        drop_failures(remains->group);
+        free_group(remains->group);
+        remains->group = NULL;
+    }
+    wg_context *context = remains->context;
+    remains->context = NULL;
+    wg_context_release(context);
+}
+
+void wg_errgroup_release(wg_errgroup *g) {
+    if (!g || !wg_ref_drop(&g->refs))
+        return;
+    if (!wg_load_relaxed32(&g->slots.closed) &&
+        wg_load_relaxed64(&g->started) + wg_load_relaxed64(&g->never_started) > 0)
+        note_dropped(g);
+    retire(g);
+    struct remains remains = {g, g->context};
+    wg_finish(bury, &remains);
 }
 
 static bool try_retain(void *group) { return wg_ref_try_take(&((wg_errgroup *)group)->refs); }
@@ -258,6 +291,8 @@ struct change {
     int32_t limit;
     struct wg_link *stored;
     wg_observer *observer;
+    void (*fn)(void *arg);
+    void *arg;
     bool sync, prevented;
 };
 
@@ -392,10 +427,11 @@ static void end_waiting(struct change *change) {
     wg_slots_end(&change->group->slots, &change->ready);
 }
 
-/* The context has ended. Nothing is kept: the release of the group waits for this call, and stored tasks hold the reference of
- * the tasks until they are dropped. */
+/* The context has ended. An observer that is told may give up the last reference of others. If that is gone already, the
+ * thread that gave it up waits for this call. */
 static void end_slots(void *group) {
     struct change change = {.group = group, .make = end_waiting};
+    change.kept = try_retain(group);
     wg_finish(make_change, &change);
 }
 
@@ -435,6 +471,7 @@ static void unobserve(struct change *change) {
 
 bool wg_errgroup_unobserve_slot(wg_errgroup *g, wg_observer *observer, bool sync) {
     struct change change = {.group = g, .make = unobserve, .observer = observer, .sync = sync};
+    keep(&change); /* others may be told */
     wg_finish(make_change, &change);
     return change.prevented;
 }
@@ -1061,17 +1098,28 @@ static bool outcome_is_ready(wg_errgroup *g) {
     return grace_over || wg_load_acquire32(&g->slots.closed) || wg_count(&g->slots.tasks) == 0;
 }
 
-void wg_errgroup_observe_outcome(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    struct wg_bucket *bucket = bucket_of(g);
-    wg_errgroup_retain(g); /* the observer may give up the caller's reference */
-    watch_end(g);
-    wg_context_check(g->context);
-    wg_mutex_lock(&bucket->lock);
-    wg_observer_settle(bucket, &g->outcome_observers, outcome_is_ready(g), g, observer, fn, arg);
+static void watch_what_brings_it(struct change *change) {
+    wg_errgroup *g = change->group;
     watch_zero(g);
     if (wg_context_status(g->context) != WG_OK)
         watch_grace(g);
-    wg_errgroup_release(g);
+}
+
+static void observe_outcome(struct change *change) {
+    wg_errgroup *g = change->group;
+    struct wg_bucket *bucket = bucket_of(g);
+    change->make = watch_what_brings_it;
+    watch_end(g);
+    wg_context_check(g->context);
+    wg_mutex_lock(&bucket->lock);
+    wg_observer_settle(bucket, &g->outcome_observers, outcome_is_ready(g), g, change->observer, change->fn,
+                       change->arg);
+}
+
+void wg_errgroup_observe_outcome(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg) {
+    struct change change = {.group = g, .make = observe_outcome, .observer = observer, .fn = fn, .arg = arg};
+    keep(&change); /* the observer may give up the caller's reference */
+    wg_finish(make_change, &change);
 }
 
 bool wg_errgroup_unobserve_outcome(wg_errgroup *g, wg_observer *observer, bool sync) {
@@ -1106,7 +1154,7 @@ size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity) {
     struct wg_bucket *bucket = bucket_of(g);
     wg_mutex_lock(&bucket->lock);
     struct task *task = g->failed;
-    for (size_t i = 0; i < capacity && task; i++, task = task->as.failed.next)
+    for (size_t i = 0; errors && i < capacity && task; i++, task = task->as.failed.next)
         errors[i] = task->as.failed.error;
     size_t n = g->failures;
     wg_mutex_unlock(&bucket->lock);
@@ -1208,22 +1256,50 @@ static size_t copy_running(wg_errgroup *g, struct seen *seen, size_t capacity) {
     return n;
 }
 
-size_t wg_errgroup_running(wg_errgroup *g, void (*fn)(void *arg, const char *name, int64_t duration), void *arg) {
-    struct seen few[16], *seen = few;
-    size_t capacity = sizeof few / sizeof *few;
-    size_t n = g ? copy_running(g, few, capacity) : 0;
-    while (n > capacity) { /* again, with more memory: there may be even more by then */
-        struct seen *more = realloc(seen == few ? NULL : seen, 2 * n * sizeof *more);
+/* A call of wg_errgroup_running. */
+struct look {
+    void (*fn)(void *arg, const char *name, int64_t duration);
+    void *arg;
+    struct seen few[16], *seen;
+    size_t capacity, n, next;
+    int64_t now;
+};
+
+/* Again, with more memory, as long as there are more than fit. */
+static void see_running(wg_errgroup *g, struct look *look) {
+    look->seen = look->few;
+    look->capacity = sizeof look->few / sizeof *look->few;
+    look->n = copy_running(g, look->seen, look->capacity);
+    while (look->n > look->capacity) {
+        struct seen *more = realloc(look->seen == look->few ? NULL : look->seen, 2 * look->n * sizeof *more);
         if (!more)
-            break;
-        seen = more;
-        capacity = 2 * n;
-        n = copy_running(g, seen, capacity);
+            return;
+        look->seen = more;
+        look->capacity = 2 * look->n;
+        look->n = copy_running(g, look->seen, look->capacity);
     }
-    int64_t now = wg_now();
-    for (size_t i = 0; fn && i < n && i < capacity; i++)
-        fn(arg, seen[i].name, now - seen[i].since);
-    if (seen != few)
-        free(seen);
-    return n;
+}
+
+/* See wg_finish: once `fn` has ended the thread it is called no more. */
+static void tell_running(void *raw) {
+    struct look *look = raw;
+    while (look->fn && look->next < look->n && look->next < look->capacity) {
+        const struct seen *seen = &look->seen[look->next++];
+        void (*fn)(void *arg, const char *name, int64_t duration) = look->fn;
+        look->fn = NULL;
+        fn(look->arg, seen->name, look->now - seen->since);
+        look->fn = fn;
+    }
+    if (look->seen != look->few)
+        free(look->seen);
+}
+
+size_t wg_errgroup_running(wg_errgroup *g, void (*fn)(void *arg, const char *name, int64_t duration), void *arg) {
+    struct look look = {.fn = fn, .arg = arg};
+    if (!g)
+        return 0;
+    see_running(g, &look);
+    look.now = wg_now();
+    wg_finish(tell_running, &look);
+    return look.n;
 }

@@ -229,6 +229,8 @@ static bool spawn(wg_pool *pool) {
 }
 
 void wg_pool_work_failed(wg_pool *pool) {
+    if (!pool)
+        return;
     wg_mutex_lock(&pool->lock);
     bool news = spawn_failed(pool);
     wg_mutex_unlock(&pool->lock);
@@ -609,6 +611,8 @@ static void block(bool begins);
 
 void wg_pool_work(wg_pool *pool) {
     struct wg_worker me = {.pool = pool};
+    if (!pool)
+        return;
     wg_thread()->worker = &me;
     wg_thread()->blocks = block;
     wg_finish(work, &me);

@@ -90,6 +90,7 @@ static void null_in_the_place_of_an_error_group(void **state) {
     assert_null(wg_errgroup_tasks(NULL));
     assert_int_equal(wg_errgroup_errors(NULL, NULL, 0), 0);
     assert_int_equal(wg_errgroup_errors(g, NULL, 0), 0);
+    assert_int_equal(wg_errgroup_errors(NULL, NULL, 7), 0);
     wg_errgroup_counts c = wg_errgroup_get_counts(NULL);
     assert_true(c.pending == 0 && c.running == 0 && c.completed == 0);
     assert_status(wg_errgroup_enter(NULL), WG_INVALID);
@@ -102,7 +103,10 @@ static void null_in_the_place_of_an_error_group(void **state) {
     assert_false(wg_event_unobserve(wg_slot(g), NULL));
     assert_false(wg_event_unobserve_sync(wg_slot(NULL), &observer));
     assert_false(wg_event_unobserve_sync(wg_slot(g), NULL));
-    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    assert_status(wg_errgroup_enter(g), WG_OK);
+    assert_status(wg_errgroup_leave(g, wg_error_no_memory()), WG_OK);
+    assert_int_equal(wg_errgroup_errors(g, NULL, 7), 1);
+    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_FAILED);
     wg_errgroup_release(g);
 }
 
@@ -114,6 +118,8 @@ static void null_in_the_place_of_a_pool_or_an_error(void **state) {
     assert_null(wg_pool_retain(NULL));
     wg_pool_release(NULL);
     wg_pool_stop(NULL);
+    wg_pool_work(NULL);
+    wg_pool_work_failed(NULL);
     assert_null(wg_error_retain(NULL));
     wg_error_release(NULL);
     assert_null(wg_error_value(NULL));

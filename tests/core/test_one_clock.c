@@ -1,43 +1,9 @@
 /* From the moment a context's deadline has passed, every call says so, though the thread that keeps deadlines has not come
  * yet; and from then on the cheap look agrees. That thread is held up by a slow observer. */
-#include "slow_call.h"
+#include "held_timer.h"
 #include "tasks.h"
 
 #include <math.h>
-
-static wg_context *busy;
-static wg_observer slow;
-
-static pthread_t tester;
-static bool came_too_late;
-
-static void hold_up_others(void *unused) {
-    if (pthread_equal(pthread_self(), tester))
-        came_too_late = true;
-    else
-        run_long(unused);
-}
-
-/* The thread that keeps deadlines is in a call that does not return. */
-static void hold_up_the_timer(void) {
-    tester = pthread_self();
-    expect_slow_call();
-    for (int64_t duration = SOON;; duration *= 2) { /* on a slow machine it may pass before the observer is there */
-        came_too_late = false;
-        assert_status(wg_context_new(&busy, wg_context_root(), wg_after(duration)), WG_OK);
-        assert_status(wg_event_observe(wg_ended(busy), &slow, hold_up_others, NULL), WG_OK);
-        if (!came_too_late)
-            break;
-        wg_context_release(busy);
-    }
-    EVENTUALLY(atomic_load(&in_call));
-}
-
-static void let_the_timer_go(void) {
-    atomic_store(&may_return, true);
-    wg_event_unobserve_sync(wg_ended(busy), &slow);
-    wg_context_release(busy);
-}
 
 static wg_context *with_deadline(wg_context *parent, int64_t deadline) {
     wg_context *ctx;

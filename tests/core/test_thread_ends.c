@@ -1,5 +1,6 @@
 /* Threads that end inside a call of the library, in whatever of the program's code it calls: the task has failed, its end is
  * complete, and everybody else goes on. */
+#include "held_timer.h"
 #include "tasks.h"
 
 #include <time.h>
@@ -505,7 +506,6 @@ static void the_end_of_a_group_drops_tasks_though_an_observer_ends_the_thread(vo
     wg_pool_release(pool);
 }
 
-/* The thread that keeps deadlines is held up, so that the thread of the test is the one that finds a deadline passed. */
 static void *enter_late(void *raw) {
     wg_errgroup *g = raw;
     wg_observer observer;
@@ -514,26 +514,18 @@ static void *enter_late(void *raw) {
     return wg_errgroup_enter_slot(g) == WG_OK ? g : NULL; /* it does not return */
 }
 
-static void hold_up(void *gate) { pass_gate(gate, NULL); }
-
 static void a_slot_is_not_lost_with_the_thread_that_finds_its_group_ended(void **state) {
     (void)state;
-    struct gate gate = {0};
-    wg_context *earlier;
-    wg_observer holds, exits;
-    assert_status(wg_context_new(&earlier, wg_context_root(), wg_after(WG_MILLISECOND)), WG_OK);
-    assert_status(wg_event_observe(wg_ended(earlier), &holds, hold_up, &gate), WG_OK);
-    EVENTUALLY(atomic_load(&gate.inside) == 1);
+    wg_observer exits;
+    hold_up_the_timer();
     int64_t deadline = wg_after(WG_SECOND); /* time enough on a slow machine to observe before it has passed */
     wg_errgroup *g = new_group((wg_errgroup_options){.limit = 1, .parent = wg_context_root(), .deadline = deadline});
     assert_status(wg_event_observe(wg_ended(wg_errgroup_context(g)), &exits, observe_and_exit, NULL), WG_OK);
     ends_in(enter_late, g);
     EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
-    gate_open(&gate);
+    let_the_timer_go();
     assert_status(wg_errgroup_wait(g, AFTER(HANG), NULL), WG_DEADLINE_EXCEEDED);
     wg_errgroup_release(g);
-    wg_event_unobserve_sync(wg_ended(earlier), &holds);
-    wg_context_release(earlier);
 }
 
 int main(void) {

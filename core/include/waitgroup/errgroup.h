@@ -117,7 +117,7 @@ WG_API bool wg_errgroup_continues(const wg_errgroup *g); /* after an error: cont
 /* The context that its tasks get, borrowed. */
 WG_API wg_context *wg_errgroup_context(wg_errgroup *g);
 
-/* Copies up to `capacity` of the errors of tasks so far into `errors`, in the order in which they failed, borrowed for
+/* Copies up to `capacity` of the errors of tasks so far into `errors` (NULL: none), in the order in which they failed, borrowed for
  * as long as the caller refers to `g`; returns how many there are. */
 WG_API size_t wg_errgroup_errors(wg_errgroup *g, wg_error **errors, size_t capacity);
 

@@ -705,6 +705,59 @@ static void limit_raised_by_a_thread_that_ends(void) { observer_ends_thread(rais
 
 static void group_ended_by_a_thread_that_ends(void) { observer_ends_thread(cancel_group); }
 
+/* An observer of a slot, told that there will be none, gives up all that is left of the group, which a task leaves meanwhile. */
+static void hear_and_give_up(void *observer) {
+    if (wg_slot_status(observer) == WG_OK)
+        SIM_EQUAL(wg_errgroup_give_slot(g), WG_OK);
+    wg_errgroup_release(g);
+}
+
+static void leave_group(void *unused) {
+    (void)unused;
+    SIM_EQUAL(wg_errgroup_leave(g, NULL), WG_OK);
+}
+
+static void slot_observer_gives_up_the_group(void) {
+    wg_observer observer;
+    new_group((wg_errgroup_options){.limit = 1});
+    wg_context *ctx = wg_context_retain(wg_errgroup_context(g));
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_slot(g), &observer, hear_and_give_up, &observer), WG_OK);
+    struct sim_thread *leaver = sim_go("leave", leave_group, NULL);
+    SIM_EQUAL(wg_context_cancel(ctx, NULL), WG_OK);
+    sim_join(leaver);
+    wg_context_release(ctx);
+}
+
+/* Errors whose destructors end the thread, and another that gives up the group as well: nothing is left. */
+static wg_a32 errors_destroyed;
+
+static void destroy_and_end_thread(void *unused) {
+    (void)unused;
+    wg_add_relaxed32(&errors_destroyed, 1);
+    if (sim_self_id() != 0)
+        sim_exit_thread();
+}
+
+static void release_group(void *unused) {
+    (void)unused;
+    wg_errgroup_release(g);
+}
+
+static void errors_end_the_thread_that_gives_up_the_group(void) {
+    wg_store_relaxed32(&errors_destroyed, 0);
+    new_group((wg_errgroup_options){.continue_on_error = true});
+    for (int i = 0; i < 2; i++) {
+        SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+        SIM_EQUAL(wg_errgroup_leave(g, wg_error_new(WG_ERROR_FAILURE, NULL, destroy_and_end_thread)), WG_OK);
+    }
+    wg_errgroup_retain(g);
+    struct sim_thread *a = sim_go("a", release_group, NULL), *b = sim_go("b", release_group, NULL);
+    sim_join(a);
+    sim_join(b);
+    SIM_EQUAL(wg_load_relaxed32(&errors_destroyed), 2);
+}
+
 const struct sim_scenario errgroup_scenarios[] = {
     {"limit_raised_by_a_thread_that_ends", limit_raised_by_a_thread_that_ends, .cores = 1, .exhaustive = 1,
      .spurious = false},
@@ -740,5 +793,9 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"parent_and_deadline_end_it", parent_and_deadline_end_it, .cores = 1, .exhaustive = 1, .spurious = false},
     {"tasks_end_their_threads", tasks_end_their_threads, .cores = 1, .exhaustive = 1, .spurious = false},
     {"given_up_at_once", given_up_at_once, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"slot_observer_gives_up_the_group", slot_observer_gives_up_the_group, .cores = 1, .exhaustive = 2,
+     .spurious = false},
+    {"errors_end_the_thread_that_gives_up_the_group", errors_end_the_thread_that_gives_up_the_group, .cores = 1,
+     .exhaustive = 2, .spurious = false},
     {0},
 };
