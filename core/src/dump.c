@@ -1,16 +1,15 @@
 /* dump.c - the state of a program that hangs, as text for people. */
 #include "waitgroup/inspect.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "deadline.h"
 #include "dropped.h"
 #include "inspect.h"
+#include "os.h"
 #include "pool.h"
 #include "text.h"
 
@@ -305,14 +304,7 @@ struct file {
 
 static void write_to_file(void *raw, const char *line, size_t length) {
     struct file *file = raw;
-    while (length > 0 && !file->failed) {
-        ssize_t n = write(file->fd, line, (unsigned)length);
-        if (n > 0) {
-            line += n;
-            length -= (size_t)n;
-        } else
-            file->failed = n == 0 || errno != EINTR;
-    }
+    file->failed = file->failed || !wg_descriptor_write(file->fd, line, length);
 }
 
 wg_status wg_dump(int fd) {

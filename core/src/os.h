@@ -103,6 +103,10 @@ int32_t wg_process_id(void);
 void wg_process_name(char *name, size_t size);
 void wg_thread_name(char *name, size_t size);
 
+/* Write to a descriptor of the program's. One that does not block, and takes nothing for a second, takes no more. False: not
+ * all could be written. No such write, nor one to a file, sends a signal to the thread. */
+bool wg_descriptor_write(int fd, const char *bytes, size_t length);
+
 /* A descriptor that can be made readable. On an eventfd both are the same number. */
 struct wg_signal {
     int readable, writable;

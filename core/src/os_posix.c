@@ -347,10 +347,82 @@ const char *wg_environment(const char *name) {
 #endif
 }
 
+/* Writes. */
+
+static const int of_writes[] = {SIGPIPE, SIGXFSZ};
+enum { OF_WRITES = sizeof of_writes / sizeof *of_writes };
+
+/* Where nobody reads any more, and where a file would become too large, a write also sends a signal to its thread, which would
+ * end the program. Meanwhile they are blocked; those that came of the writes are taken. */
+struct quiet {
+    sigset_t before;
+    bool was_pending[OF_WRITES];
+    int cancel;
+};
+
+static void begin_quiet(struct quiet *quiet) {
+    sigset_t signals, pending;
+    quiet->cancel = wg_cancel_forbid();
+    sigpending(&pending);
+    sigemptyset(&signals);
+    for (int i = 0; i < OF_WRITES; i++) {
+        quiet->was_pending[i] = sigismember(&pending, of_writes[i]) == 1;
+        sigaddset(&signals, of_writes[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &signals, &quiet->before);
+}
+
+static void take_signal(int signum) {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, signum);
+#ifdef __APPLE__
+    sigwait(&one, &signum);
+#else
+    while (sigtimedwait(&one, NULL, &(struct timespec){0, 0}) < 0 && errno == EINTR) {}
+#endif
+}
+
+static void end_quiet(struct quiet *quiet) {
+    sigset_t pending;
+    int saved = errno;
+    sigpending(&pending);
+    for (int i = 0; i < OF_WRITES; i++)
+        if (!quiet->was_pending[i] && sigismember(&pending, of_writes[i]) == 1)
+            take_signal(of_writes[i]);
+    pthread_sigmask(SIG_SETMASK, &quiet->before, NULL);
+    wg_cancel_allow(quiet->cancel);
+    errno = saved;
+}
+
+/* A descriptor that does not block takes nothing now: will it in a second? */
+static bool takes_more(int fd) {
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    return poll(&writable, 1, 1000) > 0 && writable.revents & POLLOUT;
+}
+
+bool wg_descriptor_write(int fd, const char *bytes, size_t length) {
+    struct quiet quiet;
+    bool taken = true;
+    begin_quiet(&quiet);
+    while (length > 0 && taken) {
+        ssize_t n = write(fd, bytes, length);
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            taken = takes_more(fd);
+        else
+            taken = n > 0 || (n < 0 && errno == EINTR);
+        bytes += n > 0 ? n : 0;
+        length -= n > 0 ? (size_t)n : 0;
+    }
+    end_quiet(&quiet);
+    return taken;
+}
+
 /* Files. */
 
+/* O_NONBLOCK: a pipe in the place of the file is no file, and is not waited for until somebody reads it. */
 int wg_file_open(const char *path) {
-    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
     if (file < 0)
         return WG_FILE_NONE;
     if (flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
@@ -364,16 +436,19 @@ int wg_file_open(const char *path) {
 }
 
 bool wg_file_write(int file, const char *bytes, size_t length, int64_t at) {
-    while (length > 0) {
+    struct quiet quiet;
+    bool taken = true;
+    begin_quiet(&quiet);
+    while (length > 0 && taken) {
         ssize_t n = pwrite(file, bytes, length, (off_t)at);
-        if (n <= 0 && errno != EINTR)
-            return false;
+        taken = n > 0 || (n < 0 && errno == EINTR);
         size_t written = n > 0 ? (size_t)n : 0;
         bytes += written;
         at += (int64_t)written;
         length -= written;
     }
-    return true;
+    end_quiet(&quiet);
+    return taken;
 }
 
 void wg_file_cut(int file, int64_t length) { (void)!ftruncate(file, (off_t)length); }

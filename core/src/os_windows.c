@@ -223,17 +223,19 @@ int wg_file_open(const char *path) {
     return file;
 }
 
-bool wg_file_write(int file, const char *bytes, size_t length, int64_t at) {
-    if (_lseeki64(file, at, SEEK_SET) != at)
-        return false;
+bool wg_descriptor_write(int fd, const char *bytes, size_t length) {
     while (length > 0) {
-        int n = _write(file, bytes, length < INT32_MAX ? (unsigned)length : INT32_MAX);
+        int n = _write(fd, bytes, length < INT32_MAX ? (unsigned)length : INT32_MAX);
         if (n <= 0)
             return false;
         bytes += n;
         length -= (unsigned)n;
     }
     return true;
+}
+
+bool wg_file_write(int file, const char *bytes, size_t length, int64_t at) {
+    return _lseeki64(file, at, SEEK_SET) == at && wg_descriptor_write(file, bytes, length);
 }
 
 void wg_file_cut(int file, int64_t length) { (void)_chsize_s(file, length); }

@@ -369,13 +369,14 @@ void wg_trace_unfinished_group(const void *group, const char *label, const char 
     put_group(group, label, where, language, made, "unfinished");
 }
 
-void wg_trace_missing(unsigned long lines) {
-    struct line line = LINE;
+size_t wg_trace_missing(char *text, size_t size, unsigned long lines) {
+    struct line line = {{text, size, 0}, false};
     char name[80];
     snprintf(name, sizeof name, "%lu events are missing: they could not be written", lines);
-    begin(&line, "i", "missing", name, this_thread(), wg_now());
+    begin(&line, "i", "missing", name, number_of(wg_thread_id()), wg_now());
     wg_text_add(&line.text, ",\"s\":\"g\"");
-    put(&line);
+    finish(&line);
+    return wg_text_written(&line.text);
 }
 
 size_t wg_trace_first(char *text, size_t size) {

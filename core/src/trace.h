@@ -56,8 +56,8 @@ void wg_trace_unfinished_waiting(const char *task, const struct wg_wish *wish, i
 void wg_trace_unfinished_group(const void *group, const char *label, const char *where, const char *language,
                                int64_t made);
 
-/* How many events could not be written. */
-void wg_trace_missing(unsigned long lines);
+/* How many events could not be written: the last line of a file; returns its length. */
+size_t wg_trace_missing(char *text, size_t size, unsigned long lines);
 
 /* The first line of a new file; returns its length. From now on each thread tells its name once more. */
 size_t wg_trace_first(char *line, size_t size);

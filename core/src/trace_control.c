@@ -67,10 +67,9 @@ wg_status wg_trace_stop(void) {
     if (!change_from(WG_TRACE_ON))
         return WG_INVALID;
     put_unfinished();
-    unsigned long missing = wg_trace_file_flush();
-    if (missing)
-        wg_trace_missing(missing);
-    missing = wg_trace_file_close();
+    char line[WG_TRACE_LAST];
+    unsigned long missing = wg_trace_file_finish();
+    wg_trace_file_close(line, missing ? wg_trace_missing(line, sizeof line, missing) : 0);
     wg_store_release32(&wg_trace_state, WG_TRACE_OFF);
     return missing ? WG_NO_FILE : WG_OK;
 }

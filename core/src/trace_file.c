@@ -10,7 +10,7 @@
 
 #ifdef WG_TRACE_BUFFERS /* of a test that has little memory */
 #define BUFFERS WG_TRACE_BUFFERS
-#define SIZE ((size_t)WG_TRACE_LONGEST + TAIL)
+#define SIZE ((size_t)WG_TRACE_LONGEST + END)
 #else
 #define BUFFERS 32
 #define SIZE ((size_t)32 << 10)
@@ -20,10 +20,13 @@
 static const char head[] = "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n";
 static const char tail[] = "\n]}\n";
 #define TAIL (sizeof tail - 1)
+#define END                                                                                                            \
+    (WG_TRACE_LAST +                                                                                                   \
+     TAIL) /* spaces, in which there is room for the last line of a file that cannot grow, and the tail */
 
 static struct buffer {
     _Alignas(64) wg_mutex lock;
-    char *text;     /* SIZE bytes, the last of which are for the tail; NULL: no memory yet */
+    char *text;     /* SIZE bytes, the last of which are for the end; NULL: no memory yet */
     bool open;      /* lines are taken */
     size_t length;  /* of what is not written yet */
     int64_t oldest; /* when the first of that came */
@@ -32,29 +35,43 @@ static struct buffer {
 
 static wg_mutex file_lock;
 static int file = WG_FILE_NONE;
-static int64_t end; /* where the tail begins */
+static int64_t end; /* where the spaces and the tail begin */
 static unsigned long missing;
 
-/* Write the first `length` bytes of `text`, which has space for the tail behind them. If that fails, the file is as before:
- * what has been written of them has taken the place of the tail. */
-static bool write_with_tail(char *text, size_t length) {
-    memcpy(text + length, tail, TAIL);
-    int cancel = wg_cancel_forbid();
-    bool written = wg_file_write(file, text, length + TAIL, end);
+static void set_end(char *text) {
+    memset(text, ' ', WG_TRACE_LAST);
+    memcpy(text + WG_TRACE_LAST, tail, TAIL);
+}
+
+/* Write the first `length` bytes of `text`, which has space for the end behind them. If that fails, the file is as before:
+ * what has been written of them has taken the place of the end. */
+static bool write_with_end(char *text, size_t length) {
+    char before[END];
+    set_end(text + length);
+    bool written = wg_file_write(file, text, length + END, end);
     if (written) {
         end += (int64_t)length;
     } else if (end > 0) {
-        (void)wg_file_write(file, tail, TAIL, end);
-        wg_file_cut(file, end + (int64_t)TAIL);
+        set_end(before);
+        (void)wg_file_write(file, before, END, end);
+        wg_file_cut(file, end + (int64_t)END);
     }
-    wg_cancel_allow(cancel);
     return written;
+}
+
+/* In the place of the end. It takes no space that the file does not have. */
+static void write_last(const char *line, size_t length) {
+    char text[END];
+    memcpy(text, line, length);
+    memcpy(text + length, tail, TAIL);
+    if (wg_file_write(file, text, length + TAIL, end))
+        wg_file_cut(file, end + (int64_t)(length + TAIL));
 }
 
 /* With the lock of the buffer held. */
 static void flush(struct buffer *b) {
     wg_mutex_lock(&file_lock);
-    if (b->length > 0 && !write_with_tail(b->text, b->length))
+    if (b->length > 0 && !write_with_end(b->text, b->length))
         missing += b->lines;
     wg_mutex_unlock(&file_lock);
     b->length = 0;
@@ -62,7 +79,7 @@ static void flush(struct buffer *b) {
 }
 
 static void append(struct buffer *b, const char *line, size_t length) {
-    if (length > SIZE - TAIL - b->length)
+    if (length > SIZE - END - b->length)
         flush(b);
     if (b->length == 0)
         b->oldest = wg_now();
@@ -141,9 +158,11 @@ static wg_status open_file(const char *path) {
     return opened >= 0 ? WG_OK : WG_NO_FILE;
 }
 
-static void close_file(void) {
+static void close_file(const char *line, size_t length) {
     int cancel = wg_cancel_forbid();
     wg_mutex_lock(&file_lock);
+    if (file >= 0 && end > 0)
+        write_last(line, length);
     if (file >= 0)
         wg_file_close(file);
     file = WG_FILE_NONE;
@@ -152,11 +171,11 @@ static void close_file(void) {
 }
 
 static wg_status begin(const char *first, size_t length) {
-    char text[WG_TRACE_LONGEST + sizeof head + TAIL];
+    char text[WG_TRACE_LONGEST + sizeof head + END];
     memcpy(text, head, sizeof head - 1);
     memcpy(text + sizeof head - 1, first, length);
     wg_mutex_lock(&file_lock);
-    bool written = write_with_tail(text, sizeof head - 1 + length);
+    bool written = write_with_end(text, sizeof head - 1 + length);
     wg_mutex_unlock(&file_lock);
     return written ? WG_OK : WG_NO_FILE;
 }
@@ -169,29 +188,29 @@ wg_status wg_trace_file_open(const char *path, const char *first, size_t length)
         status = WG_NO_MEMORY;
     if (status != WG_OK) {
         close_buffers();
-        close_file();
+        close_file("", 0);
     }
     return status;
 }
 
-unsigned long wg_trace_file_flush(void) {
+void wg_trace_file_flush(void) {
     for (int i = 0; i < BUFFERS; i++) {
         wg_mutex_lock(&buffers[i].lock);
         if (buffers[i].open)
             flush(&buffers[i]);
         wg_mutex_unlock(&buffers[i].lock);
     }
+}
+
+unsigned long wg_trace_file_finish(void) {
+    close_buffers();
     wg_mutex_lock(&file_lock);
     unsigned long n = missing;
     wg_mutex_unlock(&file_lock);
     return n;
 }
 
-unsigned long wg_trace_file_close(void) {
-    close_buffers();
-    close_file();
-    return missing;
-}
+void wg_trace_file_close(const char *line, size_t length) { close_file(line, length); }
 
 void wg_trace_file_lock(void) {
     for (int i = 0; i < BUFFERS; i++)

@@ -294,6 +294,56 @@ static void groups_that_were_given_up_without_a_wait_are_leaks(void **state) {
     assert_int_equal(wg_leaks(-1, later), 20);
 }
 
+/* Descriptors that do not take everything. */
+
+static void dump_where_nobody_reads(void) {
+    int ends[2];
+    sigset_t pending;
+    REQUIRE(pipe(ends) == 0 && close(ends[0]) == 0);
+    REQUIRE(wg_dump(ends[1]) == WG_INVALID);
+    (void)wg_leaks(ends[1], 0);
+    REQUIRE(sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE));
+}
+
+static void no_signal_comes_where_nobody_reads(void **state) {
+    (void)state;
+    assert_true(in_child(dump_where_nobody_reads));
+}
+
+static void *read_slowly(void *raw) {
+    const int *fd = raw;
+    size_t length = 0;
+    ssize_t n;
+    for (; (n = read(*fd, text + length, 1000)) > 0; nap())
+        length += (size_t)n;
+    text[length] = '\0';
+    return NULL;
+}
+
+static void all_is_written_where_writes_do_not_block(void **state) {
+    (void)state;
+    enum { GROUPS = 200 };
+    wg_errgroup *groups[GROUPS];
+    struct thread reader;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) > 0);
+    for (int i = 0; i < GROUPS; i++)
+        groups[i] = new_group((wg_errgroup_options){.name = "one of many", .where = "somewhere in a long file"});
+    thread_start(&reader, read_slowly, &ends[0]);
+    assert_status(wg_dump(ends[1]), WG_OK);
+    close(ends[1]);
+    thread_join(&reader);
+    close(ends[0]);
+    int lines = 0;
+    for (const char *at = text; (at = strstr(at, "error group 'one of many'")); at++)
+        lines++;
+    assert_int_equal(lines, GROUPS);
+    for (int i = 0; i < GROUPS; i++)
+        wg_errgroup_release(groups[i]);
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
         cmocka_unit_test(contexts_that_keep_something_are_told),
@@ -307,6 +357,8 @@ int main(void) {
         cmocka_unit_test(a_signal_asks_for_a_dump),
         cmocka_unit_test(a_child_answers_for_itself),
         cmocka_unit_test(leaks_are_counted_and_named),
+        cmocka_unit_test(no_signal_comes_where_nobody_reads),
+        cmocka_unit_test(all_is_written_where_writes_do_not_block),
     };
     return RUN("dump", tests);
 }

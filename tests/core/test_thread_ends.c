@@ -4,6 +4,7 @@
 #include "tasks.h"
 
 #include <time.h>
+#include <unistd.h>
 
 /* Each way in which a task may end its thread. */
 
@@ -171,6 +172,7 @@ static void it_may_end_when_an_error_is_destroyed(void **state) {
 /* A thread of the program's own that waits, and may run tasks meanwhile. */
 struct waiter {
     wg_errgroup *group;
+    int pipe;
     atomic_int waits;
     atomic_bool returned;
 };
@@ -243,6 +245,8 @@ static void *wait_in_a_cancelled_thread(void *raw) {
     struct waiter *waiter = raw;
     pthread_cancel(pthread_self());
     wg_waitgroup *tasks = wg_errgroup_tasks(waiter->group);
+    REQUIRE(wg_dump(waiter->pipe) == WG_OK);
+    REQUIRE(wg_leaks(waiter->pipe, 0) > 0);
     REQUIRE(wg_wait(tasks, AFTER(HANG)) == WG_OK);
     REQUIRE(wg_context_wait(wg_errgroup_context(waiter->group), POLL) == WG_TIMEOUT);
     REQUIRE(wg_errgroup_wait(waiter->group, NULL, NULL) == WG_OK);
@@ -257,7 +261,9 @@ static void calls_of_ours_are_no_points_of_cancellation(void **state) {
     struct waiter waiter = {.group = new_group((wg_errgroup_options){0})};
     struct thread t;
     void *result;
-    int fd;
+    int fd, ends[2];
+    assert_int_equal(pipe(ends), 0);
+    waiter.pipe = ends[1];
     /* Whose end is told by a write. */
     assert_status(wg_context_fd(wg_errgroup_context(waiter.group), &fd), WG_OK);
     go(waiter.group, pass_gate, &gate);
@@ -268,6 +274,8 @@ static void calls_of_ours_are_no_points_of_cancellation(void **state) {
     assert_true(atomic_load(&waiter.returned));
     assert_ptr_equal(result, PTHREAD_CANCELED);
     wg_errgroup_release(waiter.group);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* Cancelled, but it never comes to a point where that acts. */

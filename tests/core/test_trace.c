@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -442,12 +443,18 @@ static void two_processes_do_not_write_one_file(void **state) {
     assert_int_equal(count_of("\"cat\":\"task\""), 3);
 }
 
+/* Wherever the space ends: the last lines are written one by one, so that any number of bytes is left. The signal that the
+ * system sends for it does not end the program. */
+static rlim_t space;
+
 static void run_out_of_space(void) {
-    struct rlimit limit = {40000, 40000};
-    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit limit = {space, space};
     REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
     REQUIRE(wg_trace_start(path) == WG_OK);
-    fill(2000);
+    for (int i = 0; i < 40; i++) {
+        fill(1);
+        wg_trace_name(i, "a thread that is named writes all lines");
+    }
     REQUIRE(wg_trace_stop() == WG_NO_FILE);
     REQUIRE(is_json(read_file(path)));
     REQUIRE(strstr(text, "events are missing: they could not be written"));
@@ -456,7 +463,16 @@ static void run_out_of_space(void) {
 static void a_full_disk_is_told(void **state) {
     (void)state;
     SKIP_UNDER_THREAD_SANITIZER;
-    assert_true(in_child(run_out_of_space));
+    for (space = 3000; space < 4000; space += 1000 / (rlim_t)effort(20))
+        assert_true(in_child(run_out_of_space));
+}
+
+static void a_pipe_is_no_file(void **state) {
+    (void)state;
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_status(wg_trace_start(path), WG_NO_FILE);
+    unlink(path);
 }
 
 /* --- all at once --- */
@@ -507,6 +523,7 @@ int main(void) {
         cmocka_unit_test(the_child_of_a_fork_writes_nothing_into_the_file),
         cmocka_unit_test(two_processes_do_not_write_one_file),
         cmocka_unit_test(a_full_disk_is_told),
+        cmocka_unit_test(a_pipe_is_no_file),
         cmocka_unit_test(timelines_begin_and_end_while_threads_work),
     };
     return RUN("trace", tests);

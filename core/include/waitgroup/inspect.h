@@ -21,7 +21,8 @@ extern "C" {
  * is stuck comes first. The names of running tasks are known of groups with `track` or a grace period, and of all groups
  * that are made after wg_dump_on_signal, or with WAITGROUP_DUMP.
  * Any thread, also inside a task; not in a signal handler: see wg_dump_on_signal. No interpreter's lock is needed, and no lock
- * of the library is held while it writes. WG_OK; WG_INVALID: fd is negative, or cannot be written to; WG_NO_MEMORY: what is
+ * of the library is held while it writes. No signal comes of a write that fails. WG_OK; WG_INVALID: fd is negative, or cannot be
+ * written to, or does not block and took nothing for a second; WG_NO_MEMORY: what is
  * there has been written as far as there was memory for it. */
 WG_API wg_status wg_dump(int fd);
 

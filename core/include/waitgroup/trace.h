@@ -32,7 +32,7 @@ WG_API wg_status wg_trace_start(const char *path);
 
 /* Complete the file: tasks, waits and groups that have not ended are in it, as "unfinished". Any thread.
  * WG_OK; WG_INVALID: no timeline is being written; WG_NO_FILE: some of it could not be written, because the disk is full, say;
- * the file says how many events are missing, if that could be written. */
+ * the file says how many events are missing. */
 WG_API wg_status wg_trace_stop(void);
 
 /* Is a timeline being written? */

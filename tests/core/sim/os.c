@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "fork.h"
 
@@ -135,6 +136,10 @@ int32_t wg_process_id(void) { return 1; }
 void wg_process_name(char *name, size_t size) { snprintf(name, size, "sim"); }
 void wg_thread_name(char *name, size_t size) { snprintf(name, size, "thread"); }
 
+bool wg_descriptor_write(int fd, const char *bytes, size_t length) {
+    return write(fd, bytes, length) == (ssize_t)length;
+}
+
 /* One file, in memory. */
 int wg_file_open(const char *path) {
     (void)path;
@@ -158,6 +163,7 @@ bool wg_file_write(int file, const char *bytes, size_t length, int64_t at) {
 void wg_file_cut(int file, int64_t length) {
     (void)file;
     engine->file.length = (size_t)length;
+    memset(engine->file.text + length, 0, sizeof engine->file.text - (size_t)length);
 }
 
 void wg_file_close(int file) {
