@@ -143,9 +143,12 @@ function ErrGroup:map(fn, list) end
 function ErrGroup:thread_map(fn, list) end
 
 --- For `for task in g:as_completed(tasks) do`: the tasks in the order in which they end. A group keeps none of its tasks, so
---- it is given them. Ends early with the context of the running task.
+--- it is given them. Ends early with the context of the running task. A loop that is left early leaves nothing behind that waits.
 ---@param tasks waitgroup.Task[] what `go` and `thread` returned
 ---@return fun(): waitgroup.Task?, integer? next waits for the next one; then its index in the list
+---@return nil
+---@return nil
+---@return table closing what the loop closes, however it is left
 function ErrGroup:as_completed(tasks) end
 
 --- Wait until every task has ended, or the grace period is over, and give the outcome, which stays: the group takes no
@@ -460,7 +463,7 @@ function waitgroup.root() end
 ---@return waitgroup.WaitGroup|waitgroup.ErrGroup|waitgroup.Context|waitgroup.Channel object a handle of this state
 function waitgroup.attach(id, kind) end
 
---- Wait for any of several tasks. Raises if there is none in the list.
+--- Wait for any of several tasks. Raises if there is none in the list. Nothing is left behind that waits, whatever came first.
 ---@async
 ---@param tasks waitgroup.Task[] what `go` and `thread` returned
 ---@param timeout? number seconds

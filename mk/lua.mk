@@ -58,7 +58,7 @@ verify-lua-valgrind: lua $(LUA_BUILD).o/host-linked | system-verify-core ## the 
 
 verify-lua-asan: lua ## the Lua host under AddressSanitizer and UndefinedBehaviorSanitizer
 	@HOST_WAITS=1 $(MAKE) --no-print-directory lua-host-sanitized LUA_BUILD=build/lua-asan \
-	    SANITIZER="-fsanitize=address,undefined -fno-sanitize-recover=all"
+	    SANITIZE=address,undefined
 
 verify-lua-tsan: lua ## the Lua host under ThreadSanitizer
 	@TSAN_OPTIONS="halt_on_error=1 die_after_fork=0" $(MAKE) --no-print-directory lua-host-sanitized \

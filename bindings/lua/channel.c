@@ -551,6 +551,10 @@ static void add_case(lua_State *L, ticket *t, int index) {
     wgl_refusal refusal;
     int top = lua_gettop(L);
     bool sends = lua_rawgeti(L, 1, index) == LUA_TTABLE;
+    if (sends && lua_rawlen(L, top + 1) > 2)
+        wgl_argerror(L, 1, 1,
+                     lua_pushfstring(L, "case %d has %I elements, not { channel, value }", index,
+                                     (LUAI_UACINT)lua_rawlen(L, top + 1)));
     if (sends)
         lua_rawgeti(L, top + 1, 1);
     wgl_object *object = wgl_test(L, -1);
@@ -569,9 +573,24 @@ static void add_case(lua_State *L, ticket *t, int index) {
     lua_settop(L, top);
 }
 
+/* The table at 1 has nothing except cases, from 1 to `count`, and a timeout. */
+static void check_fields(lua_State *L, lua_Unsigned count) {
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        lua_pop(L, 1);
+        bool is_case = lua_isinteger(L, -1) && (lua_Unsigned)lua_tointeger(L, -1) - 1 < count;
+        bool is_timeout = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "timeout") == 0;
+        if (!is_case && !is_timeout)
+            wgl_argerror(
+                L, 1, 1,
+                lua_pushfstring(L, "unknown field %s: there are cases from 1 on, and timeout", wgl_push_shown(L, -1)));
+    }
+}
+
 /* select { cases..., timeout = seconds } */
 static int select_case(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    if (!lua_istable(L, 1))
+        return wgl_argerror(L, 1, 1, lua_pushfstring(L, "a table of cases expected, got %s", wgl_push_type_name(L, 1)));
     lua_settop(L, 1);
     lua_getfield(L, 1, "timeout");
     int64_t deadline = wgl_deadline(L, 2, 1, 1);
@@ -579,6 +598,7 @@ static int select_case(lua_State *L) {
     lua_Unsigned count = lua_rawlen(L, 1);
     if (count == 0 || count > 1000)
         return wgl_argerror(L, 1, 1, lua_pushfstring(L, "1 to 1000 cases expected, got %I", (LUAI_UACINT)count));
+    check_fields(L, count);
     if (has_ended(L))
         return wgl_push_ended(L, wgl_opt_context(L, CONTEXT, 1));
     ticket *t = push_ticket(L, (int)count, "one of several channels");

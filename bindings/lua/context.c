@@ -206,7 +206,7 @@ static int on_cancel(lua_State *L) {
     lua_settop(L, 2);
     wg_context *ctx = check(L, 1);
     if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL)
-        return luaL_argerror(L, 2, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 2)));
+        return wgl_argerror(L, 1, 2, lua_pushfstring(L, "function expected, got %s", wgl_push_type_name(L, 2)));
     lua_settop(L, 2);
     wgl_home *home = wgl_home_of(L);
     wgl_runner_reserve(L, home);

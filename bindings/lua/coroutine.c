@@ -224,7 +224,7 @@ static void check_callable(lua_State *L, int arg) {
     if (lua_isfunction(L, arg))
         return;
     if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
-        luaL_argerror(L, arg, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, arg)));
+        wgl_argerror(L, 1, arg, lua_pushfstring(L, "function expected, got %s", wgl_push_type_name(L, arg)));
     lua_pop(L, 1);
 }
 

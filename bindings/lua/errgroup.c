@@ -66,7 +66,8 @@ static int set_limit(lua_State *L) {
     wg_errgroup *g = check(L, 1)->group;
     lua_Integer n = wgl_opt_integer(L, 2, WG_NO_LIMIT, 1);
     if (n <= 0 || n > WG_NO_LIMIT)
-        return luaL_argerror(L, 2, lua_pushfstring(L, "a limit is a positive integer or nil, got %I", (LUAI_UACINT)n));
+        return wgl_argerror(L, 1, 2,
+                            lua_pushfstring(L, "a limit is a positive integer or nil, got %I", (LUAI_UACINT)n));
     wg_errgroup_set_limit(g, (int)n);
     return 0;
 }

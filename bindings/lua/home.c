@@ -171,7 +171,8 @@ int64_t wgl_deadline(lua_State *L, int index, int arg, int level) {
     if (lua_isnoneornil(L, index))
         return WG_FOREVER;
     if (lua_type(L, index) != LUA_TNUMBER)
-        return wgl_argerror(L, level, arg, lua_pushfstring(L, "seconds expected, got %s", luaL_typename(L, index)));
+        return wgl_argerror(L, level, arg,
+                            lua_pushfstring(L, "seconds expected, got %s", wgl_push_type_name(L, index)));
     lua_Number seconds = lua_tonumber(L, index);
     if (isnan(seconds) || seconds < 0)
         return wgl_argerror(L, level, arg, lua_pushfstring(L, "seconds must not be negative or NaN, got %f", seconds));

@@ -1,4 +1,5 @@
 /* inspect.c - looking into a program that hangs, and at what a test leaves behind. */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,10 +77,13 @@ static int signal_named(const char *name) {
 
 /* dump_on_signal(number, or the name USR1, USR2 or QUIT) */
 static int dump_on_signal(lua_State *L) {
-    int signum = lua_type(L, 1) == LUA_TSTRING ? signal_named(lua_tostring(L, 1)) : (int)luaL_checkinteger(L, 1);
-    wg_status status = wg_dump_on_signal(signum, 2);
+    lua_Integer signum = lua_type(L, 1) == LUA_TSTRING ? signal_named(lua_tostring(L, 1)) : lua_tointeger(L, 1);
+    wg_status status = signum > 0 && signum <= INT_MAX ? wg_dump_on_signal((int)signum, 2) : WG_INVALID;
     if (status == WG_INVALID)
-        return wgl_argerror(L, 1, 1, "the number of a signal that can be caught, 'USR1', 'USR2' or 'QUIT' expected");
+        return wgl_argerror(
+            L, 1, 1,
+            lua_pushfstring(L, "the number of a signal that can be caught, 'USR1', 'USR2' or 'QUIT' expected, got %s",
+                            wgl_push_shown(L, 1)));
     if (status != WG_OK)
         return wgl_error(L, 1, "cannot dump on a signal: %s", wg_strstatus(status));
     return 0;

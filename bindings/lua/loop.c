@@ -286,7 +286,8 @@ static bool has_others(wgl_errgroup *g, unsigned own, bool *hope) {
     return others || unfinished == 0; /* none: the event is on its way */
 }
 
-/* Whether the event of the group may come without its `own` tasks. */
+/* Whether the event of the group may come without its `own` tasks: those of this state. What has entered it here is among them:
+ * while the state waits outside of tasks, and all of these sleep, no code runs that could leave. */
 static bool group_from_outside(wgl_errgroup *g, unsigned own, wgl_event event, bool *hope) {
     if (has_others(g, own, hope))
         return true;
@@ -305,7 +306,7 @@ static bool from_outside(const wgl_subscription *s, bool *hope) {
         return ended_from_outside(
             subject->kind == WGL_ERRGROUP ? ((wgl_errgroup *)subject)->context : (wgl_context *)subject, hope);
     if (subject->kind == WGL_ERRGROUP)
-        return group_from_outside((wgl_errgroup *)subject, s->handle->tasks - s->handle->entered, s->event, hope);
+        return group_from_outside((wgl_errgroup *)subject, s->handle->tasks, s->event, hope);
     return subject->kind == WGL_TASK || atomic_load(&subject->shared);
 }
 

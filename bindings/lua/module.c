@@ -33,6 +33,13 @@ void wgl_need_module(lua_State *L) {
     lua_call(L, 1, 0);
 }
 
+bool wgl_push_module(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &halves_key);
+    if (lua_istable(L, -1))
+        lua_getfield(L, -1, "waitgroup");
+    return lua_istable(L, -1);
+}
+
 /* module(name) -> what an earlier load of that file made in this state, or nil; module(name, value) sets it, and gives it. */
 static int module(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &halves_key);
@@ -59,7 +66,7 @@ static int check_callable(lua_State *L) {
     if (lua_isfunction(L, 1) || luaL_getmetafield(L, 1, "__call") != LUA_TNIL)
         return 0;
     return wgl_argerror(L, 2, (int)luaL_checkinteger(L, 2),
-                        lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
+                        lua_pushfstring(L, "function expected, got %s", wgl_push_type_name(L, 1)));
 }
 
 /* cores() -> how many the process may use */

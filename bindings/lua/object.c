@@ -70,18 +70,28 @@ static const char *key_of(lua_State *L, int fn) {
     return name;
 }
 
-/* The name of the method on top, which was called by no name: by pcall, or as a tail call. NULL: it is none. Pops it. */
-static const char *method_name(lua_State *L) {
+/* The name that the type has for the method at `fn`, or NULL. */
+static const char *method_of(lua_State *L, const char *type, int fn) {
     const char *name = NULL;
-    int fn = lua_gettop(L);
-    for (int kind = 0; !name && kind < WGL_KINDS; kind++) {
-        luaL_getmetatable(L, type_names[kind]);
-        if (lua_istable(L, -1) && lua_getfield(L, -1, "__index") == LUA_TTABLE)
-            name = key_of(L, fn);
-        lua_settop(L, fn);
-    }
-    lua_pop(L, 1);
+    luaL_getmetatable(L, type);
+    if (lua_istable(L, -1) && lua_getfield(L, -1, "__index") == LUA_TTABLE)
+        name = key_of(L, fn);
+    lua_settop(L, fn);
     return name;
+}
+
+/* The function on top was called by no name: by pcall, as a tail call, or by an index. So it has the one of ours that it is.
+ * Pops it. */
+static void find_name(lua_State *L, lua_Debug *ar) {
+    int fn = lua_gettop(L);
+    const char *name = method_of(L, "waitgroup.CoroutineTask", fn);
+    for (int kind = 0; !name && kind < WGL_KINDS; kind++)
+        name = method_of(L, type_names[kind], fn);
+    ar->namewhat = name ? "method" : "";
+    if (!name && wgl_push_module(L))
+        name = key_of(L, fn);
+    ar->name = name;
+    lua_settop(L, fn - 1);
 }
 
 void wgl_close_down_to(lua_State *L, int index) {
@@ -97,11 +107,10 @@ int wgl_argerror(lua_State *L, int level, int arg, const char *message) {
     lua_Debug ar = {.namewhat = ""};
     luaL_checkstack(L, 8, NULL);
     if (lua_getstack(L, level - 1, &ar) && lua_getinfo(L, "nf", &ar)) {
-        const char *of_method = method_name(L);
-        if (!ar.name && of_method) {
-            ar.name = of_method;
-            ar.namewhat = "method";
-        }
+        if (!ar.name || strcmp(ar.name, "?") == 0)
+            find_name(L, &ar);
+        else
+            lua_pop(L, 1);
     }
     const char *name = ar.name ? ar.name : "?";
     if (strcmp(ar.namewhat, "method") == 0 && --arg == 0)
@@ -109,14 +118,14 @@ int wgl_argerror(lua_State *L, int level, int arg, const char *message) {
     return wgl_error(L, level, "bad argument #%d to '%s' (%s)", arg, name, message);
 }
 
-static const char *push_type_name(lua_State *L, int index) {
+const char *wgl_push_type_name(lua_State *L, int index) {
     if (luaL_getmetafield(L, index, "__name") != LUA_TSTRING)
         lua_pushstring(L, luaL_typename(L, index));
     return lua_tostring(L, -1);
 }
 
 static int type_error(lua_State *L, int level, int arg, const char *expected) {
-    return wgl_argerror(L, level, arg, lua_pushfstring(L, "%s expected, got %s", expected, push_type_name(L, arg)));
+    return wgl_argerror(L, level, arg, lua_pushfstring(L, "%s expected, got %s", expected, wgl_push_type_name(L, arg)));
 }
 
 const char *wgl_push_shown(lua_State *L, int index) {
@@ -125,7 +134,7 @@ const char *wgl_push_shown(lua_State *L, int index) {
     case LUA_TNIL:
     case LUA_TBOOLEAN:
     case LUA_TNUMBER: return luaL_tolstring(L, index, NULL);
-    default: return push_type_name(L, index);
+    default: return wgl_push_type_name(L, index);
     }
 }
 
@@ -358,11 +367,13 @@ int wgl_attach(lua_State *L) {
 /* What event loops ask for beside a descriptor: `events` says that only readability counts, `timeout` that there is no
  * time-out. */
 static int handle_events(lua_State *L) {
+    check_any(L, 1, "a waitgroup object", 1);
     lua_pushliteral(L, "r");
     return 1;
 }
 
 static int handle_timeout(lua_State *L) {
+    check_any(L, 1, "a waitgroup object", 1);
     lua_pushnil(L);
     return 1;
 }

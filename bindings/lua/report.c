@@ -71,7 +71,7 @@ void wgl_call_reporting(lua_State *L) {
 static int set_on_error(lua_State *L) {
     lua_settop(L, 1);
     if (!lua_isnil(L, 1) && !lua_isfunction(L, 1) && luaL_getmetafield(L, 1, "__call") == LUA_TNIL)
-        return luaL_argerror(L, 1, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
+        return wgl_argerror(L, 1, 1, lua_pushfstring(L, "function expected, got %s", wgl_push_type_name(L, 1)));
     lua_settop(L, 1);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &on_error_key);
     lua_insert(L, 1);

@@ -361,29 +361,31 @@ static void empty_fronts(lua_State *L) {
     lua_settop(L, top);
 }
 
-/* A finalizer that runs later sets the globals of a task that has ended, which nothing reads; or those of kept modules:
- * then it runs now. False: a finalizer has arranged to run again. */
-static bool let_finalize(lua_State *L, wgl_home *home) {
-    if (!wgl_kept_any(L)) {
-        new_globals(L);
-        return true;
-    }
+/* Put right what the task has changed, except for modules. */
+static void put_right(lua_State *L, const wgl_home *home, bool hosted) {
+    wgl_restore(L, home->left);
+    if (home->left & (WGL_LEFT_FIELDS | WGL_LEFT_FINALIZERS) || hosted)
+        empty_fronts(L);
+}
+
+/* Nothing that the task had is reached any more. So its finalizers run now, and not when the next task would see what they
+ * change. False: one of them has arranged to run again. */
+static bool let_finalize(lua_State *L, wgl_home *home, bool hosted) {
     home->left &= ~(unsigned)WGL_LEFT_FINALIZERS;
     lua_gc(L, LUA_GCCOLLECT);
-    return !(home->left & WGL_LEFT_FINALIZERS);
+    put_right(L, home, hosted);
+    return !(home->left & (WGL_LEFT_FINALIZERS | WGL_LEFT_ANYTHING));
 }
 
 /* A state that its host prepared may have functions that change globals and libraries unseen. */
 bool wgl_sandbox_leave(lua_State *L, wgl_home *home, bool hosted) {
     if (home->left == 0 && !hosted)
         return true;
-    if (home->left & WGL_LEFT_FINALIZERS && !let_finalize(L, home))
-        return false;
     if (home->left & WGL_LEFT_ANYTHING)
         return false;
-    wgl_restore(L, home->left);
-    if (home->left & (WGL_LEFT_FIELDS | WGL_LEFT_FINALIZERS) || hosted)
-        empty_fronts(L);
+    put_right(L, home, hosted);
+    if (home->left & WGL_LEFT_FINALIZERS && !let_finalize(L, home, hosted))
+        return false;
     if (home->left & (WGL_LEFT_MODULES | WGL_LEFT_METATABLES) && !wgl_kept_leave(L, home))
         return false;
     home->left = 0;

@@ -1,4 +1,5 @@
 /* waitgroup.c - the wait group as Lua sees it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +16,10 @@ int wgl_waitgroup_refuse(lua_State *L, wgl_waitgroup *object, lua_Integer n, con
                          call, count, (LUAI_UACINT)n, WG_COUNT_MAX);
     if (strcmp(call, "done") == 0 && count == 0)
         return wgl_error(L, level, "'done' of a wait group with the count 0: there were as many calls as were added");
-    return wgl_error(L, level, "'%s' of a wait group with the count %d: %I less would be negative, so it is unchanged",
-                     call, count, (LUAI_UACINT)-n);
+    char less[24];
+    snprintf(less, sizeof less, "%llu", 0 - (unsigned long long)n);
+    return wgl_error(L, level, "'%s' of a wait group with the count %d: %s less would be negative, so it is unchanged",
+                     call, count, less);
 }
 
 static int step(lua_State *L, wgl_waitgroup *object, lua_Integer n, const char *call) {

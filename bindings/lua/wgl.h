@@ -120,6 +120,8 @@ lua_Integer wgl_opt_integer(lua_State *L, int arg, lua_Integer none, int level);
 
 /* Push the value at `index` as messages show it: a text in quotes, a number, or the name of its type. */
 const char *wgl_push_shown(lua_State *L, int index);
+/* The name of the type of the value at `index`, as it calls itself. */
+const char *wgl_push_type_name(lua_State *L, int index);
 
 /* Like luaL_argerror and luaL_error, at `level`. */
 int wgl_argerror(lua_State *L, int level, int arg, const char *message);
@@ -562,5 +564,7 @@ void wgl_kept_forget(lua_State *L);
 
 /* module.c: handles need the Lua half of the module. */
 void wgl_need_module(lua_State *L);
+/* Push the table that `require "waitgroup"` has given in this state. False: it was not required, and something else is on top. */
+bool wgl_push_module(lua_State *L);
 
 #endif

@@ -84,7 +84,7 @@ static wg_error *own_job(void *unused, wg_context *ctx) {
 
 static void show_progress(wg_errgroup *group) {
     wg_errgroup_counts counts = wg_errgroup_get_counts(group);
-    printf("%lu running, %lu waiting, %lu done\n", counts.running, counts.pending, counts.completed);
+    printf("%lu running, %lu pending, %lu completed\n", counts.running, counts.pending, counts.completed);
     fflush(stdout);
 }
 

@@ -1,8 +1,9 @@
 --- Results of many tasks: in order, as they come, or the first of them.
 local core = require "waitgroup.core"
 
-local error, type, pairs, getmetatable, pcall = error, type, pairs, getmetatable, pcall
-local math_type, unpack, tostring = math.type, table.unpack, tostring
+local error, type, pairs, pcall = error, type, pairs, pcall
+local getmetatable, setmetatable = getmetatable, setmetatable
+local math_type, to_integer, unpack, tostring = math.type, math.tointeger, table.unpack, tostring
 local methods = core.ErrGroup.__index
 
 local function is_task(value)
@@ -64,16 +65,40 @@ local function map(call, g, fn, list)
   return results, err, traceback
 end
 
--- What tells of the ends of tasks: a channel of their indices.
+-- A watch tells of the ends of tasks: `ended` is a channel of their indices, which tasks of `group` send. It is to be closed,
+-- and then none of these is left.
+local Watch = {}
+
+function Watch.__close(watch)
+  watch.group:cancel()
+  watch.group:close()
+end
+
 local function watch(tasks)
-  local wait_group, ended = core.waitgroup(), core.channel(#tasks)
+  local self = setmetatable({ group = core.errgroup(core.current_context(), core.deadline(nil, 1)),
+    ended = core.channel(#tasks) }, Watch)
   for i = 1, #tasks do
-    wait_group:go(function()
-      tasks[i]:result()
-      ended:send(i, 0)
+    self.group:go(function()
+      local ok, err = pcall(tasks[i].result, tasks[i])
+      if not ok then
+        self.failure = err
+        self.ended:close()
+      end
+      self.ended:send(i, 0)
     end)
   end
-  return ended
+  return self
+end
+
+-- The next task that has ended, and its index; or nil and why.
+local function next_ended(self, tasks, timeout)
+  local i, why, cause = self.ended:receive(timeout)
+  if self.failure then
+    error(self.failure, 0)
+  elseif i == nil then
+    return nil, why, cause
+  end
+  return tasks[i], i
 end
 
 local function check_tasks(call, tasks)
@@ -88,7 +113,8 @@ local function check_tasks(call, tasks)
   end
 end
 
-local start_fields = { name = "string", thread = "boolean", try = "boolean", n = "integer" }
+local start_fields = { name = "string", thread = "boolean", try = "boolean", n = "number" }
+local VALUES_MAX = 100000
 
 -- Errors are those of the caller of `start`.
 local function check_start(spec)
@@ -102,13 +128,15 @@ local function check_start(spec)
     local expected = start_fields[field]
     if math_type(field) ~= "integer" and not expected then
       refuse("unknown field %s: there are name, thread, try, n", tostring(field))
-    elseif expected and type(value) ~= expected and math_type(value) ~= expected then
+    elseif expected and field ~= "n" and type(value) ~= expected then
       refuse("field '%s': a %s expected, got %s", field, expected, type(value))
     end
   end
-  local name = spec.name
+  local name, n = spec.name, spec.n
   if name and name:find("\0", 1, true) then
     refuse("field 'name': a string without zero bytes expected")
+  elseif n ~= nil and not (math_type(n) and to_integer(n) and n >= 1 and n <= VALUES_MAX) then
+    refuse("field 'n': how many values there are, the function included, 1 to %d, expected, got %s", VALUES_MAX, tostring(n))
   elseif not spec.thread and not pcall(core.check_callable, spec[1], 1) then
     refuse("element 1: a function expected, got %s", type(spec[1]))
   end
@@ -138,7 +166,9 @@ end
 --- The same on threads.
 function methods.thread_map(g, fn, list)
   core.errgroup_open(g)
-  if type(list) ~= "table" then
+  if type(fn) ~= "function" and type(fn) ~= "string" then
+    core.argerror(2, "a Lua function or the name of a module expected, got " .. type(fn))
+  elseif type(list) ~= "table" then
     core.argerror(3, "a list expected, got " .. type(list))
   end
   local results, err, traceback = map("thread_map", g, fn, list)
@@ -148,19 +178,19 @@ end
 --- For `for task in g:as_completed(tasks) do`: the tasks in the order in which they end. A group keeps none of its tasks.
 function methods.as_completed(_, tasks)
   check_tasks("as_completed", tasks)
-  local ended, left
-  return function()
-    ended, left = ended or watch(tasks), left or #tasks
+  local watching, left
+  local function next_task()
+    watching, left = watching or watch(tasks), left or #tasks
     if left == 0 then
       return nil
     end
     left = left - 1
-    local i, why, cause = ended:receive()
-    if i == nil then
-      return nil, why, cause
-    end
-    return tasks[i], i
+    return next_ended(watching, tasks)
   end
+  local function stop()
+    local _ <close> = watching
+  end
+  return next_task, nil, nil, setmetatable({}, { __close = stop }) -- which the loop does, however it is left
 end
 
 -- What `result` gives, without the first; or raise.
@@ -173,6 +203,10 @@ end
 
 --- The results of the task; its error is raised as it was thrown.
 local function get(task, timeout)
+  if not is_task(task) then
+    core.argerror(1, "waitgroup.Task expected, got " .. type(task))
+  end
+  core.deadline(timeout, 2)
   return values(task:result(timeout))
 end
 core.Task.__index.get = get
@@ -180,22 +214,34 @@ core.CoroutineTask.__index.get = get
 
 local collect = {}
 
+local function find_ended(tasks)
+  for i = 1, #tasks do
+    if tasks[i]:done() then
+      return tasks[i], i
+    end
+  end
+end
+
 --- Wait for any of the tasks: the first that has ended, and its index; or nil and why.
 function collect.wait_any(tasks, timeout)
   check_tasks("wait_any", tasks)
   if #tasks == 0 then
     error("bad argument #1 to 'wait_any' (one task at least expected, got none)", 2)
   end
-  for i = 1, #tasks do
-    if tasks[i]:done() then
-      return tasks[i], i
+  core.deadline(timeout, 2)
+  local task, i = find_ended(tasks)
+  if task then
+    return task, i
+  elseif timeout == 0 then
+    local _, why, cause = tasks[1]:result(0) -- lets tasks run, as every wait with 0 does outside of tasks
+    task, i = find_ended(tasks)
+    if task then
+      return task, i
     end
-  end
-  local i, why, cause = watch(tasks):receive(timeout)
-  if i == nil then
     return nil, why, cause
   end
-  return tasks[i], i
+  local watching <close> = watch(tasks)
+  return next_ended(watching, tasks, timeout)
 end
 
 return collect

@@ -248,6 +248,19 @@ local function use(adapter)
 end
 use(nil)
 
+-- What is wrong with the adapter, or nil.
+local function fault_of(adapter)
+  if type(adapter) ~= "table" then
+    return "the name of an event loop, an adapter, or nil expected, got " .. shown(adapter)
+  end
+  for _, name in ipairs { "here", "wait", "loop", "spawn", "forward" } do
+    local fn = adapter[name]
+    if type(fn) ~= "function" and (fn ~= nil or name == "here" or name == "wait") then
+      return ("an adapter's '%s' is a function, got %s"):format(name, shown(fn))
+    end
+  end
+end
+
 --- Waits in coroutines of this event loop yield to it, and tasks may yield to it: "cqueues", "copas", "luv", "haproxy",
 --- "prosody", or an adapter; nil: none.
 function waitgroup.use(loop)
@@ -257,8 +270,10 @@ function waitgroup.use(loop)
       error(("bad argument #1 to 'use' (no adapter for the event loop '%s': %s)"):format(loop, adapter), 2)
     end
     loop = adapter
-  elseif loop ~= nil and (type(loop) ~= "table" or not loop.here or not loop.wait) then
-    core.argerror(1, "the name of an event loop, an adapter, or nil expected, got " .. shown(loop))
+  end
+  local fault = loop ~= nil and fault_of(loop)
+  if fault then
+    core.argerror(1, fault)
   end
   use(loop)
 end
@@ -305,9 +320,7 @@ end
 
 --- Write the groups, tasks, waits and pools to standard error whenever the signal comes: a number, "USR1", "USR2" or
 --- "QUIT". It works in a busy loop too. WAITGROUP_DUMP=USR1 in the environment does the same.
-function waitgroup.dump_on_signal(signal)
-  core.dump_on_signal(signal)
-end
+waitgroup.dump_on_signal = core.dump_on_signal
 
 core.module("waitgroup", waitgroup)
 return waitgroup

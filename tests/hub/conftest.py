@@ -11,6 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
+LUA_BUILD = TOP / os.environ.get("LUA_BUILD", "build/lua")
 HANG = 100  # seconds; tells a hang from a slow machine
 
 
@@ -59,8 +60,8 @@ def three_languages(tmp_path_factory):
         **os.environ,
         "PYTHONPATH": str(package.parent),
         "PYTHONHOME": sys.base_prefix,
-        "LUA_PATH": f"{TOP}/build/lua/?.lua;{TOP}/build/lua/?/init.lua;;",
-        "LUA_CPATH": f"{TOP}/build/lua/?.so;;",
+        "LUA_PATH": f"{LUA_BUILD}/?.lua;{LUA_BUILD}/?/init.lua;;",
+        "LUA_CPATH": f"{LUA_BUILD}/?.so;;",
     }
 
     def build(source):
@@ -69,7 +70,8 @@ def three_languages(tmp_path_factory):
 
         def run(*arguments):
             command = [target, *map(str, arguments)]
-            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * HANG)
+            limit = 2 * HANG * float(os.environ.get("WG_TEST_EFFORT", "1"))
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
 
         return run
 

@@ -181,45 +181,44 @@ static void own_gil(int rounds) {
 
 /* --- Python ends, and begins again --- */
 
-static const char leave_much_alive[] =
-    "import threading, time\n"
-    "from cwaitgroup import *\n"
-    "keep = []\n"
-    "def group(fn, *args, n=5, **options):\n"
-    "    g = ErrGroup(**options)\n"
-    "    keep.append((g, [g.go(fn, *args) for _ in range(n)]))\n"
-    "    return g\n"
-    "def patient():\n"
-    "    ctx = current_context()\n"
-    "    while not ctx.wait(0.001):\n"
-    "        pass\n"
-    "def fail_when_told():\n"
-    "    current_context().wait()\n"
-    "    raise ValueError('late')\n"
-    "def nested():\n"
-    "    with ErrGroup() as g:\n"
-    "        g.go(patient)\n"
-    "group(patient)\n"
-    "group(fail_when_told)\n"
-    "group(nested)\n"
-    "group(time.sleep, 0.02)\n"
-    "group(time.sleep, 0.2)\n"
-    "group(int)\n"
-    "stopped = group(patient)\n"
-    "stopped.context.add_callback(lambda: time.sleep(0.001))\n"
-    "limited = group(patient, n=2, limit=2, timeout=60)\n"
-    "for i in range(50):\n"
-    "    ctx = Context(timeout=i / 2000)\n"
-    "    ctx.add_callback(lambda: time.sleep(0.0005))\n"
-    "    keep.append(ctx)\n"
-    "wg = WaitGroup()\n"
-    "for i in range(20):\n"
-    "    wg.go(time.sleep, 0.001)\n"
-    "with ErrGroup() as g:\n"
-    "    g.map(str, range(100))\n"
-    "g = ErrGroup()\n"
-    "cycle = [g, g.go(len, 'x'), g.context]\n"
-    "cycle.append(cycle)\n";
+static const char leave_much_alive[] = "import threading, time\n"
+                                       "from cwaitgroup import *\n"
+                                       "keep = []\n"
+                                       "def group(fn, *args, n=5, **options):\n"
+                                       "    g = ErrGroup(**options)\n"
+                                       "    keep.append((g, [g.go(fn, *args) for _ in range(n)]))\n"
+                                       "    return g\n"
+                                       "def patient():\n"
+                                       "    ctx = current_context()\n"
+                                       "    while not ctx.wait(0.001):\n"
+                                       "        pass\n"
+                                       "def fail_when_told():\n"
+                                       "    current_context().wait()\n"
+                                       "    raise ValueError('late')\n"
+                                       "def nested():\n"
+                                       "    with ErrGroup() as g:\n"
+                                       "        g.go(patient)\n"
+                                       "group(patient)\n"
+                                       "group(fail_when_told)\n"
+                                       "group(nested)\n"
+                                       "group(time.sleep, 0.02)\n"
+                                       "group(time.sleep, 0.2)\n"
+                                       "group(int)\n"
+                                       "stopped = group(patient)\n"
+                                       "stopped.context.add_callback(lambda: time.sleep(0.001))\n"
+                                       "limited = group(patient, n=2, limit=2, timeout=60)\n"
+                                       "for i in range(50):\n"
+                                       "    ctx = Context(timeout=i / 2000)\n"
+                                       "    ctx.add_callback(lambda: time.sleep(0.0005))\n"
+                                       "    keep.append(ctx)\n"
+                                       "wg = WaitGroup()\n"
+                                       "for i in range(20):\n"
+                                       "    wg.go(time.sleep, 0.001)\n"
+                                       "with ErrGroup() as g:\n"
+                                       "    g.map(str, range(100))\n"
+                                       "g = ErrGroup()\n"
+                                       "cycle = [g, g.go(len, 'x'), g.context]\n"
+                                       "cycle.append(cycle)\n";
 
 static void restart(int rounds) {
     for (int i = 0; i < rounds; i++) {
@@ -269,8 +268,10 @@ int main(int argc, char **argv) {
         const char *name;
         void (*run)(int rounds);
     } scenarios[] = {
-        {"shared_gil", shared_gil},   {"own_gil", own_gil},
-        {"restart", restart},         {"late_wakers", late_wakers},
+        {"shared_gil", shared_gil},
+        {"own_gil", own_gil},
+        {"restart", restart},
+        {"late_wakers", late_wakers},
         {"subinterpreters_restart", subinterpreters_restart},
     };
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {

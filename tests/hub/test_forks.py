@@ -91,3 +91,50 @@ def test_in_a_forked_child_each_says_what_was_left_behind(call, text):
 )
 def test_the_process_exits_with_tasks_of_both_languages_running_and_queued(end, code):
     assert run(end) == (code, [], "")
+
+
+# The parent goes at once, and so does its child; what is left has a session of its own.
+DAEMON = """
+number, (readable, writable) = group.id, os.pipe()
+if os.fork() == 0:
+    os.close(readable)
+    os.setsid()
+    if os.fork() > 0:
+        os._exit(0)
+    os.dup2(writable, 1)
+    for call in "attach(number)", "lua.run(f'w.attach({number})')", "group.wait(60)", "lua.run('t:result()')":
+        show(eval, call)
+    new = ErrGroup(limit=2)
+    lua.run(f"n = w.attach({new.id}) task = n:thread(function() return 6 * 7 end)")
+    print(new.go(pow, 2, 5).result(60), lua.run("return tostring(task:get(60))"), new.wait(60), flush=True)
+    os._exit(0)
+os.close(writable)
+with os.fdopen(readable) as daemon:
+    print(daemon.read(), end="")
+group.cancel()
+print(group.wait(60), lua.run("return tostring(t:done())"))
+"""
+
+
+def test_a_daemon_begins_anew():
+    code, lines, errors = run(DAEMON)
+    assert (code, errors) == (0, ""), lines
+    assert len(lines) == 6, lines
+    assert all("from which this one was forked" in line for line in lines[:2]), lines
+    assert all("left behind in the parent process by" in line for line in lines[2:4]), lines
+    assert lines[4:] == ["32 42 None", "None true"]
+
+
+# Descriptors of each kind are open: of the groups, of a context, and of the loops in which both languages wait.
+EXEC = """
+import select
+select.select([group.context], [], [], 0)
+lua.run("for _, object in ipairs { g, wg, g:context(), w.channel() } do object:pollfd() end "
+        "local h = w.errgroup() h:thread(function() end) h:go(w.sleep, 0.001) h:wait()")
+show = "import os; print(len([fd for fd in os.listdir('/proc/self/fd') if int(fd) > 2]), 'beside the directory itself')"
+os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", show])
+"""
+
+
+def test_another_program_inherits_no_descriptor():
+    assert run(EXEC) == (0, ["1 beside the directory itself"], "")

@@ -141,3 +141,32 @@ def test_a_module_that_contains_its_core_works(static, python):
         f"from lua_in_python import Lua\nLua().run({group!r})\nprint('libwaitgroup' in open('/proc/self/maps').read())"
     )
     assert python(program, **paths) == "False\n"
+
+
+OTHER_CORE = """
+from cwaitgroup import Context, ErrGroup, WaitGroup, attach
+from lua_in_python import Lua, LuaError
+lua, made = Lua(), [ErrGroup(limit=1), WaitGroup(2), Context()]
+lua.run("w = require 'waitgroup' own = {w.errgroup {limit = 1}, w.new(2), w.context(), w.channel()}")
+for thing in made:
+    try:
+        lua.run(f"w.attach({thing.id})")
+    except LuaError as error:
+        print(error)
+for i in range(4):
+    number = int(lua.run(f"return tostring(own[{i + 1}]:id())"))
+    try:
+        attach(number)
+    except LookupError as error:
+        print(error)
+assert made[0].go(pow, 2, 3).result(60) == 8 and made[1].count == 2 and not made[2].cancelled()
+lua.run("assert(own[1]:go(function() end)) assert(own[1]:wait() and own[2]:count() == 2 and not own[3]:cancelled())")
+"""
+
+
+def test_an_id_of_another_core_says_what_to_do_about_it(static, python):
+    paths = {"LUA_PATH": f"{static}/lua/?.lua;{static}/lua/?/init.lua", "LUA_CPATH": f"{static}/lua/?.so"}
+    lines = python(OTHER_CORE, **paths).splitlines()
+    assert len(lines) == 7
+    for line in lines:
+        assert "no object has this id" in line and "let both sides use the same shared libwaitgroup" in line

@@ -34,7 +34,7 @@ def test_the_jobs_of_the_example(runner):
     ran = runner(JOBS)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "python: 303 primes below 2000" in ran.stdout and "lua: 9 words" in ran.stdout
-    assert re.search(r"^0 running, 0 waiting, 3 done\nok$", ran.stdout, re.M)
+    assert re.search(r"^0 running, 0 pending, 3 completed\nok$", ran.stdout, re.M)
 
 
 @pytest.mark.parametrize("language", FAIL)

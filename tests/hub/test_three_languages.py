@@ -26,6 +26,11 @@ def test_a_failure_in_one_ends_the_waits_of_all(three, language):
     went_well(three("failure", language))
 
 
+@pytest.mark.parametrize("language", ["C", "Python", "thread", "coroutine"])
+def test_each_may_change_the_limit_and_stop_the_tasks_of_the_others(three, language):
+    went_well(three("steering", language))
+
+
 def test_errors_cross_and_are_themselves_at_home(three):
     went_well(three("errors"))
 

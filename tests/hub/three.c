@@ -235,6 +235,106 @@ static void failure(const char *language) {
     end(&h);
 }
 
+/* --- a language steers the tasks of the others --- */
+
+static wg_error *hold(void *raw, wg_context *ctx) {
+    done(raw);
+    wg_context_wait(ctx, &(wg_until){.deadline = wg_after(LONG * WG_SECOND)});
+    return wg_context_error(ctx);
+}
+
+static void *feed_c(void *raw) {
+    const host *h = raw;
+    CHECK(wg_errgroup_go(h->group, hold, raw, NULL, NULL) == WG_OK);
+    return NULL;
+}
+
+static void *feed_python_once(void *unused) {
+    (void)unused;
+    python("def hold():\n"
+           "    shared.done()\n"
+           "    current_context().wait()\n"
+           "    current_context().check()\n"
+           "g.go(hold)\n");
+    return NULL;
+}
+
+/* `call` of the group, a method with its arguments, in this language. */
+static void steer(host *h, const char *language, const char *call) {
+    if (strcmp(language, "Python") == 0)
+        python("g.%s\n", call);
+    else if (strcmp(language, "thread") == 0)
+        lua_run(&h->b, "w.errgroup():thread(function(g) g:%s end, g):get()", call);
+    else
+        lua_run(&h->b, "w.errgroup():go(function() g:%s end):get()", call);
+}
+
+static void set_limit(host *h, const char *language, int limit) {
+    char call[40];
+    bool attribute = strcmp(language, "Python") == 0;
+    snprintf(call, sizeof call, attribute ? "limit = %d" : "set_limit(%d)", limit);
+    if (strcmp(language, "C") == 0)
+        CHECK(wg_errgroup_set_limit(h->group, limit) == WG_OK);
+    else
+        steer(h, language, call);
+}
+
+static void cancel(host *h, const char *language) {
+    if (strcmp(language, "C") != 0) {
+        steer(h, language, "cancel('enough')");
+        return;
+    }
+    wg_error *cause = wg_errorf("enough");
+    CHECK(wg_errgroup_cancel(h->group, cause) == WG_OK);
+    wg_error_release(cause);
+}
+
+static void check_limit(host *h, int limit) {
+    CHECK(wg_errgroup_limit(h->group) == limit);
+    python("assert g.limit == %d\n", limit);
+    lua_run(&h->b, "assert(g:limit() == %d)", limit);
+}
+
+/* C has the only slot, and C, Python and Lua wait for one; `language` lets them in, and stops all. */
+static void steering(const char *language) {
+    host h;
+    pthread_t feeders[2];
+    begin(&h, 1);
+    add(&h, 1);
+    CHECK(wg_errgroup_go(h.group, hold, &h, NULL, NULL) == WG_OK);
+    wait_for_shared(&h);
+    add(&h, 3);
+    CHECK(pthread_create(&feeders[0], NULL, feed_c, &h) == 0);
+    CHECK(pthread_create(&feeders[1], NULL, feed_python_once, NULL) == 0);
+    lua_begin(&h.a,
+              "w.run(function()\n"
+              "  assert(g:go(function() shared:done() assert(select(3, w.sleep(%d)) == 'enough') end))\n"
+              "end)",
+              LONG);
+    CHECK(wg_errgroup_get_counts(h.group).running == 1);
+    set_limit(&h, language, 4);
+    wait_for_shared(&h);
+    set_limit(&h, language, 2);
+    check_limit(&h, 2);
+    CHECK(wg_errgroup_get_counts(h.group).running == 4 && wg_errgroup_try_go(h.group, hold, &h, NULL) == WG_LIMIT);
+    cancel(&h, language);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_join(feeders[i], NULL) == 0);
+    wg_error *cause = NULL;
+    CHECK(wg_errgroup_wait(h.group, NULL, &cause) == WG_CANCELLED && strcmp(wg_error_text(cause), "enough") == 0);
+    CHECK(wg_errgroup_errors(h.group, NULL, 0) == 0);
+    python("try:\n"
+           "    g.wait()\n"
+           "except Cancelled as stop:\n"
+           "    assert 'enough' in str(stop.__cause__ or stop), stop\n"
+           "else:\n"
+           "    raise AssertionError\n");
+    lua_finish(&h.a);
+    lua_run(&h.b,
+            "local ok, why, cause = g:wait() assert(ok == nil and why == 'cancelled' and cause == 'enough', cause)");
+    end(&h);
+}
+
 /* --- errors cross --- */
 
 static wg_error *pass_on(void *raw, wg_context *ctx) {
@@ -401,6 +501,8 @@ int main(int argc, char **argv) {
         full();
     else if (strcmp(scenario, "failure") == 0)
         failure(argument);
+    else if (strcmp(scenario, "steering") == 0)
+        steering(argument);
     else if (strcmp(scenario, "errors") == 0)
         errors();
     else if (strcmp(scenario, "gone") == 0)
@@ -408,6 +510,6 @@ int main(int argc, char **argv) {
     else if (strcmp(scenario, "ring") == 0)
         ring();
     else
-        return fprintf(stderr, "usage: three limit|full|failure LANGUAGE|errors|gone|ring\n"), 2;
+        return fprintf(stderr, "usage: three limit|full|failure LANGUAGE|steering LANGUAGE|errors|gone|ring\n"), 2;
     return 0;
 }

@@ -82,6 +82,62 @@ describe("wait_any", function()
   end)
 end)
 
+describe("what watches tasks", function()
+  local core = require "waitgroup.core"
+
+  -- Two tasks of each kind, which go on until the wait group is done.
+  local function slow()
+    local g, go_on = waitgroup.errgroup(), waitgroup.new(1)
+    local tasks = {}
+    for i = 1, 4 do
+      tasks[i] = g[i < 3 and "go" or "thread"](g, function(wg) wg:wait() end, go_on)
+    end
+    waitgroup.yield()
+    return g, tasks, go_on
+  end
+
+  for how, stop in pairs {
+    ["a timeout"] = function(tasks) assert.same({ nil, "timeout" }, { waitgroup.wait_any(tasks, 0.001) }) end,
+    ["a timeout of 0"] = function(tasks) assert.same({ nil, "timeout" }, { waitgroup.wait_any(tasks, 0) }) end,
+    ["the first that ends"] = function(tasks, g)
+      table.insert(tasks, (g:go(waitgroup.sleep, 0.001)))
+      assert.equal(tasks[5], (waitgroup.wait_any(tasks)))
+    end,
+    ["a loop that is left"] = function(tasks, g)
+      table.insert(tasks, (g:go(waitgroup.sleep, 0.001)))
+      for task in g:as_completed(tasks) do
+        assert.equal(tasks[5], task)
+        break
+      end
+    end,
+    ["a loop that fails"] = function(tasks, g)
+      table.insert(tasks, (g:go(waitgroup.sleep, 0.001)))
+      assert.has_error(function()
+        for _ in g:as_completed(tasks) do error("enough", 0) end
+      end, "enough")
+    end,
+  } do
+    for where, run in pairs { [""] = function(fn, ...) fn(...) end, [", in a task"] = waitgroup.run } do
+      it("is gone after " .. how .. where, function()
+        local g, tasks, go_on = slow()
+        local alive, asleep = core.alive(), core.asleep()
+        run(stop, tasks, g)
+        assert.same({ alive, asleep }, { core.alive(), core.asleep() })
+        go_on:done()
+        assert.is_true(g:wait(20))
+      end)
+    end
+  end
+
+  it("tells why a task cannot be waited for", function()
+    local g = waitgroup.errgroup()
+    local alone
+    alone = g:go(function() return pcall(waitgroup.wait_any, { alone }, 0.05) end)
+    assert.same({ true, true, nil, "timeout" }, { alone:result(20) })
+    assert.is_true(g:wait(20))
+  end)
+end)
+
 describe("get", function()
   it("gives the results, or raises the error as it was thrown", function()
     local g, thrown = waitgroup.errgroup(), { code = 1 }

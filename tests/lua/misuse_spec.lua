@@ -99,6 +99,30 @@ describe("misuse names the argument:", function()
     { "g:as_completed()", "bad argument #1 to 'as_completed' (a list of the tasks that go and thread returned expected, "
       .. "got nil)" },
     { "w.wait_any{ 5 }", "bad argument #1 to 'wait_any' (element 1 is a number, not a task)" },
+    { "w.wait_any({ g:go(f) }, 'x')", "bad argument #2 to 'wait_any' (seconds expected, got string)" },
+    { "w.select(5)", "bad argument #1 to 'select' (a table of cases expected, got number)" },
+    { "w.select { w.channel(1), timout = 1 }",
+      "bad argument #1 to 'select' (unknown field 'timout': there are cases from 1 on, and timeout)" },
+    { "w.select { { w.channel(1), 1, 2 } }", "bad argument #1 to 'select' (case 1 has 3 elements, not { channel, value })" },
+    { "w.use { here = f }", "bad argument #1 to 'use' (an adapter's 'wait' is a function, got nil)" },
+    { "w.use { here = 1, wait = f }", "bad argument #1 to 'use' (an adapter's 'here' is a function, got 1)" },
+    { "w.use { here = f, wait = f, spawn = {} and 'x' }", "bad argument #1 to 'use' (an adapter's 'spawn' is a function, got 'x')" },
+    { "w.dump_on_signal()", "bad argument #1 to 'dump_on_signal' (the number of a signal that can be caught, 'USR1', 'USR2' or "
+      .. "'QUIT' expected, got no value)" },
+    { "w.dump_on_signal(1 << 33)", "bad argument #1 to 'dump_on_signal' (the number of a signal that can be caught, 'USR1', 'USR2' or "
+      .. "'QUIT' expected, got 8589934592)" },
+    { "w.run(io.stdout)", "bad argument #1 to 'run' (function expected, got FILE*)" },
+    { "wg:add(math.mininteger)",
+      "'add' of a wait group with the count 0: 9223372036854775808 less would be negative, so it is unchanged" },
+    { "g:go(f):get('x')", "bad argument #1 to 'get' (seconds expected, got string)" },
+    { "g:go(f).get()", "bad argument #1 to 'get' (waitgroup.Task expected, got nil)" },
+    { "g:thread_map(nil, {})", "bad argument #1 to 'thread_map' (a Lua function or the name of a module expected, got nil)" },
+    { "g:start { f, n = 0 }",
+      "bad argument #1 to 'start' (field 'n': how many values there are, the function included, 1 to 100000, expected, got 0)" },
+    { "g:start { f, n = 1e6 }",
+      "bad argument #1 to 'start' (field 'n': how many values there are, the function included, 1 to 100000, expected, got 1000000.0)" },
+    { "wg.events()", "bad argument #1 to 'events' (a waitgroup object expected, got no value)" },
+    { "wg.timeout(5)", "bad argument #1 to 'timeout' (a waitgroup object expected, got number)" },
     { "w.errgroup{ timeout = -1 }", "bad argument #1 to 'errgroup' (option 'timeout': seconds, not negative and not NaN, expected, got -1)" },
     { "w.errgroup{ grace = nan }", "bad argument #1 to 'errgroup' (option 'grace': seconds, not negative and not NaN, expected, got -nan)" },
     { "w.errgroup{ context = 5 }", "bad argument #1 to 'errgroup' (option 'context': an open waitgroup.Context expected, got 5)" },
@@ -204,16 +228,33 @@ describe("the module", function()
   end)
 end)
 
-it("a method that is called by no name is named all the same", function()
+it("a function that is called by no name is named all the same", function()
   local g, wg = waitgroup.errgroup(), waitgroup.new()
+  local task, name = g:go(function() end), "new"
   for _, case in ipairs {
     { "bad argument #2 to 'map' (a list expected, got nil)", g.map, g, print },
     { "bad argument #2 to 'thread_map' (a list expected, got string)", g.thread_map, g, print, "abc" },
     { "bad argument #1 to 'wait' (seconds expected, got string)", g.wait, g, "5" },
     { "bad argument #1 to 'add' (an integer expected, got 'x')", wg.add, wg, "x" },
     { "bad argument #1 to 'map' (function expected, got nil)", function() return g:map(nil, {}) end },
+    { "bad argument #1 to 'go' (function expected, got no value)", g.go, g },
+    { "bad argument #1 to 'set_limit' (a limit is a positive integer or nil, got 0)", g.set_limit, g, 0 },
+    { "bad argument #1 to 'result' (seconds expected, got string)", task.result, task, "x" },
+    { "bad argument #1 to 'on_cancel' (function expected, got number)", g:context().on_cancel, g:context(), 5 },
+    { "bad argument #1 to 'new' (an integer expected, got 'x')", waitgroup.new, "x" },
+    { "bad argument #1 to 'new' (an integer expected, got 'x')", function() return waitgroup[name]("x"), 1 end },
+    { "bad argument #1 to 'channel' (a capacity is 0 to", waitgroup.channel, -1 },
+    { "bad argument #1 to 'select' (1 to 1000 cases expected, got 0)", waitgroup.select, {} },
+    { "bad argument #1 to 'sleep' (seconds must not be negative", waitgroup.sleep, -1 },
+    { "bad argument #1 to 'run' (function expected, got number)", waitgroup.run, 5 },
+    { "bad argument #1 to 'on_error' (function expected, got number)", waitgroup.on_error, 5 },
+    { "bad argument #1 to 'use' (the name of an event loop", waitgroup.use, 5 },
+    { "bad argument #1 to 'dump' (an open file or nil expected", waitgroup.dump, 5 },
+    { "bad argument #1 to 'trace' (the name of a file expected", waitgroup.trace, 5 },
+    { "bad argument #1 to 'dump_on_signal' (the number of a signal", waitgroup.dump_on_signal, {} },
   } do
     local _, message = pcall(table.unpack(case, 2))
     assert.matches(case[1], message, 1, true)
   end
+  assert.is_true(g:wait())
 end)

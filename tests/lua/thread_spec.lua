@@ -376,6 +376,29 @@ describe("a task never sees what another did to", function()
     end))
   end)
 
+  for how, spoil in pairs {
+    ["by _G"] = function() setmetatable({}, { __gc = function() _G.late = true end }) end,
+    ["by code that is loaded then"] = function() setmetatable({}, { __gc = function() load("late = true")() end }) end,
+    ["of what a global refers to"] = function() kept = setmetatable({}, { __gc = function() _G.late = true end }) end,
+    ["of what a library refers to"] = function() string.kept = setmetatable({}, { __gc = function() _G.late = true end }) end,
+  } do
+    it("globals in a finalizer, " .. how, function()
+      assert.equal("nil", after(spoil, function()
+        collectgarbage()
+        return type(late)
+      end))
+    end)
+  end
+
+  it("libraries, in a finalizer", function()
+    assert.same({ "nil", "nil" }, after(function()
+      setmetatable({}, { __gc = function() string.late = true getmetatable("").late = true end })
+    end, function()
+      collectgarbage()
+      return { type(string.late), type(getmetatable("").late) }
+    end))
+  end)
+
   it("libraries, by functions that do not look like it", function()
     local rawset, insert = rawset, table.insert
     for _, change in ipairs {
