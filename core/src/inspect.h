@@ -78,7 +78,7 @@ const struct wg_seen_wait *wg_seen_wait_in(const struct wg_snapshot *snapshot, c
 extern wg_a32 wg_dump_signals;
 static inline bool wg_dump_is_asked_for(void) { return wg_load_relaxed32(&wg_dump_signals) > 0; }
 
-/* Of errgroup.c: copy the group with this link, and its running tasks. With the lock of its bucket held. */
+/* Of errgroup_look.c: copy the group with this link, and its running tasks. With the lock of its bucket held. */
 void wg_errgroup_look(struct wg_link *link, struct wg_snapshot *snapshot);
 
 #endif

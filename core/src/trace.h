@@ -65,7 +65,7 @@ size_t wg_trace_first(char *line, size_t size);
 /* For fork.c, in the child: no timeline is written there. */
 void wg_trace_reset(void);
 
-/* Of errgroup.c: what the group with this count of tasks is called; false if there is no such group. Takes the lock of its
+/* Of errgroup_look.c: what the group with this count of tasks is called; false if there is no such group. Takes the lock of its
  * bucket. */
 bool wg_errgroup_label(const void *tasks, char label[WG_TRACE_LABEL]);
 
