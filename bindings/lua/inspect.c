@@ -41,29 +41,30 @@ static int now(lua_State *L) {
     return 1;
 }
 
-/* trace_start(path): true; or nil and why not. Raises if there is a timeline already. */
-static int trace_start(lua_State *L) {
-    wg_status status = wg_trace_start(luaL_checkstring(L, 1));
-    if (status == WG_INVALID)
-        return wgl_error(L, 2, "a timeline is being written already: close that one first");
-    if (status != WG_OK) {
-        lua_pushnil(L);
-        lua_pushfstring(L, "%s: %s", lua_tostring(L, 1), wg_strstatus(status));
-        return 2;
+/* true; or nil and why not. `file`: its name, or "". */
+static int true_or_why(lua_State *L, wg_status status, const char *file) {
+    if (status == WG_OK) {
+        lua_pushboolean(L, true);
+        return 1;
     }
-    lua_pushboolean(L, true);
-    return 1;
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s%s%s: %s", file, *file ? ": " : "", wg_strstatus(status), wg_status_remedy(status));
+    return 2;
 }
 
-/* trace_stop(): true; or nil and why not. */
+/* trace_start(path): true; or nil and why not. Raises if there is a timeline already. */
+static int trace_start(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    wg_status status = wg_trace_start(path);
+    if (status == WG_TRACING)
+        return wgl_error(L, 2, "%s: %s", wg_strstatus(status), wg_status_remedy(status));
+    return true_or_why(L, status, path);
+}
+
+/* trace_stop(): true, also if there is none; or nil and why it is not whole. */
 static int trace_stop(lua_State *L) {
-    if (wg_trace_stop() == WG_NO_FILE) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "a part of the timeline could not be written: is the disk full?");
-        return 2;
-    }
-    lua_pushboolean(L, true);
-    return 1;
+    wg_status status = wg_trace_stop();
+    return true_or_why(L, status == WG_INVALID ? WG_OK : status, "");
 }
 
 static int signal_named(const char *name) {

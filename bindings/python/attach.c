@@ -1,10 +1,11 @@
 /* attach.c - letting go of the interpreter, and taking it again. */
 #include "binding.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A signal that comes in the few instructions before the sleep wakes nobody, and one that another thread received
- * interrupts nobody; so the main thread, which alone runs handlers, looks for signals this often. */
+ * interrupts nobody; so the main thread, which alone runs handlers, looks for signals this often, while its wait goes on. */
 #define LOOK_FOR_SIGNALS (WG_SECOND / 2)
 
 static _Thread_local thread_self self;
@@ -126,13 +127,12 @@ void detach(const state *st, const attachment *a) {
 
 static bool would_block(wg_status status) { return status == WG_TIMEOUT || status == WG_LIMIT; }
 
-/* Until when to sleep at most. */
-static int64_t next_look(const guest *me, int64_t deadline) {
-    int64_t look = wg_after(LOOK_FOR_SIGNALS);
-    return me->handles_signals && (deadline == WG_FOREVER || look < deadline) ? look : deadline;
-}
+void keep_report(const char *report) { snprintf(self.report, sizeof self.report, "%s", report ? report : ""); }
 
-const char *ring_of_waits(void) { return strstr(self.report, "wait for each other") ? self.report : NULL; }
+PyObject *why_deadlocked(void) {
+    const char *why = self.report[0] ? self.report : text_of_status(WG_DEADLOCK);
+    return PyUnicode_DecodeUTF8(why, (Py_ssize_t)strlen(why), "replace");
+}
 
 /* Where the task of this thread is in Python. */
 struct here {
@@ -141,9 +141,9 @@ struct here {
     PyObject *name;     /* the same of `place.task` */
 };
 
-static void find_out(struct here *here, int64_t deadline) {
+static void find_out(struct here *here) {
     PyFrameObject *frame = self.task ? PyEval_GetFrame() : NULL;
-    *here = (struct here){.place = {.language = "Python", .since = wg_now(), .deadline = deadline}};
+    *here = (struct here){.place = {.language = "Python"}};
     if (!frame)
         return;
     here->code = PyFrame_GetCode(frame);
@@ -159,35 +159,101 @@ static void forget(struct here *here) {
     Py_XDECREF(here->name);
 }
 
+/* What the handlers of signals did, which ran in the middle of a wait. */
+struct interruption {
+    guest *me;
+    PyObject *raised; /* an exception, or NULL */
+};
+
+/* For the core, in the thread that waits, detached: run the handlers of signals that have come. False: one has raised; or the
+ * interpreter ends, and might end a thread that attaches in the middle of a wait. */
+static bool run_handlers(void *raw) {
+    struct interruption *in = raw;
+    if (!in->me->handles_signals)
+        return true;
+    if (!home_enter(in->me))
+        return false;
+    take_again(in->me, (let_gone){NULL, NULL});
+    if (PyErr_CheckSignals() < 0)
+        in->raised = PyErr_GetRaisedException();
+    let_go();
+    home_leave(in->me);
+    return !in->raised;
+}
+
+/* Raised by the main thread as soon as it runs Python code again, as if the signal had come then. */
+static int raise_pending(void *exception) {
+    PyErr_SetRaisedException(exception);
+    return -1;
+}
+
+/* A handler has raised when what the call waits for had come already: a slot, say, with which the core has started a task. */
+static void raise_later(PyObject *exception) {
+    if (Py_AddPendingCall(raise_pending, exception) < 0) {
+        PyErr_SetRaisedException(exception);
+        PyErr_WriteUnraisable(NULL);
+    }
+}
+
+/* One call, and the status of it. */
+static int call_detached(wg_status (*call)(void *arg, const wg_until *until), void *arg, const wg_until *until,
+                         struct interruption *in) {
+    let_gone outer = let_go();
+    wg_status status = call(arg, until);
+    take_again(in->me, outer);
+    PyObject *raised = in->raised;
+    in->raised = NULL;
+    if (status == WG_INTERRUPTED && raised)
+        return PyErr_SetRaisedException(raised), RAISED;
+    if (raised)
+        raise_later(raised);
+    return status == WG_INTERRUPTED && PyErr_CheckSignals() < 0 ? RAISED : (int)status;
+}
+
 static int block_detached(wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
                           wg_context *context, guest *me) {
     struct here here;
-    find_out(&here, deadline);
-    wg_until until = {.context = context,
+    struct interruption in = {me, NULL};
+    find_out(&here);
+    wg_until until = {.deadline = deadline,
+                      .context = context,
                       .interruptible = true,
+                      .look = run_handlers,
+                      .look_arg = &in,
+                      .look_every = me->handles_signals ? LOOK_FOR_SIGNALS : 0,
                       .place = &here.place,
                       .report = self.report,
                       .report_size = sizeof self.report};
     int status;
-    do {
-        until.deadline = next_look(me, deadline);
-        let_gone outer = let_go();
-        status = (int)call(arg, &until);
-        take_again(me, outer);
-        bool again = status == WG_INTERRUPTED || (until.deadline != deadline && would_block((wg_status)status));
-        if (!again)
-            break;
-        status = PyErr_CheckSignals() < 0 ? RAISED : WG_INTERRUPTED;
-    } while (status != RAISED);
+    do
+        status = call_detached(call, arg, &until, &in);
+    while (status == WG_INTERRUPTED);
+    forget(&here);
+    return status;
+}
+
+wg_until poll_once(wg_context *context) {
+    keep_report(NULL);
+    return (wg_until){
+        .deadline = WG_POLL, .context = context, .report = self.report, .report_size = sizeof self.report};
+}
+
+/* The same call, refused once more, with the name of its task. */
+static wg_status refuse_by_name(wg_status (*call)(void *arg, const wg_until *until), void *arg, wg_until until) {
+    struct here here;
+    find_out(&here);
+    until.place = &here.place;
+    wg_status status = call(arg, &until);
     forget(&here);
     return status;
 }
 
 int block(const state *st, wg_status (*call)(void *arg, const wg_until *until), void *arg, int64_t deadline,
           wg_context *context) {
-    wg_until until = {.deadline = WG_POLL, .context = context};
-    self.report[0] = '\0';
+    wg_until until = poll_once(context);
     wg_status status = call(arg, &until);
+    if (status == WG_DEADLOCK)
+        return refuse_by_name(call, arg, until);
     if (!would_block(status) || deadline == WG_POLL)
         return status;
     guest *me = home_guest(st->home);

@@ -73,12 +73,14 @@ typedef struct {
     const state *worker_of; /* of which module, */
     PyThreadState *state;   /* its thread state, */
     guest *guest;           /* and its guest */
-    char report[1500];      /* who waits for whom, of the last call that blocked and returned WG_DEADLOCK; or "" */
+    char report[3000];      /* of the last call that blocked and ended with WG_DEADLOCK: why; or "" */
 } thread_self;
 thread_self *self_thread(void);
 
-/* That report, if the call closed a ring of several tasks; NULL if its task waited for itself. */
-const char *ring_of_waits(void);
+/* That report, to go on from the name of the call: a str. NULL with an exception set. */
+PyObject *why_deadlocked(void);
+/* Of a wait in an event loop; NULL: there is none. */
+void keep_report(const char *report);
 
 /* Of a worker: false if it has let go, or Python has ended it, see attach(). */
 bool worker_is_attached(void);
@@ -99,6 +101,9 @@ typedef struct {
  * not be touched. */
 bool attach(const state *st, attachment *a);
 void detach(const state *st, const attachment *a);
+
+/* For a call of the core that shall not block. */
+wg_until poll_once(wg_context *context);
 
 /* Make a call of the core that may block: first without letting go of the interpreter, then with, as often as signals
  * interrupt it. `call(arg, until)` returns WG_TIMEOUT or WG_LIMIT where it would block. `context` ends it; NULL: that of the
@@ -124,6 +129,8 @@ bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t n
 
 /* Set the exception that `status` stands for. `call` names the call, such as "WaitGroup.done()". Returns NULL. */
 PyObject *raise_status(state *st, wg_status status, const char *call);
+/* DeadlockError of `call`, which has blocked in this thread. Returns NULL. */
+PyObject *raise_deadlock(state *st, const char *call);
 /* The class of that exception, borrowed, and what it says. */
 PyObject *class_of_status(state *st, wg_status status);
 const char *text_of_status(wg_status status);
@@ -402,8 +409,6 @@ PyObject *group_names_of_running(GroupState *group);
 unsigned long group_unfinished(GroupState *group);
 /* Set the exception of a call on the group that `status` stands for. Returns NULL. */
 PyObject *group_raise_status(GroupState *group, wg_status status, const char *call);
-/* DeadlockError of a call that waits for a slot. Returns NULL. */
-PyObject *group_raise_no_slot(GroupState *group, const char *call);
 
 /* --- outcome.c: from the core's outcome of a group to exceptions --- */
 

@@ -105,11 +105,14 @@ PyObject *class_of_status(state *st, wg_status status) {
     case WG_NEGATIVE: return st->negative_error;
     case WG_OVERFLOW: return PyExc_OverflowError;
     case WG_DEADLOCK: return st->deadlock_error;
-    case WG_NO_FD: return PyExc_OSError;
+    case WG_NO_FD:
+    case WG_NO_FILE:
+    case WG_NOT_WRITTEN: return PyExc_OSError;
     case WG_NO_MEMORY: return PyExc_MemoryError;
     case WG_FORKED:
     case WG_FINISHED:
     case WG_STOPPED:
+    case WG_TRACING:
     case WG_NO_THREADS: return PyExc_RuntimeError;
     default: return PyExc_SystemError;
     }
@@ -128,6 +131,14 @@ const char *text_of_status(wg_status status) {
     case WG_NO_FD: return "the system gave no file descriptor";
     default: return wg_strstatus(status);
     }
+}
+
+PyObject *raise_deadlock(state *st, const char *call) {
+    PyObject *why = why_deadlocked();
+    if (why)
+        PyErr_Format(st->deadlock_error, "%s: %U", call, why);
+    Py_XDECREF(why);
+    return NULL;
 }
 
 PyObject *raise_status(state *st, wg_status status, const char *call) {

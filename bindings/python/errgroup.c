@@ -300,7 +300,6 @@ static PyObject *refuse(ErrGroup *self, Task *task, const struct start *how, int
     case WG_LIMIT:
     case WG_TIMEOUT: return Py_NewRef(Py_None);
     case WG_CONTEXT_ENDED: return raise_wait_ended(group->st, how->call, how->context);
-    case WG_DEADLOCK: return group_raise_no_slot(group, how->call);
     default: return group_raise_status(group, status, how->call);
     }
 }

@@ -203,53 +203,13 @@ static PyObject *raise_for_call(GroupState *group, PyObject *class, const char *
     return NULL;
 }
 
-/* Where this thread is, as seen from a group that cannot be waited for here. */
-static PyObject *place_in_group(void) {
-    Task *task = self_thread()->task;
-    if (!task) /* what the end of a task sets off, a __del__ for example */
-        return PyUnicode_FromString("called at the end of one of the group's own tasks");
-    PyObject *name = task_get_name(task, NULL);
-    if (name)
-        Py_SETREF(name, PyUnicode_FromFormat("called from the group's own task %R", name));
-    return name;
-}
-
-/* `why` goes on from the place. */
-static PyObject *raise_deadlock(GroupState *group, const char *call, const char *why) {
-    PyObject *place = place_in_group();
-    if (place)
-        Py_SETREF(place, PyUnicode_FromFormat("%U, %s", place, why));
-    return raise_for_call(group, group->st->deadlock_error, call, place);
-}
-
-/* A wait that closes a ring of tasks; `ring` tells each step. */
-static PyObject *raise_ring(GroupState *group, const char *call, const char *ring) {
-    return raise_for_call(group, group->st->deadlock_error, call, PyUnicode_FromString(ring));
-}
-
-PyObject *group_raise_no_slot(GroupState *group, const char *call) {
-    const char *ring = ring_of_waits();
-    Task *task = self_thread()->task;
-    if (ring && !(task && task->owner == (PyObject *)group))
-        return raise_ring(group, call, ring);
-    char why[200 + sizeof self_thread()->report];
-    snprintf(why, sizeof why,
-             "and all tasks that the limit of %d allows wait for each other; raise the limit, or use try_go() inside "
-             "tasks%s%s",
-             wg_errgroup_limit(group->core), ring ? "\n" : "", ring ? ring : "");
-    return raise_deadlock(group, call, why);
-}
-
 PyObject *group_raise_status(GroupState *group, wg_status status, const char *call) {
     state *st = group->st;
     switch (status) {
     case WG_CANCELLED:
     case WG_DEADLINE_EXCEEDED: return raise_ended(group->context, call, "group", group->name);
     case WG_CONTEXT_ENDED: return raise_wait_ended(st, call, NULL);
-    case WG_DEADLOCK:
-        if (ring_of_waits())
-            return raise_ring(group, call, ring_of_waits());
-        return raise_deadlock(group, call, "which would wait for itself; wait outside of the group's tasks");
+    case WG_DEADLOCK: return raise_for_call(group, st->deadlock_error, call, why_deadlocked());
     case WG_FINISHED: {
         const char *by = atomic_load(&group->outcome_given_by);
         return raise_for_call(

@@ -49,24 +49,28 @@ PyObject *inspect_leaks(PyObject *Py_UNUSED(module), PyObject *since) {
     return take_text(wg_leaks_text((int64_t)from));
 }
 
-PyObject *inspect_trace_start(PyObject *module, PyObject *path) {
-    const char *bytes = PyBytes_AsString(path);
-    wg_status status = bytes ? wg_trace_start(bytes) : WG_OK;
-    if (!bytes)
-        return NULL;
-    if (status == WG_INVALID)
-        return PyErr_Format(PyExc_RuntimeError, "trace(): a timeline is being written already: end that one first");
-    if (status == WG_NO_FILE)
-        return PyErr_Format(PyExc_OSError, "trace(): %s cannot be written", bytes);
-    if (status != WG_OK)
-        return raise_status(PyModule_GetState(module), status, "trace()"), NULL;
-    return Py_NewRef(Py_None);
+/* None, or what `status` stands for, with the remedy. `file`: a name, or "". */
+static PyObject *none_or_error(PyObject *module, wg_status status, const char *file) {
+    if (status == WG_OK)
+        return Py_NewRef(Py_None);
+    if (status == WG_NO_MEMORY)
+        return PyErr_NoMemory();
+    return PyErr_Format(class_of_status(PyModule_GetState(module), status), "trace(): %s%s%s: %s", file,
+                        *file ? ": " : "", wg_strstatus(status), wg_status_remedy(status));
 }
 
-PyObject *inspect_trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {
-    if (wg_trace_stop() == WG_NO_FILE)
-        return PyErr_Format(PyExc_OSError, "trace(): a part of the timeline could not be written: is the disk full?");
-    return Py_NewRef(Py_None);
+PyObject *inspect_trace_start(PyObject *module, PyObject *path) {
+    const char *bytes = PyBytes_AsString(path);
+    if (!bytes)
+        return NULL;
+    wg_status status = wg_trace_start(bytes);
+    return none_or_error(module, status, status == WG_TRACING ? "" : bytes);
+}
+
+/* Nothing to do is no error. */
+PyObject *inspect_trace_stop(PyObject *module, PyObject *Py_UNUSED(unused)) {
+    wg_status status = wg_trace_stop();
+    return none_or_error(module, status == WG_INVALID ? WG_OK : status, "");
 }
 
 PyObject *inspect_trace_on(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) {

@@ -205,7 +205,8 @@ static wg_status call_wait(void *arg, const wg_until *until) {
 }
 
 wg_status group_poll(GroupState *group) {
-    return wg_errgroup_wait(group->core, &(wg_until){.deadline = WG_POLL, .context = wg_context_root()}, NULL);
+    wg_until once = poll_once(wg_context_root());
+    return wg_errgroup_wait(group->core, &once, NULL);
 }
 
 /* With the exception of an interrupted wait set: cancel the group for it and let the tasks unwind. A second interrupt

@@ -505,7 +505,7 @@ static int wait_for_end(Task *self, int64_t deadline, Context *context, const ch
                       get_status(self) < RUNNING && !task_is_elsewhere(self) ? "has not started in time"
                                                                              : "has not ended in time");
         return -1;
-    case WG_DEADLOCK: PyErr_Format(st->deadlock_error, "%s: %s", call, self_thread()->report); return -1;
+    case WG_DEADLOCK: raise_deadlock(st, call); return -1;
     case WG_CONTEXT_ENDED: raise_wait_ended(st, call, context); return -1;
     default: raise_status(st, status, call); return -1;
     }

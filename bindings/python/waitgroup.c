@@ -132,14 +132,7 @@ static PyObject *waitgroup_wait_until(WaitGroup *self, const char *call, int64_t
     case WG_OK: return Py_NewRef(Py_True);
     case WG_TIMEOUT: return Py_NewRef(Py_False);
     case WG_CONTEXT_ENDED: return raise_wait_ended(self->st, call, context);
-    case WG_DEADLOCK:
-        if (ring_of_waits())
-            return PyErr_Format(self->st->deadlock_error, "%s: %s", call, ring_of_waits());
-        return PyErr_Format(
-            self->st->deadlock_error,
-            "%s: called from a task that this WaitGroup runs, which would wait for itself; wait outside "
-            "of its tasks",
-            call);
+    case WG_DEADLOCK: return raise_deadlock(self->st, call);
     case RAISED: return NULL;
     default: return raise_status(self->st, status, call);
     }

@@ -61,14 +61,16 @@ PyObject *waiting_begin(PyObject *module, PyObject *args) {
     wg_waiting *waiting = NULL;
     char *report = NULL;
     GroupState *group = NULL;
+    keep_report(NULL);
     bool valid = set_event(st, &what, subject, event, &group);
     wg_status status = valid ? wg_waiting_begin(&waiting, &what, &report) : WG_INVALID;
     Py_XDECREF(
         (PyObject *)group); /* the caller keeps the task, and its group lives as long as the task is unfinished */
     Py_XDECREF(name);
-    if (status == WG_DEADLOCK)
-        PyErr_Format(st->deadlock_error, "%s: %s", what.arg ? event : "await",
-                     report ? report : "tasks wait for each other");
+    if (status == WG_DEADLOCK) {
+        keep_report(report);
+        raise_deadlock(st, what.arg ? event : "await");
+    }
     free(report);
     return PyErr_Occurred() ? NULL : keep(waiting);
 }
@@ -77,7 +79,9 @@ PyObject *waiting_end(PyObject *Py_UNUSED(module), PyObject *waiting) {
     wg_waiting *core = waiting == Py_None ? NULL : PyCapsule_GetPointer(waiting, capsule_name);
     if (core && PyCapsule_SetDestructor(waiting, NULL) == 0) {
         PyCapsule_SetName(waiting, "ended");
-        free(wg_waiting_end(core));
+        char *report = wg_waiting_end(core);
+        keep_report(report); /* for the call that asks what came of the wait for a slot */
+        free(report);
     }
     PyErr_Clear();
     return Py_NewRef(Py_None);

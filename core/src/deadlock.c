@@ -212,10 +212,42 @@ static struct step next_step(struct step step) {
     return (struct step){sleep, sleep ? wg_task_frame(sleep->frames) : NULL};
 }
 
+/* The frame of a task that counts in `tasks`, or NULL. */
+static const struct wg_frame *frame_of(const struct wg_frame *frame, const void *tasks) {
+    while (frame && frame->tasks != tasks)
+        frame = frame->outer;
+    return frame;
+}
+
+/* Where the call is that waits for a group, in whose task. */
+static void append_own_task(struct wg_text *t, const struct wg_wait_record *me, const struct wg_frame *own) {
+    const wg_place *place = me->until->place;
+    bool innermost = own == wg_task_frame(me->frames);
+    const char *name = innermost && place && place->task ? place->task : own->name;
+    if (name && name[0])
+        wg_text_add(t, "called from the group's own task '%s'", name);
+    else
+        wg_text_add(t, "called from a task of the group");
+}
+
+static void append_head(struct wg_text *t, const struct wg_wait_record *me) {
+    const struct wg_wish *wish = &me->wish;
+    const struct wg_frame *own = wish->what == WG_FOR_SLOT ? frame_of(me->frames, wish->subject) : NULL;
+    if (!own) {
+        wg_text_add(t, "tasks wait for each other, and none can go on:");
+        return;
+    }
+    append_own_task(t, me, own);
+    wg_text_add(t,
+                ", and all tasks that the limit of %d allows wait for each other; raise the limit, or use try_go() "
+                "inside tasks:",
+                (int)wg_slots_limit(wish->slots));
+}
+
 /* One step a line, until the waits repeat: those that were told of are no longer marked as found. */
 static void append_ring(struct wg_text *t, struct wg_wait_record *me) {
     struct step step = {me, wg_task_frame(me->frames)};
-    wg_text_add(t, "tasks wait for each other, and none can go on:");
+    append_head(t, me);
     for (bool first = true; step.record && step.record->found; first = false) {
         struct step next = next_step(step);
         step.record->found = false;
@@ -236,13 +268,9 @@ void wg_own_group_describe(wg_errgroup *g, const wg_until *until) {
     if (!until->report || until->report_size == 0)
         return;
     struct wg_text t = {until->report, until->report_size, 0};
-    struct wg_wait_record wait = {
-        .wish = {.what = WG_FOR_ZERO, .group = g}, .until = until, .frames = wg_thread()->frame};
-    const struct wg_frame *frame = wait.frames;
-    while (frame && frame->group != g)
-        frame = frame->outer;
-    wg_text_add(&t, "a task waits for itself:");
-    append_step(&t, (struct step){&wait, frame}, g, true);
+    struct wg_wait_record wait = {.until = until, .frames = wg_thread()->frame};
+    append_own_task(&t, &wait, frame_of(wait.frames, wg_errgroup_tasks(g)));
+    wg_text_add(&t, ", which would wait for itself; wait outside of the group's tasks");
 }
 
 /* Publishing. */

@@ -21,6 +21,8 @@
  * these waits were there, and asleep, when that look began. Nothing that was woken can have done anything, for it withdraws
  * its wait first. So there are no false alarms, and the last of a set to publish its wait misses none.
  *
+ * While the thread of a wait looks at what has interrupted it (until.h), it is not asleep, and the wait is not published.
+ *
  * The count of a wait group may leave zero again before those are woken that the zero has released: the step to zero and
  * the bits in their words are of one section under the lock of the bucket. So a word is read under that lock.
  *
@@ -45,7 +47,7 @@ bool wg_deadlock_break(struct wg_slots *slots, void (*resolve)(struct wg_slots *
 /* In `resolve`: write the report of this wait, which goes on. */
 void wg_deadlock_describe(struct wg_wait_record *record);
 
-/* Write the report of a wait for a group in its own task, which this thread runs. */
+/* Write the report of a wait for a group in its own task, which this thread runs: however long it would last. */
 void wg_own_group_describe(wg_errgroup *g, const wg_until *until);
 
 /* For fork.c. In the child there are no waits but those of the thread that forked, and these are over. */

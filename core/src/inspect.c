@@ -20,10 +20,6 @@ static void look_at_place(const wg_place *place, struct wg_seen_wait *seen) {
     copy(seen->file, place->file);
     seen->language = place->language;
     seen->line = place->line;
-    if (place->since) {
-        seen->since = place->since;
-        seen->deadline = place->deadline;
-    }
 }
 
 static void look_at_wait(const struct wg_wait_record *record, struct wg_snapshot *s) {

@@ -27,6 +27,8 @@ const char *wg_strstatus(wg_status status) {
     case WG_ENDED_ID: return "the object with this id is gone";
     case WG_OTHER_KIND: return "the object with this id is of another kind";
     case WG_NO_FILE: return "the file cannot be written";
+    case WG_TRACING: return "a timeline is being written already";
+    case WG_NOT_WRITTEN: return "a part of the file could not be written";
     }
     return "unknown status";
 }
@@ -55,6 +57,8 @@ const char *wg_status_remedy(wg_status status) {
     case WG_ENDED_ID: return "keep a reference until the other side has attached: an id owns nothing";
     case WG_OTHER_KIND: return "attach as what it is";
     case WG_NO_FILE: return "name a file in a directory that exists and may be written to";
+    case WG_TRACING: return "end that one first";
+    case WG_NOT_WRITTEN: return "see whether the disk is full";
     }
     return "";
 }

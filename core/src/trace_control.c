@@ -25,8 +25,10 @@ static void complete_at_exit(void) {
 
 wg_status wg_trace_start(const char *path) {
     char first[WG_TRACE_LONGEST];
-    if (!path || !change_from(WG_TRACE_OFF))
+    if (!path)
         return WG_INVALID;
+    if (!change_from(WG_TRACE_OFF))
+        return WG_TRACING;
     complete_at_exit();
     size_t length = wg_trace_first(first, sizeof first);
     wg_status status = wg_trace_file_open(path, first, length);
@@ -71,7 +73,7 @@ wg_status wg_trace_stop(void) {
     unsigned long missing = wg_trace_file_finish();
     wg_trace_file_close(line, missing ? wg_trace_missing(line, sizeof line, missing) : 0);
     wg_store_release32(&wg_trace_state, WG_TRACE_OFF);
-    return missing ? WG_NO_FILE : WG_OK;
+    return missing ? WG_NOT_WRITTEN : WG_OK;
 }
 
 bool wg_trace_on(void) { return wg_trace_is_on(); }

@@ -53,25 +53,48 @@ static bool happened(struct wg_waiter *w) {
     return !wg_cas_acquire32(&w->word, &word, 0) && word != 0;
 }
 
+/* The caller looks at what may have interrupted the wait, which keeps its place. */
+static wg_status look(struct wg_waiter *w, const wg_until *until) {
+    if (!until->look)
+        return WG_INTERRUPTED;
+    wg_thread_blocks(false);
+    wg_wait_pause(&w->record);
+    bool goes_on = until->look(until->look_arg);
+    bool in_child = w->record.epoch != wg_fork_epoch();
+    wg_status status = !goes_on ? WG_INTERRUPTED : in_child ? WG_FORKED : wg_wait_resume(&w->record);
+    wg_thread_blocks(true);
+    return status;
+}
+
+static int64_t next_look(const wg_until *until) {
+    bool often = until->interruptible && until->look && until->look_every > 0;
+    return often ? wg_after(until->look_every) : WG_FOREVER;
+}
+
+/* Sleep once: WG_OK, to look at the word again, or why not. *look_at: when to look for interruptions. */
+static wg_status sleep_once(struct wg_waiter *w, const wg_until *until, int64_t *look_at) {
+    bool starving = wg_threads_lack();
+    if (starving)
+        wg_threads_retry();
+    if (w->record.epoch != wg_fork_epoch())
+        return WG_FORKED;
+    int64_t wake_up = starving ? wg_earlier(*look_at, wg_after(RETRY_TIME)) : *look_at;
+    wg_parked parked = wg_park(&w->word, 0, wg_earlier(w->record.deadline, wake_up), until->interruptible);
+    if (parked == WG_PARK_TIMEOUT && wg_passed(w->record.deadline))
+        return WG_TIMEOUT;
+    if (parked != WG_PARK_INTERRUPTED && !(parked == WG_PARK_TIMEOUT && wg_passed(*look_at)))
+        return WG_OK;
+    wg_status status = look(w, until);
+    *look_at = next_look(until);
+    return status;
+}
+
 static wg_status sleep_until(struct wg_waiter *w, const wg_until *until) {
     wg_status status = WG_OK;
-    int64_t deadline = w->record.deadline;
+    int64_t look_at = next_look(until);
     wg_thread_blocks(true);
-    while (status == WG_OK && !happened(w)) {
-        bool starving = wg_threads_lack();
-        if (starving)
-            wg_threads_retry();
-        if (w->record.epoch != wg_fork_epoch()) {
-            status = WG_FORKED;
-            break;
-        }
-        int64_t wake_up = starving ? wg_earlier(deadline, wg_after(RETRY_TIME)) : deadline;
-        switch (wg_park(&w->word, 0, wake_up, until->interruptible)) {
-        case WG_PARK_WOKEN: break;
-        case WG_PARK_TIMEOUT: status = wg_passed(deadline) ? WG_TIMEOUT : WG_OK; break;
-        case WG_PARK_INTERRUPTED: status = WG_INTERRUPTED; break;
-        }
-    }
+    while (status == WG_OK && !happened(w))
+        status = sleep_once(w, until, &look_at);
     wg_thread_blocks(false);
     return status;
 }

@@ -27,3 +27,12 @@ void wg_wait_end(struct wg_wait_record *record) {
     if (record->certain)
         wg_deadlock_withdraw(record);
 }
+
+void wg_wait_pause(struct wg_wait_record *record) {
+    if (record->certain)
+        wg_deadlock_withdraw(record);
+}
+
+wg_status wg_wait_resume(struct wg_wait_record *record) {
+    return record->certain && !wg_deadlock_publish(record) ? WG_DEADLOCK : WG_OK;
+}

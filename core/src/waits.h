@@ -60,4 +60,9 @@ struct wg_wait_record {
 wg_status wg_wait_begin(struct wg_wait_record *record);
 void wg_wait_end(struct wg_wait_record *record);
 
+/* In between the thread is not asleep, though the wait is not over: the wait is no part of a deadlock meanwhile. It goes on
+ * as it began: WG_OK; or WG_DEADLOCK: it would never end, and there is a report. */
+void wg_wait_pause(struct wg_wait_record *record);
+wg_status wg_wait_resume(struct wg_wait_record *record);
+
 #endif

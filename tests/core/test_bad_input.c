@@ -240,13 +240,13 @@ static void a_context_given_up_while_somebody_waits_for_it_stays(void **state) {
 
 static void every_status_has_a_text_and_others_do_not(void **state) {
     (void)state;
-    for (int s = WG_OK; s <= WG_NO_FILE; s++) {
+    for (int s = WG_OK; s <= WG_NOT_WRITTEN; s++) {
         assert_non_null(wg_strstatus((wg_status)s));
         assert_string_not_equal(wg_strstatus((wg_status)s), "unknown status");
         for (int other = WG_OK; other < s; other++)
             assert_string_not_equal(wg_strstatus((wg_status)s), wg_strstatus((wg_status)other));
     }
-    assert_string_equal(wg_strstatus((wg_status)(WG_NO_FILE + 1)), "unknown status");
+    assert_string_equal(wg_strstatus((wg_status)(WG_NOT_WRITTEN + 1)), "unknown status");
     assert_string_equal(wg_strstatus((wg_status)-1), "unknown status");
     assert_string_equal(wg_strstatus((wg_status)12345), "unknown status");
     assert_non_null(strstr(wg_strstatus(WG_CANCELLED), "cancelled"));

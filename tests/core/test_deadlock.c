@@ -321,8 +321,86 @@ static void a_wait_group_that_counts_a_task(void **state) {
     }
 }
 
+/* A wait that looks for interruptions is over only when the caller says so. */
+static atomic_int looks;
+static struct gate in_look;
+static bool goes_on;
+
+static bool count_look(void *unused) {
+    (void)unused;
+    atomic_fetch_add(&looks, 1);
+    return true;
+}
+
+static bool stay_in_look(void *unused) {
+    (void)unused;
+    pass_gate(&in_look, NULL);
+    return goes_on;
+}
+
+static wg_error *wait_and_look(void *look, wg_context *ctx) {
+    char text[2000] = "";
+    (void)ctx;
+    wg_until until = {.interruptible = true,
+                      .look = *(bool (**)(void *))look,
+                      .look_every = WG_MILLISECOND,
+                      .report = text,
+                      .report_size = sizeof text};
+    wg_status status = wg_errgroup_wait(groups[1], &until, NULL);
+    REQUIRE(alarmed(status, text) || status == (goes_on ? WG_OK : WG_INTERRUPTED));
+    return NULL;
+}
+
+static struct gate begins;
+
+static wg_error *wait_for_first(void *unused, wg_context *ctx) {
+    char text[2000] = "";
+    (void)unused;
+    pass_gate(&begins, ctx);
+    wg_status status = wg_errgroup_wait(groups[0], &(wg_until){.report = text, .report_size = sizeof text}, NULL);
+    REQUIRE(alarmed(status, text) || status == WG_OK);
+    return NULL;
+}
+
+static void a_wait_that_looks_for_interruptions_is_part(void **state) {
+    (void)state;
+    bool (*look)(void *) = count_look;
+    goes_on = true;
+    begins = (struct gate){0};
+    begin();
+    atomic_store(&looks, 0);
+    go(groups[1], wait_for_first, NULL);
+    go(groups[0], wait_and_look, &look);
+    EVENTUALLY(atomic_load(&looks) > 3);
+    gate_open(&begins);
+    end();
+    assert_int_equal(atomic_load(&alarms), 1);
+}
+
+/* What a handler of signals does may end the ring. */
+static void a_wait_whose_thread_looks_is_no_part(void **state) {
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        bool (*look)(void *) = stay_in_look;
+        goes_on = i;
+        in_look = begins = (struct gate){0};
+        begin();
+        go(groups[1], wait_for_first, NULL);
+        go(groups[0], wait_and_look, &look);
+        EVENTUALLY(atomic_load(&in_look.inside) == 1);
+        gate_open(&begins);
+        let_sleep_on(wg_errgroup_tasks(groups[0]), 1);
+        assert_int_equal(atomic_load(&alarms), 0);
+        gate_open(&in_look);
+        end();
+        assert_int_equal(atomic_load(&alarms), goes_on);
+    }
+}
+
 int main(void) {
     struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_wait_that_looks_for_interruptions_is_part),
+        cmocka_unit_test(a_wait_whose_thread_looks_is_no_part),
         cmocka_unit_test(groups_that_wait_for_each_other_in_a_ring),
         cmocka_unit_test(the_report_tells_each_step),
         cmocka_unit_test(a_ring_is_found_while_other_tasks_run),

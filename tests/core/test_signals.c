@@ -81,6 +81,14 @@ static wg_context *ctx;
 static wg_errgroup *group;
 static struct gate gate;
 
+static atomic_int turns;
+
+static wg_error *take_turn(void *turn, wg_context *task_ctx) {
+    (void)task_ctx;
+    atomic_store((atomic_int *)turn, atomic_fetch_add(&turns, 1) + 1);
+    return NULL;
+}
+
 static wg_status wait_wg(const wg_until *until) { return wg_wait(&wg, until); }
 static wg_status wait_ctx(const wg_until *until) { return wg_context_wait(ctx, until); }
 static wg_status wait_group(const wg_until *until) { return wg_errgroup_wait(group, until, NULL); }
@@ -195,6 +203,73 @@ static void an_interrupted_call_changes_nothing(void **state) {
     storm_ends();
     assert_status(status, WG_OK);
     assert_int_equal(wg_errgroup_get_counts(group).completed, 2);
+    end_all();
+}
+
+/* A call that looks for interruptions by itself, in its place among those that wait. */
+static atomic_int looks;
+static atomic_bool stop_looking;
+
+static bool look(void *unused) {
+    (void)unused;
+    atomic_fetch_add(&looks, 1);
+    return !atomic_load(&stop_looking);
+}
+
+static const wg_until looking = {.interruptible = true, .look = look, .look_every = WG_MILLISECOND};
+
+static void calls_that_look_go_on_until_the_caller_says_no(void **state) {
+    (void)state;
+    static wg_status (*const calls[])(const wg_until *until) = {wait_wg, wait_ctx, wait_group, go_group};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        make_all((wg_errgroup_options){.limit = 1});
+        atomic_store(&looks, 0);
+        atomic_store(&stop_looking, false);
+        wg_until until = looking;
+        until.deadline = wg_after(SOON);
+        assert_status(calls[i](&until), WG_TIMEOUT);
+        assert_true(wg_now() >= until.deadline);
+        int before = atomic_load(&looks);
+        assert_true(before > 0);
+        until = (wg_until){.interruptible = true, .look = look}; /* at signals only */
+        storm_begins(0);
+        atomic_store(&stop_looking, true);
+        assert_status(calls[i](&until), WG_INTERRUPTED);
+        storm_ends();
+        assert_int_equal(atomic_load(&looks), before + 1);
+        end_all();
+    }
+}
+
+static void *go_and_look(void *turn) {
+    REQUIRE(wg_errgroup_go(group, take_turn, turn, NULL, &looking) == WG_OK);
+    return NULL;
+}
+
+static void *go_in_line(void *turn) {
+    REQUIRE(wg_errgroup_go(group, take_turn, turn, NULL, NULL) == WG_OK);
+    return NULL;
+}
+
+static void a_call_that_looks_keeps_its_place_in_the_queue(void **state) {
+    (void)state;
+    struct thread looks_on, in_line;
+    atomic_int first = 0, second = 0;
+    make_all((wg_errgroup_options){.limit = 1});
+    atomic_store(&stop_looking, false);
+    atomic_store(&turns, 0);
+    thread_start(&looks_on, go_and_look, &first);
+    let_sleep_on(wg_errgroup_context(group), 1);
+    thread_start(&in_line, go_in_line, &second);
+    let_sleep_on(wg_errgroup_context(group), 2);
+    int before = atomic_load(&looks);
+    EVENTUALLY(atomic_load(&looks) > before + 3);
+    gate_open(&gate);
+    thread_join(&looks_on);
+    thread_join(&in_line);
+    EVENTUALLY(wg_count(wg_errgroup_tasks(group)) == 0);
+    assert_int_equal(atomic_load(&first), 1);
+    assert_int_equal(atomic_load(&second), 2);
     end_all();
 }
 
@@ -419,6 +494,8 @@ int main(void) {
         cmocka_unit_test(contexts_end_calls_in_their_time),
         cmocka_unit_test(a_handler_that_restarts_calls_interrupts_all_the_same),
         cmocka_unit_test(an_interrupted_call_changes_nothing),
+        cmocka_unit_test(calls_that_look_go_on_until_the_caller_says_no),
+        cmocka_unit_test(a_call_that_looks_keeps_its_place_in_the_queue),
         cmocka_unit_test(removing_an_observer_waits_through_it),
         cmocka_unit_test(its_own_threads_handle_none),
         cmocka_unit_test(a_handler_may_make_a_step),

@@ -320,7 +320,7 @@ static void misuse_changes_nothing(void **state) {
     assert_false(wg_trace_on());
     start();
     assert_true(wg_trace_on());
-    assert_status(wg_trace_start(path), WG_INVALID);
+    assert_status(wg_trace_start(path), WG_TRACING);
     stop();
     assert_false(wg_trace_on());
     assert_true(is_json(read_file(path)));
@@ -455,7 +455,7 @@ static void run_out_of_space(void) {
         fill(1);
         wg_trace_name(i, "a thread that is named writes all lines");
     }
-    REQUIRE(wg_trace_stop() == WG_NO_FILE);
+    REQUIRE(wg_trace_stop() == WG_NOT_WRITTEN);
     REQUIRE(is_json(read_file(path)));
     REQUIRE(strstr(text, "events are missing: they could not be written"));
 }

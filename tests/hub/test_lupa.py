@@ -20,6 +20,8 @@ ENVIRONMENT = {
 }
 PREAMBLE = """
 import gc
+import io
+import re
 import sys
 import threading
 import time
@@ -167,6 +169,33 @@ def test_a_wait_in_lua_lets_the_threads_of_python_go_on():
         thread.start()
         assert lua.execute("local wg = w.attach(...) entered.set() return wg:wait(60)", wg.id)
         thread.join()
+    """)
+
+
+def test_a_ring_through_a_wait_of_pythons_main_thread():
+    """Which looks for signals twice a second: the ring is closed after that."""
+    run("""
+        orders, stock = ErrGroup(name="orders"), ErrGroup(name="stock")
+        asleep = re.compile("waits for the tasks of error group 'stock'.*, for (0\\\\.[6-9]|[1-9])")
+        def restock():
+            while True:
+                dump(text := io.StringIO())
+                if asleep.search(text.getvalue()):
+                    break
+                time.sleep(0.01)
+            orders.wait()
+        stock.start(restock, name="restock")
+        lua.globals().wait_for_stock = stock.wait
+        ok, why = lua.execute(
+            "local g = w.attach(...) g:go(function() wait_for_stock() end) return g:wait()", orders.id
+        )[:2]
+        assert ok is None and isinstance(why, DeadlockError), why
+        try:
+            stock.wait()
+            raise AssertionError("no deadlock")
+        except DeadlockError as error:
+            assert "this call, in task 'restock' of group 'stock' (Python)" in str(error), error
+            assert "of group 'orders' (Python), has waited" in str(error), error
     """)
 
 

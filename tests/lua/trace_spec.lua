@@ -78,7 +78,7 @@ describe("a timeline", function()
   it("is one at a time, and closes once", function()
     local timeline <close> = assert(waitgroup.trace(path))
     local _, err = pcall(function() local _ = waitgroup.trace(path) end)
-    assert.matches("^[^:]*trace_spec.lua:%d+: a timeline is being written already: close that one first$", err)
+    assert.matches("^[^:]*trace_spec.lua:%d+: a timeline is being written already: end that one first$", err)
     assert.is_true(timeline:close())
     assert.is_true(timeline:close())
     local another <close> = assert(waitgroup.trace(path))
@@ -89,7 +89,7 @@ describe("a timeline", function()
 
   it("says why it cannot be written", function()
     assert.same(
-      { nil, "/nowhere/t.json: the file cannot be written" },
+      { nil, "/nowhere/t.json: the file cannot be written: name a file in a directory that exists and may be written to" },
       { waitgroup.trace("/nowhere/t.json") }
     )
     assert.error_matches(

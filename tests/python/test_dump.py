@@ -75,6 +75,28 @@ def test_the_wait_of_the_main_thread_is_as_old_as_its_call():
     assert look.result()
 
 
+def test_the_main_thread_keeps_its_place_among_those_that_wait_for_a_slot(gate):
+    """Though it looks for signals twice a second."""
+    order = []
+    with ErrGroup(name="narrow", limit=1) as g:
+        g.go(gate.wait)
+
+        def come_later():
+            dumped_with(r"waits for a slot of error group 'narrow'(, at [^,]*)?, for (0\.[6-9]|[1-9]\d*\.\d) s\n")
+            later = threading.Thread(target=g.go, args=(order.append, "later"))
+            later.start()
+            dumped_with(r"(?s)waits for a slot of error group 'narrow'.*waits for a slot of error group 'narrow'")
+            dumped_with(r"waits for a slot of error group 'narrow'(, at [^,]*)?, for (1\.[2-9]|[2-9]\.\d) s\n")
+            gate.set()
+            later.join()
+
+        second = threading.Thread(target=come_later)
+        second.start()
+        g.go(order.append, "main")
+        second.join()
+    assert order == ["main", "later"]
+
+
 def test_names_of_all_kinds_are_told():
     gate = threading.Event()
     with ErrGroup(name="größe") as g:

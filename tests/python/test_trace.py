@@ -113,6 +113,16 @@ def test_waits_are_told_with_what_they_are_for(file):
     assert ("a wait group", "timeout") in told
 
 
+def test_a_wait_of_the_main_thread_is_one_slice(file):
+    """Though it looks for signals twice a second."""
+    wg = WaitGroup(1)
+    with trace(file):
+        assert not wg.wait(1.2)
+    (wait,) = events(file, cat="wait", tid=os.getpid())
+    assert wait["dur"] >= 1.2e6
+    assert wait["args"]["outcome"] == "timeout"
+
+
 def test_threads_of_the_program_have_their_names(file):
     wg = WaitGroup(1)
 
@@ -182,6 +192,21 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
         pass
     with pytest.raises(TypeError), trace(1.5):
         pass
+
+
+def test_a_full_disk_is_told(run, tmp_path):
+    out = run(f"""
+        import resource, signal
+        from cwaitgroup import ErrGroup, trace
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))
+        try:
+            with trace({str(tmp_path / "t.json")!r}), ErrGroup() as g:
+                g.map(abs, range(2000))
+        except OSError as error:
+            print(error)
+    """)
+    assert out == "trace(): a part of the file could not be written: see whether the disk is full"
 
 
 def test_an_error_of_the_block_comes_out_of_it(file):

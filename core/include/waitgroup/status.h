@@ -61,7 +61,9 @@ typedef enum wg_status {
     WG_UNKNOWN_ID,        /* no object ever had this id */
     WG_ENDED_ID,          /* the object with this id is gone */
     WG_OTHER_KIND,        /* the object with this id is of another kind */
-    WG_NO_FILE            /* the file cannot be written */
+    WG_NO_FILE,           /* the file cannot be written */
+    WG_TRACING,           /* a timeline is being written already */
+    WG_NOT_WRITTEN        /* a part of the file could not be written */
 } wg_status;
 
 /* A short English text for `status`, such as "timeout"; "unknown status" for a value not listed above. Never NULL. */

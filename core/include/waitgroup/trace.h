@@ -26,12 +26,12 @@ extern "C" {
 #endif
 
 /* Begin to write the timeline of this process to the file `path`, which is created or emptied. Any thread.
- * WG_OK; WG_INVALID: path is NULL, or a timeline is being written already; WG_NO_FILE: the file cannot be written;
+ * WG_OK; WG_INVALID: path is NULL; WG_TRACING: a timeline is being written already; WG_NO_FILE: the file cannot be written;
  * WG_NO_MEMORY. */
 WG_API wg_status wg_trace_start(const char *path);
 
 /* Complete the file: tasks, waits and groups that have not ended are in it, as "unfinished". Any thread.
- * WG_OK; WG_INVALID: no timeline is being written; WG_NO_FILE: some of it could not be written, because the disk is full, say;
+ * WG_OK; WG_INVALID: no timeline is being written; WG_NOT_WRITTEN: a part could not be written, because the disk is full, say;
  * the file says how many events are missing. */
 WG_API wg_status wg_trace_stop(void);
 

@@ -61,8 +61,6 @@ typedef struct wg_place {
     const char *task;     /* the name of the task that waits */
     const char *file;
     int line;
-    int64_t since, deadline; /* of a wait that takes several calls: when the first began, and the deadline of all; 0: of
-                                one that takes this call only */
 } wg_place;
 
 typedef struct wg_until {
@@ -73,10 +71,17 @@ typedef struct wg_until {
     bool interruptible; /* true: return WG_INTERRUPTED soon after a signal handler has run in this thread; where the
                              system does not tell (PARK=pthread), every 50 ms, since one may have run.
                              false: signals change nothing */
+    /* Of an interruptible call: called in this thread, with no lock held, where the call would return WG_INTERRUPTED, and
+     * about every `look_every` nanoseconds of the wait (0: only there). True: the wait goes on, in its place among those that
+     * wait, and as old as it is. False: the call returns WG_INTERRUPTED, unless what it waits for has come meanwhile. It may
+     * block, call the library, and fork; it must not end the thread. NULL: there is nothing to look at. */
+    bool (*look)(void *arg);
+    void *look_arg;
+    int64_t look_every;
     /* Who waits here, for the message of a deadlock, its own or another's; valid during the call. NULL: not known. */
     const wg_place *place;
-    /* Where a call that returns WG_DEADLOCK writes who waits for whom, a line for each: `report_size` bytes, its end
-     * included. Else it is left alone. NULL: nowhere. */
+    /* Where a call that returns WG_DEADLOCK writes why, to go on from the name of the call: that it would wait for its own task,
+     * or who waits for whom, a line for each. `report_size` bytes, its end included. Else it is left alone. NULL: nowhere. */
     char *report;
     size_t report_size;
 } wg_until;

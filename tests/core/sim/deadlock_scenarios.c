@@ -16,6 +16,9 @@ static struct job {
     wg_errgroup *group;
     wg_waitgroup ended;
     wg_a32 waits_for; /* 1 more than the number of the task; 0: it does not wait */
+    bool looks;       /* its waits look for interruptions; such a look */
+    wg_a32 looking;   /* is under way since then: 0: none is; */
+    uint32_t asleep;  /* and the task may have been asleep from then on */
     bool loose;       /* the task has no thread of its own: it is a coroutine, which waits by an observer */
     wg_observer observer;
     wg_waitgroup told;
@@ -29,12 +32,22 @@ static wg_error *succeed(void *unused, wg_context *ctx) {
     return NULL;
 }
 
+static wg_a32 times; /* counts what is marked as above */
+
+static uint32_t mark(void) { return wg_add_relaxed32(&times, 1) + 1; }
+
+/* Was it in one and the same look from when `job` may have fallen asleep until now? Then it was not asleep meanwhile. */
+static bool only_looked(const struct job *at, const struct job *job) {
+    uint32_t since = wg_load_relaxed32(&at->looking);
+    return since != 0 && since < job->asleep;
+}
+
 /* From `job`, who waits for whom leads back to it. */
 static bool in_a_ring(const struct job *job) {
     const struct job *at = job;
     for (unsigned i = 0; i < count; i++) {
         uint32_t next = wg_load_relaxed32(&at->waits_for);
-        if (next == 0)
+        if (next == 0 || only_looked(at, job))
             return false;
         at = &jobs[next - 1];
         if (at == job)
@@ -43,12 +56,23 @@ static bool in_a_ring(const struct job *job) {
     return false;
 }
 
+static bool look(void *raw) {
+    struct job *job = raw;
+    wg_store_relaxed32(&job->looking, mark());
+    sim_yield();
+    wg_store_relaxed32(&job->looking, 0);
+    job->asleep = mark();
+    return true;
+}
+
 static wg_status block(struct job *job) {
     struct job *target = &jobs[job->target];
+    job->asleep = mark();
+    wg_until looking = {.interruptible = true, .look = look, .look_arg = job}, *until = job->looks ? &looking : NULL;
     switch (job->kind) {
-    case FOR_OUTCOME: return wg_errgroup_wait(target->group, NULL, NULL);
-    case FOR_TASK: return wg_errgroup_wait_task(target->group, target, &target->ended, NULL);
-    case FOR_SLOT: return wg_errgroup_go(target->group, succeed, NULL, NULL, NULL);
+    case FOR_OUTCOME: return wg_errgroup_wait(target->group, until, NULL);
+    case FOR_TASK: return wg_errgroup_wait_task(target->group, target, &target->ended, until);
+    case FOR_SLOT: return wg_errgroup_go(target->group, succeed, NULL, NULL, until);
     default: return WG_OK;
     }
 }
@@ -170,6 +194,16 @@ static void run_any_shape(unsigned n) {
 
 static void any_shape_of_two(void) { run_any_shape(2); }
 static void any_shape_of_three(void) { run_any_shape(3); }
+
+/* The same where waits may look for interruptions. */
+static void run_any_looking_shape(unsigned n) {
+    for (unsigned i = 0; i < n; i++)
+        jobs[i].looks = sim_pick(4) > 0;
+    run_any_shape(n);
+}
+
+static void any_shape_of_two_that_look(void) { run_any_looking_shape(2); }
+static void any_shape_of_three_that_look(void) { run_any_looking_shape(3); }
 
 /* The same where each task has a thread or has none. */
 static void run_any_loose_shape(unsigned n) {
@@ -333,6 +367,8 @@ static void queued_behind_one_that_ends(void) { run_queued(2); }
 const struct sim_scenario deadlock_scenarios[] = {
     {"any_shape_of_two", any_shape_of_two, .cores = 1, .exhaustive = 0, .spurious = false},
     {"any_shape_of_three", any_shape_of_three, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"any_shape_of_two_that_look", any_shape_of_two_that_look, .cores = 1, .exhaustive = 0, .spurious = false},
+    {"any_shape_of_three_that_look", any_shape_of_three_that_look, .cores = 1, .exhaustive = 0, .spurious = false},
     {"any_shape_of_two_with_coroutines", any_shape_of_two_with_coroutines, .cores = 1, .exhaustive = 0,
      .spurious = false},
     {"any_shape_of_three_with_coroutines", any_shape_of_three_with_coroutines, .cores = 1, .exhaustive = 0,
