@@ -184,9 +184,14 @@ def test_a_fork_answers_for_itself():
         import os, signal, cwaitgroup
         cwaitgroup.dump_on_signal(signal.SIGUSR1)
         print("ready", flush=True)
+        def ask():
+            while "waits for the tasks of error group 'child's'" not in cwaitgroup._core._dump():
+                pass
+            os.kill(os.getpid(), signal.SIGUSR1)
+            cwaitgroup.WaitGroup(1).wait(20)
         if os.fork() == 0:
             with cwaitgroup.ErrGroup(name="child's") as g:
-                g.go(lambda: os.kill(os.getpid(), signal.SIGUSR1) or cwaitgroup.WaitGroup(1).wait(20))
+                g.go(ask)
             os._exit(0)
         os.wait()
     """

@@ -244,7 +244,8 @@ def test_it_is_complete_after_a_failed_task(child, file):
 
 def test_it_is_complete_after_control_c(child, file):
     code = (
-        WORK + "work(3)\nwith ErrGroup(name='long') as g:\n  g.go(g.context.wait); print('ready', flush=True); g.wait()"
+        WORK + "work(3)\nwith ErrGroup(name='long') as g:\n"
+        "  g.go(lambda: (print('ready', flush=True), g.context.wait())); g.wait()"
     )
     process = child(code, WAITGROUP_TRACE=str(file))
     assert process.read_line() == "ready"
