@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "os.h"
 #include "ref.h"
 
 struct wg_error {
@@ -36,7 +37,7 @@ static wg_error *make(wg_error_kind kind, const wg_error_type *type, void *value
     wg_error *error = malloc(sizeof *error);
     if (!error) {
         if (destroy)
-            destroy(value);
+            wg_call_out(destroy, value);
         return &no_memory;
     }
     *error = (wg_error){.refs = 1, .kind = kind, .type = type, .value = value, .destroy = destroy};
@@ -84,7 +85,7 @@ void wg_error_release(wg_error *error) {
     void *value = error->value;
     free(error);
     if (destroy)
-        destroy(value);
+        wg_call_out(destroy, value);
 }
 
 void *wg_error_value(const wg_error *error) { return error && error->type != &immortal ? error->value : NULL; }
@@ -100,19 +101,49 @@ const char *wg_error_language(const wg_error *error) {
     return error && error->type && error->type->language ? error->type->language : "C";
 }
 
+/* What a type says of a value. */
+struct question {
+    const char *(*text)(void *value);
+    const wg_plain *(*plain)(void *value, size_t *count);
+    void *value;
+    const void *answer;
+    size_t count;
+};
+
+static void put_to_type(void *raw) {
+    struct question *question = raw;
+    if (question->text)
+        question->answer = question->text(question->value);
+    else
+        question->answer = question->plain(question->value, &question->count);
+}
+
+static const char *text_of(const wg_error *error, const char *(*text)(void *value)) {
+    struct question question = {.text = text, .value = error->value};
+    if (text)
+        wg_call_out(put_to_type, &question);
+    return question.answer;
+}
+
 const char *wg_error_text(const wg_error *error) {
     if (!error)
         return "no error";
-    const char *text = error->type && error->type->text ? error->type->text(error->value) : NULL;
+    const char *text = error->type ? text_of(error, error->type->text) : NULL;
     return text ? text : "an error without a text";
 }
 
 const char *wg_error_traceback(const wg_error *error) {
-    return error && error->type && error->type->traceback ? error->type->traceback(error->value) : NULL;
+    return error && error->type ? text_of(error, error->type->traceback) : NULL;
 }
 
 const wg_plain *wg_error_plain(const wg_error *error, size_t *count) {
-    size_t unused, *n = count ? count : &unused;
-    *n = 0;
-    return error && error->type && error->type->plain ? error->type->plain(error->value, n) : NULL;
+    struct question question = {.answer = NULL};
+    if (error && error->type && error->type->plain) {
+        question.plain = error->type->plain;
+        question.value = error->value;
+        wg_call_out(put_to_type, &question);
+    }
+    if (count)
+        *count = question.answer ? question.count : 0;
+    return question.answer;
 }

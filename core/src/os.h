@@ -49,7 +49,8 @@ size_t wg_smallest_stack(void);
 
 /* Start a detached thread that runs `fn(arg)`, with a stack of `stack` bytes (0: WG_STACK_SIZE), shown by the system under
  * the first 15 bytes of `name`. Signals that other threads or processes send are blocked in it: they are for the program's
- * own threads. False if there is no such thread to be had. */
+ * own threads. In the child of a fork in such a thread they are blocked no more: there is no other. False if there is no such
+ * thread to be had. */
 bool wg_start_thread(const char *name, size_t stack, void (*fn)(void *arg), void *arg);
 
 /* Never unload the program or library that `code` is part of; a static program has nothing to unload. Not with a lock
@@ -67,6 +68,9 @@ void wg_keep_self_loaded(void);
  *
  * Only code that is not ours ends a thread: no call of ours is a point at which one is cancelled. */
 void wg_finish(void (*go_on)(void *state), void *state);
+
+/* Call a function of the program's where no wg_finish is around it: an exception cannot leave it either. */
+void wg_call_out(void (*fn)(void *arg), void *arg);
 
 /* A thread that was cancelled ends here. */
 void wg_cancel_point(void);

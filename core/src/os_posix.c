@@ -114,12 +114,23 @@ static void after_fork_in_parent(void) {
     wg_after_fork_in_parent();
 }
 
+/* The signals that were blocked in the thread of the program's that had this one started, if that is so. */
+static _Thread_local struct {
+    bool known;
+    sigset_t mask;
+} of_maker;
+
 static void after_fork_in_child(void) {
     wg_park_after_fork(true);
     wg_after_fork_in_child();
+    if (of_maker.known)
+        pthread_sigmask(SIG_SETMASK, &of_maker.mask, NULL);
+    of_maker.known = false;
 }
 
-__attribute__((constructor)) static void hear_of_forks(void) {
+/* Handlers that the program sets before this call would find the locks held: so this comes before the constructors of the
+ * program that the library is part of. */
+__attribute__((constructor(101))) static void hear_of_forks(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
@@ -167,11 +178,14 @@ struct start {
     void (*fn)(void *arg);
     void *arg;
     char name[16]; /* the longest that the system takes */
+    sigset_t of_maker;
 };
 
 static void *run(void *raw) {
     struct start start = *(struct start *)raw;
     free(raw);
+    of_maker.mask = start.of_maker;
+    of_maker.known = true;
 #ifdef __linux__
     prctl(PR_SET_NAME, start.name);
 #elif defined(__APPLE__)
@@ -202,6 +216,7 @@ static bool create(size_t stack, struct start *start) {
                    pthread_attr_setstacksize(&attributes, stack) == 0;
     if (created) {
         block_signals(&before); /* the new thread inherits the mask */
+        start->of_maker = of_maker.known ? of_maker.mask : before;
         created = pthread_create(&thread, &attributes, run, start) == 0;
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
@@ -269,11 +284,11 @@ _Unwind_Reason_Code wg_bar_exceptions(int version, _Unwind_Action actions, _Unwi
 }
 #endif
 
-__attribute__((noinline)) static void call_barred(void (*go_on)(void *state), void *state) {
+__attribute__((noinline)) void wg_call_out(void (*fn)(void *arg), void *arg) {
 #ifdef CAN_BAR_EXCEPTIONS
     __asm__ volatile(".cfi_personality 0x1b, wg_bar_exceptions");
 #endif
-    go_on(state);
+    fn(arg);
     __asm__ volatile("" ::: "memory"); /* it is no tail call: the frame must be there */
 }
 
@@ -290,7 +305,7 @@ static void finish_after_all(void *raw) {
 void wg_finish(void (*go_on)(void *state), void *state) {
     struct unfinished work = {go_on, state};
     pthread_cleanup_push(finish_after_all, &work);
-    call_barred(go_on, state);
+    wg_call_out(go_on, state);
     pthread_cleanup_pop(0);
 }
 

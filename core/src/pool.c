@@ -200,6 +200,26 @@ static bool spawn_failed(wg_pool *pool) {
     return news;
 }
 
+struct asked {
+    wg_pool *pool;
+    bool started;
+};
+
+static void ask_host(void *raw) {
+    struct asked *asked = raw;
+    asked->started = asked->pool->host.start(asked->pool->host.data, asked->pool);
+}
+
+static bool start_thread(wg_pool *pool) {
+    struct asked asked = {.pool = pool};
+    if (!pool->host.start)
+        return wg_start_thread(pool->name, pool->host.stack_size, work_natively, pool);
+    int cancel = wg_cancel_forbid();
+    wg_call_out(ask_host, &asked);
+    wg_cancel_allow(cancel);
+    return asked.started;
+}
+
 /* False if there is no thread to be had. If `start` forks, the child expects nobody: the thread may have been started before
  * or after, and if it comes it is counted then. Nothing failed there: what the thread was wanted for stays in the parent. */
 static bool spawn(wg_pool *pool) {
@@ -208,10 +228,7 @@ static bool spawn(wg_pool *pool) {
     wg_keep_self_loaded();
     wg_pool_retain(pool); /* for the new thread */
     wg_pool_retain(pool); /* for what follows: it may have come and gone by then */
-    int cancel = wg_cancel_forbid();
-    bool spawned = pool->host.start ? pool->host.start(pool->host.data, pool)
-                                    : wg_start_thread(pool->name, pool->host.stack_size, work_natively, pool);
-    wg_cancel_allow(cancel);
+    bool spawned = start_thread(pool);
     wg_mutex_lock(&pool->lock);
     bool overtaken = epoch != wg_fork_epoch();
     if (!overtaken) {

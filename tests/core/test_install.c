@@ -189,12 +189,15 @@ static void a_cmake_project_is_refused_a_version_that_does_not_fit(void **state)
 static void an_exception_out_of_a_task_ends_the_program(const char *libs) {
     char line[2048];
     install();
-    snprintf(line, sizeof line,
-             CXX " -std=c++11 " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR
-                 "/throws tests/core/throws.cpp %s && for where in worker helper destroy; do "
-                 "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/throws $where; "
-                 "status=$?; echo $where $status; test $status = 42 || exit 1; done",
-             libs);
+    snprintf(
+        line, sizeof line,
+        CXX
+        " -std=c++11 " STRICT " $(" PKG_CONFIG " --cflags waitgroup) -o " TEST_DIR
+        "/throws tests/core/throws.cpp %s && for where in worker helper destroy observer release text traceback group "
+        "start running; do "
+        "LD_LIBRARY_PATH=" INSTALLED "/lib timeout 60 " TEST_DIR "/throws $where; "
+        "status=$?; echo $where $status; test $status = 42 || exit 1; done",
+        libs);
     run(line);
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os.h"
@@ -136,6 +137,52 @@ static void what_can_be_sent_is_blocked_and_a_fault_is_not(void **state) {
         assert_int_equal(sigismember(&seen.blocked, faults[i]), 0);
 }
 
+/* The mask of a child that a task forks, or that a child's task forks: that of the thread which made them start. */
+
+static void look_at_a_child(void *raw) {
+    sigset_t *blocked = raw;
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        REQUIRE(pthread_sigmask(SIG_SETMASK, NULL, blocked) == 0);
+        _exit(write(ends[1], blocked, sizeof *blocked) == sizeof *blocked ? 0 : 1);
+    }
+    REQUIRE(read(ends[0], blocked, sizeof *blocked) == sizeof *blocked);
+    REQUIRE(waitpid(pid, NULL, 0) == pid && close(ends[0]) == 0 && close(ends[1]) == 0);
+}
+
+/* By a worker that another worker has started. */
+static wg_error *fork_further_in(void *blocked, wg_context *ctx) {
+    wg_waitgroup wg = WG_INIT;
+    wg_pool *pool;
+    (void)ctx;
+    REQUIRE(wg_pool_new(&pool, &(wg_pool_host){.idle_time = 1}) == WG_OK);
+    REQUIRE(wg_go(&wg, pool, look_at_a_child, blocked, NULL) == WG_OK);
+    REQUIRE(wg_wait(&wg, NULL) == WG_OK);
+    wg_pool_release(pool);
+    return NULL;
+}
+
+static void the_child_of_a_fork_in_a_task_hears_signals(void **state) {
+    (void)state;
+    sigset_t one, before, blocked;
+    if (THREAD_SANITIZER)
+        skip();
+    wg_pool *pool = new_pool((wg_pool_host){.idle_time = 1});
+    wg_errgroup *g = new_group((wg_errgroup_options){.pool = pool});
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR2);
+    assert_int_equal(pthread_sigmask(SIG_BLOCK, &one, &before), 0);
+    go(g, fork_further_in, &blocked);
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+    assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    for (int signum = 1; signum < 32; signum++)
+        assert_int_equal(sigismember(&blocked, signum), signum == SIGUSR2 || sigismember(&before, signum) == 1);
+    wg_errgroup_release(g);
+    wg_pool_release(pool);
+}
+
 #define REPORTED 42
 
 static void report_fault(int number) {
@@ -230,6 +277,7 @@ int main(void) {
         cmocka_unit_test(a_host_names_its_threads),
         cmocka_unit_test(the_thread_that_keeps_deadlines_has_a_name),
         cmocka_unit_test(what_can_be_sent_is_blocked_and_a_fault_is_not),
+        cmocka_unit_test(the_child_of_a_fork_in_a_task_hears_signals),
         cmocka_unit_test(a_crash_in_a_task_is_reported),
         cmocka_unit_test(a_host_hears_once_of_each_worker_that_leaves),
     };

@@ -52,7 +52,8 @@ typedef struct wg_plain {
 } wg_plain;
 
 /* What the language of an error can do with its value. Static, or at least for as long as any error of the type lives. The
- * functions are called from any thread, in no lock of the library; each but `language` may be NULL. Texts are UTF-8; they
+ * functions are called from any thread, in no lock of the library; each except `language` may be NULL. Only `destroy` may end the
+ * thread, the others must return. Texts are UTF-8; they
  * and the pieces belong to the value, and stay as they are for as long as it lives. */
 typedef struct wg_error_type {
     const char *language;                  /* such as "C", "Python", "Lua" */

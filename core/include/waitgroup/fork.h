@@ -3,7 +3,8 @@
  * In the child of a fork only the thread that forked exists. Idle objects work there as in the parent, and the pools start
  * their threads afresh. What was in flight stays in the parent: to wait for it is WG_FORKED, not a hang. A context ends at
  * its deadline and calls its observers, except those whose memory has gone; see context.h and observer.h. A program may
- * fork anywhere, in a task, an observer or a host's hook too, except in a signal handler. */
+ * fork anywhere, in a task, an observer or a host's hook too, except in a signal handler. Handlers of pthread_atfork may call the
+ * library if they were set after it was loaded; in a static program, those of constructors too. */
 #ifndef WAITGROUP_FORK_H
 #define WAITGROUP_FORK_H
 

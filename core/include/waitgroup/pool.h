@@ -13,6 +13,10 @@
  * what was still to be done for the task is done. The functions of a host must return.
  * No call of the library is a point of cancellation, nor is an observer called in one: a thread that was cancelled in a
  * wait ends after it. A cancelled worker ends after its task, at the latest.
+ * Signals. In threads that the library starts those signals are blocked that other threads or processes can send: they come to
+ * the program's own threads. A child that a task forks has the mask of the thread that had the first worker started. A program
+ * that a task starts in another way, by posix_spawn say, is born with these signals blocked unless it is given a mask
+ * (posix_spawnattr_setsigmask).
  * A C++ exception that leaves a task, or another function that the library calls, ends the program by std::terminate,
  * where it is thrown: it cannot pass through C. Nor may longjmp. */
 #ifndef WAITGROUP_POOL_H

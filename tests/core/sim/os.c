@@ -174,6 +174,7 @@ void wg_file_close(int file) {
 const char *sim_file_text(void) { return engine->file.text; }
 
 /* Only sim_exit_thread ends a thread. */
+void wg_call_out(void (*fn)(void *arg), void *arg) { fn(arg); }
 void wg_cancel_point(void) {}
 int wg_cancel_forbid(void) { return 0; }
 void wg_cancel_allow(int before) { (void)before; }
