@@ -275,10 +275,10 @@ static void groups_that_were_given_up_without_a_wait_are_leaks(void **state) {
     go(g, fail_with, NULL);
     EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
     wg_errgroup_release(g);
-    EVENTUALLY(strstr(leaks_since(before), "given up"));
-    assert_string_equal(text,
-                        "leak: error group 'lost' (C, made at here.c:9): it was given up without a wait for its tasks, "
-                        "so nobody has seen the errors of 1 of them\n");
+    /* The worker gives up the last reference a moment later; on the way the group is told of as both. */
+    EVENTUALLY(strcmp(leaks_since(before),
+                      "leak: error group 'lost' (C, made at here.c:9): it was given up without a wait for its tasks, "
+                      "so nobody has seen the errors of 1 of them\n") == 0);
     int64_t later = wg_now();
     for (int i = 0; i < 40; i++) { /* more than are kept */
         g = new_group((wg_errgroup_options){.name = "other"});

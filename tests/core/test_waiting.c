@@ -16,6 +16,12 @@ struct coroutine {
 };
 static struct coroutine a, b;
 
+/* Two pieces of a report, between which stands a time. */
+static const char *says_after(const char *report, const char *first, const char *second) {
+    const char *at = strstr(report, first);
+    return at ? strstr(at, second) : NULL;
+}
+
 static void hear(void *raw) { atomic_fetch_add(&((struct coroutine *)raw)->told, 1); }
 
 static void begin(struct coroutine *me, const char *name, wg_errgroup_options options) {
@@ -65,8 +71,8 @@ static void coroutines_that_wait_for_each_others_group(void **state) {
     assert_status(wait_for_group(&b, a.group), WG_DEADLOCK);
     assert_non_null(
         strstr(b.report, "this call, in task 'second' of group 'second' (C), waits for all tasks of group 'first'"));
-    assert_non_null(
-        strstr(b.report, "in task 'first' of group 'first' (C), has waited 0.0 s for all tasks of group 'second'"));
+    assert_non_null(says_after(b.report, "in task 'first' of group 'first' (C), has waited ",
+                               " s for all tasks of group 'second'"));
     assert_null(strstr(b.report, "'first' (C), waits"));
     assert_status(wg_errgroup_leave(b.group, NULL), WG_OK); /* it goes on, and ends */
     assert_int_equal(a.told, 1);
@@ -221,8 +227,8 @@ static void a_coroutine_that_waits_for_the_task_that_drives_it(void **state) {
     go(g, drive, g);
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
     assert_status(outcome, WG_DEADLOCK);
-    assert_non_null(
-        strstr(a.report, "in a task of group 'threads' (C), has waited 0.0 s for all tasks of group 'coroutines'"));
+    assert_non_null(says_after(a.report, "in a task of group 'threads' (C), has waited ",
+                               " s for all tasks of group 'coroutines'"));
     wg_errgroup_release(g);
     end(&a);
 }
