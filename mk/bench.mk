@@ -26,8 +26,13 @@ build/bench/growth: bench/growth/growth.cpp $(CORE_A) $(CORE_HEADERS) mk/bench.m
 	    -lnsync_cpp -lglib-2.0 $(LDFLAGS)
 
 .PHONY: bench-hub
-bench-hub: python lua $(PY_READY_BENCH) | bench-quiet ## a task in a group of several languages beside the same in its own (BENCH_QUICK=1: in a minute)
+bench-hub: python lua build/bench/hub_tasks.so $(PY_READY_BENCH) | bench-quiet ## a task in a group of several languages beside the same in its own (BENCH_QUICK=1: in a minute)
 	$(PYTHON) bench/hub/shared.py build/bench/hub.json
+
+build/bench/hub_tasks.so: bench/hub/tasks.c $(PY_BUILT) mk/bench.mk
+	@mkdir -p $(@D)
+	$(call say,bench,$@)
+	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -fPIC -shared -Icore/include $(CFLAGS) -o $@ $< python/cwaitgroup/libwaitgroup.so.* $(LDFLAGS)
 
 bench-examples: examples | system-bench-examples bench-quiet ## the checksum example beside xargs and a ThreadPoolExecutor
 	$(PYTHON) bench/checksum.py

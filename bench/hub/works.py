@@ -1,7 +1,8 @@
 """What is measured of groups that several languages share: the same work in a group of one language, and in one that
 another language made and this one has attached to; and errors that cross.
 
-Lua is opened in this process by tests/hub/lua_in_python.py; the C functions are those of the library that Python has.
+Lua is opened in this process by tests/hub/lua_in_python.py; the C functions are those of the library that Python has, and
+tasks.c, which the Makefile builds.
 """
 
 import contextlib
@@ -26,6 +27,11 @@ SHARED, OWN = "waitgroup", "its own group"
 core = ctypes.CDLL(cwaitgroup._core.__file__)
 core.wg_errgroup_id.restype = ctypes.c_int64
 core.wg_errgroup_id.argtypes = core.wg_errgroup_release.argtypes = [ctypes.c_void_p]
+
+tasks_in_c = ctypes.CDLL(TOP / "build/bench/hub_tasks.so")
+tasks_in_c.hub_tasks.restype = tasks_in_c.hub_tasks_by_id.restype = ctypes.c_double
+tasks_in_c.hub_tasks.argtypes = [ctypes.c_void_p, ctypes.c_int]
+tasks_in_c.hub_tasks_by_id.argtypes = [ctypes.c_int64, ctypes.c_int]
 
 lua = Lua()
 lua.run(
@@ -76,6 +82,16 @@ def python_tasks(make: Callable[[], ErrGroup]) -> Callable[[], float]:
     return run
 
 
+def c_tasks(make: Callable[[], ErrGroup] | None) -> Callable[[], float]:
+    def run() -> float:
+        group = make() if make else None
+        took = tasks_in_c.hub_tasks_by_id(group.id, TASKS) if group else tasks_in_c.hub_tasks(None, TASKS)
+        assert took > 0
+        return float(took) / TASKS * 1e6
+
+    return run
+
+
 def lua_tasks(kind: str, make: Callable[[], ErrGroup] | None) -> Callable[[], float]:
     def run() -> float:
         group = make() if make else None
@@ -115,6 +131,10 @@ def an_error_that_crosses() -> float:
 
 
 WORKS = [
+    Work(
+        "a task of C in a group that Python made",
+        {SHARED: c_tasks(ErrGroup), OWN: c_tasks(None)},
+    ),
     Work(
         "a task of Python in a group that C made",
         {SHARED: python_tasks(made_in_c), OWN: python_tasks(ErrGroup)},

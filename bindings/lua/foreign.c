@@ -12,6 +12,9 @@
  *
  * A task that yields otherwise than by a wait of ours yields to the loop: by `forward`, or, if there is none, it is left to
  * whatever resumes its coroutine, as callbacks of luv do. Meanwhile it is *foreign*. */
+
+#include <string.h>
+
 #include "loop.h"
 #include "task.h"
 
@@ -163,6 +166,50 @@ static int step(lua_State *L) {
     run_in_loop(L, home);
     wgl_foreign_rearm(home);
     lua_pushboolean(L, home->alive > 0);
+    return 1;
+}
+
+/* --- who has resumed a coroutine --- */
+
+#define MOST_NESTED 200 /* coroutines within each other: as Lua allows */
+
+/* The coroutine that `from` is just resuming by coroutine.resume or by a function of coroutine.wrap; NULL: it is in other
+ * code. */
+static lua_State *resumed_by(lua_State *from) {
+    lua_Debug ar;
+    if (!lua_checkstack(from, 4) || !lua_getstack(from, 0, &ar))
+        return NULL;
+    int top = lua_gettop(from);
+    lua_getinfo(from, "f", &ar);
+    bool c = lua_iscfunction(from, -1);
+    if (!(c && lua_getupvalue(from, -1, 1) && lua_isthread(from, -1)) && !(c && lua_getlocal(from, &ar, 1)))
+        lua_pushnil(from);
+    lua_State *co = lua_tothread(from, -1);
+    lua_settop(from, top);
+    return co;
+}
+
+/* The coroutine that has resumed L, beginning with the main one; NULL: other code than coroutine.resume is between. */
+static lua_State *resumer_of(lua_State *L) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    lua_State *from = lua_tothread(L, -1), *next;
+    lua_pop(L, 1);
+    for (int depth = 0; depth < MOST_NESTED; depth++, from = next)
+        if (!(next = resumed_by(from)) || next == from || next == L)
+            return next == L ? from : NULL;
+    return NULL;
+}
+
+/* resumed_by(fn) -> whether code of the file that has `fn` has resumed the running coroutine; nil: it cannot be told. */
+static int resumed_by_file(lua_State *L) {
+    lua_Debug file, code;
+    lua_State *from = resumer_of(L);
+    if (!from || !lua_getstack(from, 1, &code))
+        return 0;
+    lua_getinfo(from, "S", &code);
+    lua_settop(L, 1);
+    lua_getinfo(L, ">S", &file);
+    lua_pushboolean(L, strcmp(file.source, code.source) == 0);
     return 1;
 }
 
@@ -324,7 +371,8 @@ void wgl_foreign_forget(lua_State *L, wgl_home *home) {
 }
 
 const luaL_Reg wgl_foreign_functions[] = {
-    {"use", use}, {"agent", new_agent}, {"listen", listen}, {"step", step}, {NULL, NULL}};
+    {"use", use}, {"agent", new_agent}, {"listen", listen}, {"step", step}, {"resumed_by", resumed_by_file},
+    {NULL, NULL}};
 
 static void new_metatable(lua_State *L, const char *name, lua_CFunction end) {
     luaL_newmetatable(L, name);

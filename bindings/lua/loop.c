@@ -638,10 +638,8 @@ static bool drive_to_the_end(lua_State *L, wgl_home *home) {
     return woken;
 }
 
-int wgl_drain(lua_State *L) {
-    wgl_home *home = wgl_home_of(L);
-    int first_error = 0;
-    luaL_checkstack(L, 20, NULL);
+/* Drive until no task is left; those that never can end are killed. Where the first error is, or `first_error`. */
+static int end_all(lua_State *L, wgl_home *home, int first_error) {
     while (home->alive > 0) {
         if (drive_to_the_end(L, home))
             continue;
@@ -650,6 +648,17 @@ int wgl_drain(lua_State *L) {
         wgl_coroutines_kill_sleepers(L, home);
         lua_settop(L, first_error);
     }
+    return first_error;
+}
+
+int wgl_drain(lua_State *L) {
+    wgl_home *home = wgl_home_of(L);
+    int first_error = 0;
+    luaL_checkstack(L, 20, NULL);
+    do {
+        first_error = end_all(L, home, first_error);
+        wgl_run_callbacks_now(L); /* of contexts that have ended while the task did not look; they may start tasks */
+    } while (home->alive > 0);
     wgl_subscriptions_forget_callbacks(home);
     wgl_foreign_forget(L, home);
     wgl_report_forget(L);

@@ -259,6 +259,30 @@ describe("a task on a thread", function()
     assert.same({ "because" }, cause)
   end)
 
+  for how, after in pairs {
+    ["it ends well"] = function() end,
+    ["it fails"] = function() error "by itself" end,
+    ["its coroutine still sleeps"] = function() require("waitgroup").new():go(require("waitgroup").sleep, 0.001) end,
+  } do
+    it("calls back when its context has ended, though it never waits: " .. how, function()
+      local g, started, called = waitgroup.errgroup(), waitgroup.new(1), waitgroup.new(2)
+      g:thread(function(wg, count, finish)
+        local context = require("waitgroup").current_context()
+        context:on_cancel(function()
+          count:done()
+          require("waitgroup").new():go(function() count:done() end)
+        end)
+        wg:done()
+        while not context:cancelled() do end
+        finish()
+      end, started, called, after)
+      assert.is_true(started:wait(20))
+      g:cancel()
+      g:wait(20)
+      assert.equal(0, called:count())
+    end)
+  end
+
   it("is interrupted in a busy loop, if the group says so", function()
     local g, started = waitgroup.errgroup { interrupt = 1000 }, waitgroup.new(1)
     local task = g:thread(function(wg)

@@ -6,9 +6,9 @@ local coroutine, ipairs, setmetatable, table = coroutine, ipairs, setmetatable, 
 
 local adapter = {}
 
---- Whether the running coroutine belongs to the loop.
+--- Whether the running coroutine belongs to the loop: not one that another coroutine resumes, to which it would yield.
 function adapter.here()
-  return copas.running == nil or copas.running -- versions before 2.0 do not tell
+  return copas.running ~= false and core.resumed_by(copas.step) ~= false -- versions before 2.0 do not tell the former
 end
 
 -- What copas needs of a socket.

@@ -1,4 +1,5 @@
 --- Waits in coroutines of Prosody: what runs in a runner of its util.async.
+local core = require "waitgroup.core"
 local async = require "util.async"
 local server = require "net.server"
 
@@ -17,8 +18,11 @@ local function wake_all()
   end
 end
 
---- Whether the running coroutine belongs to the loop. Prosody takes any that is not the main one for a runner's.
-adapter.here = async.ready
+--- Whether the running coroutine belongs to the loop. Prosody takes any that is not the main one for a runner's, also one that
+--- another coroutine resumes, to which it would yield.
+function adapter.here()
+  return async.ready() and core.resumed_by(async.runner) ~= false
+end
 
 --- Yield until `fd` is readable.
 function adapter.wait(fd)
