@@ -284,8 +284,8 @@ function Context:wait(timeout) end
 ---@return number? seconds never below 0; nil if it has none
 function Context:remaining() end
 
---- Call a function once when it ends: in this state, before `cancel` returns or when somebody next waits. A context that
---- nothing can reach any more is gone, with its callbacks.
+--- Call a function once when it ends: in this state, before `cancel` returns, when somebody next waits, or when the thread task
+--- that set it ends. A context that nothing can reach any more is gone, with its callbacks.
 ---@param fn function called without arguments; its error goes to `waitgroup.on_error`
 ---@return function stop prevents the call: true if it did
 function Context:on_cancel(fn) end
