@@ -245,7 +245,7 @@ static wg_pool *new_starving_pool(atomic_int *started) {
     return pool;
 }
 
-static void stop(wg_pool *pool) {
+static void stop_all(wg_pool *pool) {
     assert_status(wg_done(&held_up), WG_OK);
     assert_status(wg_wait(&tasks, NULL), WG_OK);
     wg_pool_stop(pool);
@@ -265,7 +265,7 @@ static void a_wait_that_a_fork_has_overtaken_says_so(void **state) {
         _exit(status == WG_FORKED ? 42 : 1);
     assert_status(status, WG_TIMEOUT);
     expect_child(42);
-    stop(pool);
+    stop_all(pool);
 }
 
 static void a_wait_for_a_context_goes_on_in_the_child(void **state) {
@@ -279,7 +279,7 @@ static void a_wait_for_a_context_goes_on_in_the_child(void **state) {
         _exit(status == WG_OK && wg_context_status(ctx) == WG_DEADLINE_EXCEEDED ? 42 : 1);
     assert_status(status, WG_OK);
     expect_child(42);
-    stop(pool);
+    stop_all(pool);
     wg_context_release(ctx);
 }
 

@@ -58,7 +58,7 @@ static wg_status wait_for_group(struct coroutine *me, wg_errgroup *g) {
     return wait_for(me, (wg_waiting_for){.event = wg_outcome(g)});
 }
 
-static void stop(struct coroutine *me, wg_event event) {
+static void suspend(struct coroutine *me, wg_event event) {
     assert_null(wg_waiting_end(me->waiting));
     wg_event_unobserve_sync(event, &me->observer);
 }
@@ -95,7 +95,7 @@ static void coroutines_that_wait_for_each_others_end(void **state) {
     begin(&b, "second", (wg_errgroup_options){0});
     assert_status(wait_for(&a, (wg_waiting_for){.group = b.group, .arg = &b}), WG_OK);
     assert_status(wait_for(&b, (wg_waiting_for){.group = a.group, .arg = &b}), WG_OK); /* there is no such task */
-    stop(&b, wg_outcome(a.group));
+    suspend(&b, wg_outcome(a.group));
     assert_status(wait_for(&b, (wg_waiting_for){.group = a.group, .arg = &a}), WG_DEADLOCK);
     assert_null(wg_waiting_end(a.waiting));
     end(&a);
@@ -129,8 +129,8 @@ static void what_can_end_is_no_part(void **state) {
         ways[i].event = wg_outcome(b.group);
         assert_status(wait_for(&a, ways[i]), WG_OK);
         assert_status(wait_for_group(&b, a.group), WG_OK);
-        stop(&a, wg_outcome(b.group));
-        stop(&b, wg_outcome(a.group));
+        suspend(&a, wg_outcome(b.group));
+        suspend(&b, wg_outcome(a.group));
         end(&a);
         end(&b);
     }
@@ -143,8 +143,8 @@ static void a_group_with_a_deadline_is_no_part(void **state) {
     begin(&b, "second", (wg_errgroup_options){0});
     assert_status(wait_for_group(&a, b.group), WG_OK);
     assert_status(wait_for_group(&b, a.group), WG_OK);
-    stop(&a, wg_outcome(b.group));
-    stop(&b, wg_outcome(a.group));
+    suspend(&a, wg_outcome(b.group));
+    suspend(&b, wg_outcome(a.group));
     end(&a);
     end(&b);
 }
@@ -161,8 +161,8 @@ static void a_wait_that_has_its_wake_is_no_part(void **state) {
     assert_status(wg_done(&wg), WG_OK);
     assert_status(wg_add(&wg, 1), WG_OK); /* the next round, to which the first does not belong */
     assert_status(wait_for_group(&b, a.group), WG_OK);
-    stop(&a, wg_zero(&wg));
-    stop(&b, wg_outcome(a.group));
+    suspend(&a, wg_zero(&wg));
+    suspend(&b, wg_outcome(a.group));
     assert_status(wg_done(&wg), WG_OK);
     end(&a);
     end(&b);
@@ -175,8 +175,8 @@ static void a_cancelled_wait_is_no_part(void **state) {
     assert_status(wait_for_group(&a, b.group), WG_OK);
     assert_status(wg_errgroup_cancel(a.group, NULL), WG_OK);
     assert_status(wait_for_group(&b, a.group), WG_OK);
-    stop(&a, wg_outcome(b.group));
-    stop(&b, wg_outcome(a.group));
+    suspend(&a, wg_outcome(b.group));
+    suspend(&b, wg_outcome(a.group));
     end(&a);
     end(&b);
 }
@@ -251,14 +251,14 @@ static void a_sleep_inside_of_a_wait_that_drives(void **state) {
     begin(&a, "idle", (wg_errgroup_options){0});
     begin(&b, "coroutines", (wg_errgroup_options){0});
     assert_status(wait_for_group(&b, g), WG_OK); /* at zero: it is told at once, and waits for nothing */
-    stop(&b, wg_outcome(g));
+    suspend(&b, wg_outcome(g));
     assert_status(wg_errgroup_enter(g), WG_OK);
     assert_status(wait_for_group(&b, g), WG_OK);
     go(g, drive_and_block, g);
     assert_status(wg_errgroup_leave(g, NULL), WG_OK);
     EVENTUALLY(atomic_load(&b.told) == 2);
     assert_status(outcome, WG_DEADLOCK);
-    stop(&b, wg_outcome(g));
+    suspend(&b, wg_outcome(g));
     assert_status(wg_errgroup_wait(g, NULL, NULL), WG_OK);
     wg_errgroup_release(g);
     end(&a);
