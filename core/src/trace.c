@@ -19,7 +19,9 @@ wg_a32 wg_trace_state;
 
 static wg_a32 files;   /* how many there have been */
 static wg_a64 numbers; /* how many tasks have been traced */
-static int32_t process;
+static wg_a32 process; /* its number; a thread may still be writing to the timeline before when it is set */
+
+static int32_t process_id(void) { return (int32_t)wg_load_relaxed32(&process); }
 
 struct line {
     struct wg_text text;
@@ -80,7 +82,7 @@ static void add_time(struct line *line, const char *key, int64_t nanoseconds) {
 static void begin(struct line *line, const char *phase, const char *category, const char *name, int32_t thread,
                   int64_t at) {
     wg_text_add(&line->text, ",\n{\"ph\":\"%s\",\"cat\":\"%s\",\"pid\":%" PRId32 ",\"tid\":%" PRId32, phase, category,
-                process, thread);
+                process_id(), thread);
     add_time(line, "ts", at);
     wg_text_add(&line->text, ",\"name\":");
     add_string(line, name);
@@ -112,7 +114,7 @@ static int32_t number_of(struct wg_thread_id thread) {
 
 static void add_thread_name(struct line *line, int32_t thread, const char *name) {
     wg_text_add(&line->text, ",\n{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":%" PRId32 ",\"name\":\"thread_name\"",
-                process, thread);
+                process_id(), thread);
     line->has_args = false;
     add_arg(line, "name", name);
     finish(line);
@@ -133,7 +135,7 @@ static void put_name(int32_t thread) {
     char name[32];
     if (wg_thread()->name[0])
         snprintf(name, sizeof name, "%s", wg_thread()->name);
-    else if (thread == process)
+    else if (thread == process_id())
         snprintf(name, sizeof name, "main");
     else
         wg_thread_name(name, sizeof name);
@@ -382,10 +384,10 @@ size_t wg_trace_missing(char *text, size_t size, unsigned long lines) {
 size_t wg_trace_first(char *text, size_t size) {
     struct line line = {{text, size, 0}, false};
     char name[64];
-    process = wg_process_id();
+    wg_store_relaxed32(&process, (uint32_t)wg_process_id());
     wg_add_relaxed32(&files, 1);
     wg_process_name(name, sizeof name);
-    wg_text_add(&line.text, "{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":0,\"name\":\"process_name\"", process);
+    wg_text_add(&line.text, "{\"ph\":\"M\",\"pid\":%" PRId32 ",\"tid\":0,\"name\":\"process_name\"", process_id());
     add_arg(&line, "name", name);
     finish(&line);
     return wg_text_written(&line.text);
