@@ -48,7 +48,8 @@ static void in_a_call(const std::string &where, wg_errgroup *g) {
 
 int main(int argc, char **argv) {
     const std::string where = argc == 2 ? argv[1] : "";
-    const wg_until a_minute = {wg_after(60 * WG_SECOND), nullptr, false, nullptr, nullptr, 0};
+    wg_until a_minute = {};
+    a_minute.deadline = wg_after(60 * WG_SECOND);
     wg_errgroup *g;
     wg_errgroup_options options = {};
     options.track = true;

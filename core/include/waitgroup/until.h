@@ -42,6 +42,14 @@ WG_API int64_t wg_after_seconds(double seconds);
 WG_API double wg_seconds(int64_t nanoseconds);
 WG_API int64_t wg_nanoseconds(double seconds);
 
+/* Where in a program a wait is, for people; what is not known is NULL or 0. */
+typedef struct wg_place {
+    const char *language; /* such as "Python" */
+    const char *task;     /* the name of the task that waits */
+    const char *file;
+    int line;
+} wg_place;
+
 /* Until when a call may block. A NULL pointer in its place means the same as a zeroed struct: for ever, except inside a
  * task, whose context ends the call.
  *
@@ -55,14 +63,6 @@ WG_API int64_t wg_nanoseconds(double seconds);
  * certain: the tasks wait for the outcome of a group, for a wait group that counts tasks, for a task, or for a slot, each
  * without a deadline, and without a context but those that the task has anyway: that of its group, and what is above it, if
  * these have no deadline. A cancel of one of those tasks' groups by somebody else, or a higher limit, is not counted on. */
-/* Where in a program a wait is, for people; what is not known is NULL or 0. */
-typedef struct wg_place {
-    const char *language; /* such as "Python" */
-    const char *task;     /* the name of the task that waits */
-    const char *file;
-    int line;
-} wg_place;
-
 typedef struct wg_until {
     int64_t deadline; /* WG_FOREVER, WG_POLL, or absolute nanoseconds: then the call returns WG_TIMEOUT */
     /* Whose end ends the call with WG_CONTEXT_ENDED. NULL: that of the task which this thread runs, if it runs one;

@@ -15,12 +15,13 @@ static void stop(void *arg) { *(int *)arg = 1; }
 
 int main(void) {
     static wg_waitgroup wg = WG_INIT;
-    wg_until soon = {wg_after(10 * WG_SECOND), NULL, false, NULL, NULL, 0};
+    static wg_until soon; /* and not an initializer in order: this is C++ as well, and later versions may have more fields */
     wg_errgroup *g;
     wg_observer observer;
     int n[10] = {0}, sum = 0, zero = 0;
     if (strcmp(wg_version(), WG_VERSION) != 0 || wg_add(&wg, 1) != WG_OK || wg_errgroup_new(&g, NULL) != WG_OK)
         return 1;
+    soon.deadline = wg_after(10 * WG_SECOND);
     for (int i = 0; i < 10; i++)
         if (wg_errgroup_go(g, add, &n[i], NULL, &soon) != WG_OK)
             return 2;
