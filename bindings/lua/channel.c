@@ -59,6 +59,7 @@ struct channel {
     item *first, **last;
     queue senders, receivers;
     bool closed;
+    bool of_ends;           /* what it carries are ends of tasks: for the words of a deadlock */
     _Atomic lua_Integer id; /* 0: not asked for */
     uint32_t epoch;         /* the process that asked for it */
 };
@@ -362,6 +363,13 @@ static int new (lua_State *L) {
     return 1;
 }
 
+/* ends_channel(capacity): a channel by which the ends of tasks are told. */
+static int new_of_ends(lua_State *L) {
+    new (L);
+    ((channel *)wgl_test(L, -1))->of_ends = true;
+    return 1;
+}
+
 /* --- waiting. At 1 is the channel, or the table of a select; at 2 the context of the running task, or nil; at 3 the
  * ticket; at 4, while it waits, what ends the wait --- */
 
@@ -525,7 +533,7 @@ static int receive_until(lua_State *L, channel *c, int64_t deadline) {
         return push_closed(L);
     if (deadline == WG_POLL)
         return wgl_push_timeout(L);
-    add_place(push_ticket(L, 1, "a value from a channel"), c, NULL);
+    add_place(push_ticket(L, 1, c->of_ends ? "the end of one of several tasks" : "a value from a channel"), c, NULL);
     return try_or_wait(L, deadline);
 }
 
@@ -680,4 +688,5 @@ void wgl_open_channel(lua_State *L) {
     lua_pop(L, 1);
 }
 
-const luaL_Reg wgl_channel_functions[] = {{"channel", new}, {"select", select_case}, {NULL, NULL}};
+const luaL_Reg wgl_channel_functions[] = {
+    {"channel", new}, {"ends_channel", new_of_ends}, {"select", select_case}, {NULL, NULL}};

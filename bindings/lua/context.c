@@ -44,8 +44,10 @@ static int cancelled(lua_State *L) {
 /* ctx:err() -> nil while it lives, else "cancelled" or "deadline exceeded", cause */
 static int err(lua_State *L) {
     wg_context *ctx = check(L, 1);
-    if (wg_context_check(ctx) == WG_OK)
-        return 0;
+    if (wg_context_check(ctx) == WG_OK) {
+        lua_pushnil(L);
+        return 1;
+    }
     lua_pushstring(L, wgl_end_word(wg_context_status(ctx)));
     wgl_push_error(L, wg_context_cause(ctx));
     return 2;
@@ -86,8 +88,9 @@ static int wait(lua_State *L) {
 static int remaining(lua_State *L) {
     int64_t left = wg_context_remaining(check(L, 1));
     if (left == INT64_MAX)
-        return 0;
-    lua_pushnumber(L, wg_seconds(left));
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, wg_seconds(left));
     return 1;
 }
 

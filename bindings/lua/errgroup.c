@@ -57,8 +57,9 @@ static int context(lua_State *L) {
 static int limit(lua_State *L) {
     int n = wg_errgroup_limit(check(L, 1)->group);
     if (n == 0)
-        return 0;
-    lua_pushinteger(L, n);
+        lua_pushnil(L);
+    else
+        lua_pushinteger(L, n);
     return 1;
 }
 

@@ -76,7 +76,7 @@ end
 
 local function watch(tasks)
   local self = setmetatable({ group = core.errgroup(core.current_context(), core.deadline(nil, 1)),
-    ended = core.channel(#tasks) }, Watch)
+    ended = core.ends_channel(#tasks) }, Watch)
   for i = 1, #tasks do
     self.group:go(function()
       local ok, err = pcall(tasks[i].result, tasks[i])

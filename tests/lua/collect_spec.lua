@@ -131,6 +131,16 @@ describe("what watches tasks", function()
     end
   end
 
+  it("is named in the report of a deadlock", function()
+    local g = waitgroup.errgroup()
+    local alone
+    alone = g:go(function() return waitgroup.wait_any { alone } end)
+    local _, report = pcall(g.wait, g)
+    assert.matches("deadlock: .*waits for the end of one of several tasks", report)
+    g:cancel()
+    assert.is_true(g:wait(20))
+  end)
+
   it("tells why a task cannot be waited for", function()
     local g = waitgroup.errgroup()
     local alone

@@ -211,6 +211,22 @@ describe("a global that is not there on another thread", function()
   end)
 end)
 
+describe("what is not there", function()
+  it("is nil, and not nothing, which other functions take for a missing argument", function()
+    local g, context = waitgroup.errgroup(), waitgroup.context()
+    for name, call in pairs {
+      limit = function() return g:limit() end,
+      err = function() return context:err() end,
+      remaining = function() return context:remaining() end,
+      current_context = function() return waitgroup.current_context() end,
+      on_error = function() return waitgroup.on_error(nil) end,
+    } do
+      assert.same({ n = 1 }, table.pack(call()), name)
+    end
+    assert.is_true(g:wait())
+  end)
+end)
+
 describe("the module", function()
   it("has the version of the core", function()
     local header = assert(io.open("core/include/waitgroup/status.h")):read("a")
