@@ -15,6 +15,9 @@
  * within a switch interval, or has them sleep for ever. */
 #define TURNED_AWAY (100 * WG_MILLISECOND)
 
+/* How long a thread waits for another errand. */
+#define IDLES (100 * WG_MILLISECOND)
+
 struct home {
     pthread_mutex_t lock;      /* guards all below */
     unsigned long main_thread; /* constant; see home_new */
@@ -22,7 +25,9 @@ struct home {
     enum { HOME_OPEN, HOME_CLOSING, HOME_GONE } stage;
     pthread_t ender; /* once it is not open */
     unsigned due, askers;
-    pthread_cond_t changed; /* `due` or `askers` has fallen */
+    pthread_cond_t changed; /* `due` or `askers` has fallen, an errand has come, or it is not open any more */
+    bool idles;             /* a thread waits for an errand, or is about to; */
+    void *errand;           /* here it is, until that thread takes it */
     guest *first, *last;    /* the line */
     guest *guests, *ended;  /* `ended`: with a thread state to be deleted */
     home *next, **link;     /* among all homes; guarded by homes_lock, which is taken before the lock of a home */
@@ -219,6 +224,7 @@ void home_close(home *h) {
     pthread_mutex_lock(&h->lock);
     h->stage = HOME_CLOSING;
     h->ender = pthread_self();
+    pthread_cond_broadcast(&h->changed);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -245,6 +251,41 @@ static void wait_for_fall(home *h, const unsigned *count, unsigned n, int64_t pa
     while (*count > n && result != ETIMEDOUT)
         result =
             patience ? pthread_cond_timedwait(&h->changed, &h->lock, &end) : pthread_cond_wait(&h->changed, &h->lock);
+}
+
+/* --- errands --- */
+
+bool home_offer(home *h) {
+    pthread_mutex_lock(&h->lock);
+    bool first = !h->idles && h->stage == HOME_OPEN;
+    if (first)
+        h->idles = true;
+    pthread_mutex_unlock(&h->lock);
+    return first;
+}
+
+void *home_next_errand(home *h) {
+    struct timespec end = time_after(IDLES);
+    int result = 0;
+    pthread_mutex_lock(&h->lock);
+    while (!h->errand && h->stage == HOME_OPEN && result != ETIMEDOUT)
+        result = pthread_cond_timedwait(&h->changed, &h->lock, &end);
+    void *errand = h->errand;
+    h->errand = NULL;
+    h->idles = false;
+    pthread_mutex_unlock(&h->lock);
+    return errand;
+}
+
+bool home_hand_errand(home *h, void *errand) {
+    pthread_mutex_lock(&h->lock);
+    bool waits = h->idles && !h->errand && h->stage == HOME_OPEN;
+    if (waits) {
+        h->errand = errand;
+        pthread_cond_broadcast(&h->changed);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return waits;
 }
 
 void home_wait_until_alone(home *h, int64_t patience) {
@@ -335,6 +376,8 @@ static void reset(home *h) {
     h->main_thread = PyThread_get_thread_native_id();
     h->due = h->askers = 0;
     h->first = NULL;
+    h->idles = false;
+    h->errand = NULL;
     init_changed(h);
     for (guest *g = h->guests, *next; g; g = next) {
         next = g->next;

@@ -68,6 +68,14 @@ void home_line_up(guest *me);
 /* Attached again: let the next one ask. */
 void home_move_up(guest *me);
 
+/* This thread will wait for something to do that another thread hands over; false if another thread waits already, or the
+ * home is closing. */
+bool home_offer(home *h);
+/* Wait for it, detached, a short while; NULL if nothing comes, or the home closes. */
+void *home_next_errand(home *h);
+/* Hand `errand` to the thread that waits; false if none does. */
+bool home_hand_errand(home *h, void *errand);
+
 /* This thread ends the interpreter. */
 void home_close(home *h);
 bool home_is_closing(home *h);

@@ -168,51 +168,87 @@ typedef struct {
     sem_t *over; /* or NULL: nobody waits, and the thread frees this */
 } errand;
 
-static bool run_attached(errand *e) {
-    guest *me = home_guest(e->home);
-    PyThreadState *mine = me ? PyThreadState_New(e->interpreter) : NULL;
+/* Attach this thread, with a state of its own. NULL: no memory. */
+static PyThreadState *come_in(home *h, PyInterpreterState *interpreter) {
+    guest *me = home_guest(h);
+    PyThreadState *mine = me ? PyThreadState_New(interpreter) : NULL;
     if (!mine)
-        return false;
+        return NULL;
     home_line_up(me);
     PyEval_RestoreThread(mine);
     home_move_up(me);
-    bool well = e->run(e->worker);
+    return mine;
+}
+
+static void come_out(PyThreadState *mine) {
     PyThreadState_Clear(mine);
     PyThreadState_DeleteCurrent();
-    return well;
+}
+
+/* Attached, or `mine` is NULL. True: this thread has offered to do another errand. */
+static bool run_errand(errand *e, const PyThreadState *mine) {
+    bool well = mine && e->run(e->worker);
+    if (e->over) {
+        bool more = well && home_offer(e->home);
+        e->well = well;
+        sem_post(e->over); /* the thread that waits for it has the errand on its stack */
+        return more;
+    }
+    if (!well)
+        work_failed(e->worker); /* no memory; the reference to it cannot be given up here */
+    free(e);
+    return false;
+}
+
+/* Of a thread that has done an errand: wait, detached, for another one. */
+static errand *next_errand(home *h) {
+    let_gone outer = let_go();
+    errand *next = home_next_errand(h);
+    take_again(home_guest(h), outer);
+    return next;
 }
 
 static void go_on_errand(void *arg) {
     errand *e = arg;
-    home *h = e->home;
-    e->well = run_attached(e);
-    if (!e->well && !e->over)
-        work_failed(e->worker); /* no memory; the reference to it cannot be given up here */
+    home *h = home_retain(e->home);
+    PyThreadState *mine = come_in(h, e->interpreter);
+    while (e && run_errand(e, mine))
+        e = next_errand(h);
+    if (mine)
+        come_out(mine);
     home_unexpect(h);
-    if (e->over)
-        sem_post(e->over);
-    else
-        free(e);
+    home_release(h);
+}
+
+/* Have a thread do the errand: one that has just done another, or a new one. */
+static bool send_on_errand(errand *e) {
+    if (e->over && home_hand_errand(e->home, e))
+        return true;
+    if (!home_expect(e->home))
+        return false;
+    if (PyThread_start_new_thread(go_on_errand, e) != PYTHREAD_INVALID_THREAD_ID)
+        return true;
+    home_unexpect(e->home);
+    return false;
 }
 
 /* The thread is started by another thread, where no signal handler runs: so what a handler raises comes out of the call
- * that the handler has interrupted, and does not get lost in ours. */
+ * that the handler has interrupted, and does not get lost in ours. That thread stays for the next worker, if there is one
+ * soon: a thread that has made objects and ended costs a free-threaded Python a search at the start of each later one. */
 static bool start_by_another(Worker *worker) {
     state *st = worker->st;
     guest *me = home_guest(st->home);
     sem_t over;
     errand e = {start_thread, worker, st->home, st->interpreter, false, &over};
-    if (!me || !home_expect(st->home))
+    if (!me)
         return false;
     sem_init(&over, 0, 0);
-    bool gone = PyThread_start_new_thread(go_on_errand, &e) != PYTHREAD_INVALID_THREAD_ID;
+    bool gone = send_on_errand(&e);
     if (gone) {
         let_gone outer = let_go();
         while (sem_wait(&over) != 0)
             continue;
         take_again(me, outer);
-    } else {
-        home_unexpect(st->home);
     }
     sem_destroy(&over);
     return gone && e.well;
@@ -244,14 +280,11 @@ static bool work_barely(Worker *worker) {
 static bool start_barely(Worker *worker) {
     state *st = worker->st;
     errand *e = malloc(sizeof *e);
-    if (!e || !home_expect(st->home)) {
-        free(e);
+    if (!e)
         return false;
-    }
     *e = (errand){work_barely, (Worker *)Py_NewRef((PyObject *)worker), st->home, st->interpreter, false, NULL};
-    if (PyThread_start_new_thread(go_on_errand, e) != PYTHREAD_INVALID_THREAD_ID)
+    if (send_on_errand(e))
         return true;
-    home_unexpect(st->home);
     Py_DECREF((PyObject *)worker);
     free(e);
     return false;

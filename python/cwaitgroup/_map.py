@@ -15,12 +15,43 @@ if TYPE_CHECKING:
 UNLIMITED_WINDOW = 32  # items that imap() takes ahead where the group has no limit
 
 
-class _Feed:
-    """Starts a task for each item, and counts those of its tasks that have not been taken out of `ended`."""
+class _Started:
+    """Tasks in the order of starting; get() waits for the end of the first."""
 
-    def __init__(self, group: ErrGroup, fn: Callable[..., Any], iterators: tuple[Iterator[Any], ...]) -> None:
+    def __init__(self) -> None:
+        self._tasks: deque[Task[Any]] = deque()
+        self.add = self._tasks.append
+
+    def get(self) -> Task[Any]:
+        task = self._tasks.popleft()
+        task._succeeded()
+        return task
+
+
+class _Ended:
+    """Tasks in the order of ending; get() waits for the next."""
+
+    def __init__(self) -> None:
+        inbox = Inbox()
+        self._put, self.get = inbox.put, inbox.get
+
+    def add(self, task: Task[Any]) -> None:
+        task.add_done_callback(self._put)
+
+
+class _Feed:
+    """Starts a task for each item, and keeps it in `tasks` until it is taken: a result that has been handed out is not
+    kept. `out` counts those that have not been taken."""
+
+    def __init__(
+        self,
+        group: ErrGroup,
+        fn: Callable[..., Any],
+        iterators: tuple[Iterator[Any], ...],
+        tasks: _Started | _Ended,
+    ) -> None:
         self.group, self.fn, self.items = group, fn, zip(*iterators, strict=False)
-        self.ended = Inbox()
+        self.tasks = tasks
         self.out = 0
 
     def has_room(self, without_limit: int | None = None) -> bool:
@@ -33,12 +64,13 @@ class _Feed:
         for arguments in self.items:
             task = self.group.go(self.fn, *arguments)
             self.out += 1
-            task.add_done_callback(self.ended.put)
+            self.tasks.add(task)
             return task
         return None
 
-    def take_ended(self) -> Task[Any]:
-        task = self.ended.get()
+    def take(self) -> Task[Any]:
+        """The next task; it has ended."""
+        task = self.tasks.get()
         self.out -= 1
         return task
 
@@ -71,13 +103,13 @@ def _give_up(group: ErrGroup, error: BaseException) -> None:
 
 def map_in_group(group: ErrGroup, fn: Callable[..., Any], iterators: tuple[Iterator[Any], ...]) -> list[Any]:
     """Run `fn` for each item and return the results in order, or raise the group's first error."""
-    feed = _Feed(group, fn, iterators)
+    feed = _Feed(group, fn, iterators, _Ended())
     tasks: list[Task[Any]] = []
     try:
         while (task := feed.start()) is not None:
             tasks.append(task)
             while not feed.has_room():
-                feed.take_ended()
+                feed.take()
         failed = [task for task in tasks if not task._succeeded()]
     except BaseException as error:
         _give_up(group, error)
@@ -87,33 +119,19 @@ def map_in_group(group: ErrGroup, fn: Callable[..., Any], iterators: tuple[Itera
     return [task.result() for task in tasks]
 
 
-def _next_of(feed: _Feed, started: deque[Task[Any]] | None) -> Task[Any]:
-    """The task whose result comes next: in the order of `started`, or of ending. It has ended."""
-    if started is None:
-        return feed.take_ended()
-    task = started.popleft()
-    task._succeeded()
-    feed.out -= 1
-    return task
-
-
 def imap_in_group(
     group: ErrGroup, fn: Callable[..., Any], iterators: tuple[Iterator[Any], ...], ordered: bool
 ) -> Generator[Any, None, None]:
     """Yield the results, in the order of the items or of ending; raise the group's first error."""
-    feed = _Feed(group, fn, iterators)
-    started: deque[Task[Any]] | None = deque() if ordered else None
+    feed = _Feed(group, fn, iterators, _Started() if ordered else _Ended())
     more = True
     while more or feed.out:
         try:
             while more and feed.has_room(UNLIMITED_WINDOW):
-                task = feed.start()
-                more = task is not None
-                if task is not None and started is not None:
-                    started.append(task)
+                more = feed.start() is not None
             if not feed.out:
                 return
-            task = _next_of(feed, started)
+            task = feed.take()
         except BaseException as error:
             _give_up(group, error)
             raise

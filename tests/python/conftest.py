@@ -27,6 +27,17 @@ def until(condition):
         time.sleep(0.001)
 
 
+def nobodys(make):
+    """What make() returns. Without a GIL an object is freed by the thread that made it, when that thread gets round to it;
+    this one is freed by whichever thread lets go of it last, as with a GIL."""
+    held, kept = [make()], []
+    other = threading.Thread(target=lambda: kept.append(held[0]))
+    other.start()
+    other.join()
+    held.clear()  # the maker lets go first, and is the owner no longer
+    return kept.pop()
+
+
 class Child:
     """A Python program in a process of its own. Its pipes have no buffer here, since communicate() would not look there
     for what read_line() had read too much."""

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from conftest import nobodys
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, WaitGroup, as_completed
 
 HANG = 60
@@ -66,10 +67,12 @@ def test_a_result_and_a_wait_of_the_group_while_others_run():
     group, other = ErrGroup(name="group"), ErrGroup(name="other")
     hold = threading.Event()
     seen = threading.Event()
+    both = threading.Event()
     group.go(hold.wait, HANG)
     tasks = []
 
     def first():
+        both.wait(HANG)
         try:
             other.wait()
         except DeadlockError:
@@ -83,6 +86,7 @@ def test_a_result_and_a_wait_of_the_group_while_others_run():
 
     tasks.append(group.go(first))
     other.go(second)
+    both.set()
     assert seen.wait(HANG)
     hold.set()
     group.wait(HANG)
@@ -285,7 +289,7 @@ def test_an_argument_that_waits_for_the_group_of_its_task_when_it_is_freed(kind,
     told = []
     monkeypatch.setattr("sys.unraisablehook", lambda args: told.append(args.exc_type))
     group, handed_over = kind(), threading.Event()
-    group.go(lambda argument: handed_over.wait(HANG) and None, WaitsWhenFreed(group.wait))
+    group.go(lambda argument: handed_over.wait(HANG) and None, nobodys(lambda: WaitsWhenFreed(group.wait)))
     handed_over.set()
     group.wait(HANG)
     assert told == [DeadlockError]

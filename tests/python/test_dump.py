@@ -40,7 +40,7 @@ def test_tasks_waits_and_places_are_told():
 
     with ErrGroup(name="outer", timeout=1000) as outer:
         outer.start(wait_for_inner, name="the waiter")
-        text = dumped_with(r"(?s)the waiter' waits.*hold' runs")
+        text = dumped_with(r"(?s)the waiter' waits[^\n]* in [^\n]*wait_for_inner.*hold' runs[^\n]* in Condition.wait")
         gate.set()
     assert re.search(
         r"task 'the waiter' waits for the tasks of error group 'inner', for \d+\.\d s, at .*test_dump.py:\d+; "

@@ -5,7 +5,7 @@ import time
 from contextlib import nullcontext
 
 import pytest
-from conftest import HANG, until
+from conftest import HANG, nobodys, until
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup
 
 
@@ -180,7 +180,7 @@ def test_waiting_when_the_arguments_of_a_task_go():
     told = []
     handed_over = threading.Event()
     g = ErrGroup()
-    g.go(lambda _: handed_over.wait(HANG), Waits())
+    g.go(lambda _: handed_over.wait(HANG), nobodys(Waits))
     handed_over.set()
     g.wait()
     assert told == [True]

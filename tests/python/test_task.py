@@ -173,12 +173,14 @@ def test_arguments_of_start_are_checked(args, kwargs, complaint):
 
 def test_done_callbacks(gate):
     told = []
-    with ErrGroup(limit=1) as g:
-        task = g.go(gate.wait)
-        task.add_done_callback(told.append)
-        task.add_done_callback(lambda task: told.append(g.try_go(int) is not None))  # the slot is free by then
-        gate.set()
+    g = ErrGroup(limit=1)
+    task = g.go(gate.wait)
+    task.add_done_callback(told.append)
+    task.add_done_callback(lambda task: told.append(g.try_go(int) is not None))  # the slot is free by then
+    gate.set()
+    until(lambda: len(told) == 2)
     assert told == [task, True]
+    g.wait()
     task.add_done_callback(told.append)
     assert told == [task, True, task]
     with pytest.raises(TypeError, match="callable with the task"):

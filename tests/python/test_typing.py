@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import version
 from pathlib import Path
 
 import cwaitgroup
@@ -38,6 +39,9 @@ def mypy(tmp_path, mypy_cache):
     return mypy
 
 
+@pytest.mark.skipif(
+    version("mypy").startswith("1."), reason="this mypy takes what our modules import for what they declare"
+)
 def test_the_stubs_agree_with_the_module(tmp_path):
     status, out = check(
         "mypy.stubtest",
