@@ -368,8 +368,9 @@ class Task(Generic[_T_co]):
     def add_done_callback(self, fn: Callable[[Task[_T_co]], object], /) -> None:
         """Call fn(task) once when the task has ended; at once if it has.
 
-        It is called in the thread that ran the task, after its slot was given back, and
-        should not block. An exception goes to sys.unraisablehook.
+        It is called in the thread that ran the task, after its slot was given back, so
+        that a wait for the group may have returned before; it should not block. An
+        exception goes to sys.unraisablehook.
 
         >>> with ErrGroup() as g:
         ...     g.go(abs, -3).add_done_callback(lambda task: print(task.result()))

@@ -1,5 +1,6 @@
 """What several test files use."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -25,6 +26,14 @@ def until(condition):
     while not condition():
         assert time.monotonic() < end, f"{condition} has not come true"
         time.sleep(0.001)
+
+
+def optional(name):
+    """A module, or None where it cannot be had: not every interpreter has them all."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def nobodys(make):

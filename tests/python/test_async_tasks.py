@@ -5,11 +5,12 @@ import threading
 import time
 from contextlib import nullcontext
 
-import anyio
 import pytest
-from conftest import HANG, until
+from conftest import HANG, optional, until
 from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, as_completed
 from test_async import in_loop as in_loop
+
+anyio = optional("anyio")
 
 
 class Boom(Exception):
