@@ -17,7 +17,6 @@
 #include "errgroup_state.h"
 #include "frame.h"
 #include "pool.h"
-#include "ref.h"
 #include "wait.h"
 
 /* When the grace period ends. Later waits, and those that go on after an interruption, do not prolong it. */
@@ -188,8 +187,10 @@ static void watch_zero(wg_errgroup *g) {
         wg_observe_zero(&g->slots.tasks, &g->at_zero, tell_zero, g);
 }
 
-/* If the context has ended, let the timer say when the grace period is over. If it cannot, it is over at once. */
-static void watch_grace(wg_errgroup *g) {
+/* If the context has ended, let the timer say when the grace period is over. If it cannot, it is over at once. An observer that
+ * is told may give up the last reference: nothing is left to be done then. */
+static void watch_grace(void *group) {
+    wg_errgroup *g = group;
     if (g->grace == 0 || wg_context_status(g->context) == WG_OK || !begin_watch(g, &g->grace_watched))
         return;
     int64_t end = end_of_grace(g);
@@ -202,17 +203,22 @@ static void watch_grace(wg_errgroup *g) {
     }
 }
 
+/* The release of the group waits for the call that this makes at the end of the context. */
+static void watch_cancel(wg_errgroup *g) {
+    if (g->grace > 0 && begin_watch(g, &g->cancel_watched))
+        wg_context_observe(g->context, &g->at_cancel, watch_grace, g);
+}
+
 static bool outcome_is_ready(wg_errgroup *g) {
     bool grace_over = g->grace > 0 && wg_context_status(g->context) != WG_OK && wg_passed(end_of_grace(g));
     return grace_over || wg_load_acquire32(&g->slots.closed) || wg_count(&g->slots.tasks) == 0;
 }
 
-/* A call of wg_errgroup_observe_outcome; or, from the step GRACE on, what the end of the context calls. An observer may end the
- * thread in each step. A step is counted before it is made; see wg_finish. */
+/* A call of wg_errgroup_observe_outcome. An observer may end the thread in each step. A step is counted before it is made; see
+ * wg_finish. */
 struct observing {
     enum { SETTLE, ZERO, CANCEL, GRACE, LET_GO, OVER } step;
-    bool kept; /* with a reference: an observer may give up the last one of others */
-    wg_errgroup *group;
+    wg_errgroup *group; /* with a reference: the observer may give up the caller's */
     wg_observer *observer;
     void (*fn)(void *arg);
     void *arg;
@@ -226,8 +232,6 @@ static void settle(const struct observing *call) {
     wg_observer_settle(bucket, &g->outcome_observers, outcome_is_ready(g), g, call->observer, call->fn, call->arg);
 }
 
-static void watch_cancel(wg_errgroup *g);
-
 static void observe(void *raw) {
     struct observing *call = raw;
     while (call->step < OVER)
@@ -236,25 +240,13 @@ static void observe(void *raw) {
         case ZERO: watch_zero(call->group); break;
         case CANCEL: watch_cancel(call->group); break;
         case GRACE: watch_grace(call->group); break; /* nobody may have observed the outcome when the context ended */
-        case LET_GO: wg_errgroup_release(call->kept ? call->group : NULL); break;
+        case LET_GO: wg_errgroup_release(call->group); break;
         case OVER: break;
         }
 }
 
-/* The context has ended. If the last reference is gone already, the thread that gave it up waits for this call. */
-static void begin_grace(void *group) {
-    struct observing call = {.step = GRACE, .group = group};
-    call.kept = wg_ref_try_take(&call.group->refs);
-    wg_finish(observe, &call);
-}
-
-static void watch_cancel(wg_errgroup *g) {
-    if (g->grace > 0 && begin_watch(g, &g->cancel_watched))
-        wg_context_observe(g->context, &g->at_cancel, begin_grace, g);
-}
-
 void wg_errgroup_observe_outcome(wg_errgroup *g, wg_observer *observer, void (*fn)(void *arg), void *arg) {
-    struct observing call = {.group = wg_errgroup_retain(g), .kept = true, .observer = observer, .fn = fn, .arg = arg};
+    struct observing call = {.group = wg_errgroup_retain(g), .observer = observer, .fn = fn, .arg = arg};
     wg_finish(observe, &call);
 }
 

@@ -3,7 +3,6 @@
 
 #include "errgroup.h"
 #include "errgroup_task.h"
-#include "ref.h"
 
 /* A change of the slots, and what follows from it: each is done although the thread may end in an observer. */
 struct change {
@@ -73,11 +72,10 @@ wg_status wg_errgroup_set_limit(wg_errgroup *g, int limit) {
 
 static void end(struct change *change) { wg_slots_end(&change->group->slots, &change->ready); }
 
-/* An observer that is told may give up the last reference of others. If that is gone already, the thread that gave it up waits
- * for this call. */
+/* Nothing is kept: the release of the group waits for this call. If an observer that is told gives up the last reference itself,
+ * there are no stored tasks, which hold the reference of the tasks until they are dropped, and nothing is left to be done. */
 static void end_slots(void *group) {
     struct change change = {.group = group, .make = end};
-    change.kept = wg_ref_try_take(&change.group->refs);
     wg_finish(go_on, &change);
 }
 

@@ -729,6 +729,25 @@ static void slot_observer_gives_up_the_group(void) {
     wg_context_release(ctx);
 }
 
+/* The same of an observer of the outcome, which is told by the thread that cancels: the grace period is over at once. */
+static void give_up(void *unused) {
+    (void)unused;
+    wg_errgroup_release(g);
+}
+
+static void outcome_observer_gives_up_the_group(void) {
+    wg_observer observer;
+    new_group((wg_errgroup_options){.grace = 1});
+    wg_context *ctx = wg_context_retain(wg_errgroup_context(g));
+    SIM_EQUAL(wg_errgroup_enter(g), WG_OK);
+    SIM_EQUAL(wg_event_observe(wg_outcome(g), &observer, give_up, NULL), WG_OK);
+    struct sim_thread *leaver = sim_go("leave", leave_group, NULL);
+    SIM_EQUAL(wg_context_cancel(ctx, NULL), WG_OK);
+    sim_join(leaver);
+    wg_context_release(ctx);
+    sim_join_library();
+}
+
 /* Errors whose destructors end the thread, and another that gives up the group as well: nothing is left. */
 static wg_a32 errors_destroyed;
 
@@ -782,6 +801,8 @@ const struct sim_scenario errgroup_scenarios[] = {
     {"backlog_against_cancel", backlog_against_cancel, .cores = 1, .exhaustive = 2, .spurious = false},
     {"slot_is_there_at_zero", slot_is_there_at_zero, .cores = 1, .exhaustive = 1, .spurious = false},
     {"outcome_is_told", outcome_is_told, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"outcome_observer_gives_up_the_group", outcome_observer_gives_up_the_group, .cores = 1, .exhaustive = 1,
+     .spurious = false},
     {"outcome_is_told_after_grace", outcome_is_told_after_grace, .cores = 1, .exhaustive = 2, .spurious = false},
     {"all_slots_want_one_more", all_slots_want_one_more, .cores = 1, .exhaustive = 1, .spurious = false},
     {"waits_for_itself", waits_for_itself, .cores = 1, .exhaustive = 2, .spurious = false},
