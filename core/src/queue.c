@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "os.h"
+
 static struct wg_work *make(struct wg_slabs *memory, size_t size) {
     uint16_t place;
     struct wg_work *work = wg_slabs_take(memory, size, &place);
@@ -17,6 +19,18 @@ struct wg_work *wg_work_new(size_t size) {
 }
 
 void wg_work_free(struct wg_work *work) { wg_slab_give(work, work->place); }
+
+/* See wg_finish. */
+static void drop(void *raw) {
+    struct wg_work **works = raw;
+    while (*works) {
+        struct wg_work *work = *works;
+        *works = work->next;
+        work->run(work, true);
+    }
+}
+
+void wg_works_drop(struct wg_work *works) { wg_finish(drop, &works); }
 
 void wg_queue_end(struct wg_queue *queue) { wg_slabs_end(&queue->memory); }
 

@@ -69,6 +69,9 @@ struct wg_entry wg_enqueue(struct wg_queue *queue, const struct wg_work *origina
 /* Take all out of the inbox of a queue that was never put into the ring; returns the first. Takes the lock of the queue. */
 struct wg_work *wg_empty_inbox(struct wg_queue *queue);
 
+/* Run the works of a list without starting them. */
+void wg_works_drop(struct wg_work *works);
+
 /* A queue that has come to its end makes no more works; those it made may still be about. */
 void wg_queue_end(struct wg_queue *queue);
 

@@ -10,7 +10,7 @@
 
 struct wg_thread {
     struct wg_frame *frame;   /* the innermost task that this thread runs, or NULL; see frame.h */
-    struct wg_worker *worker; /* if it is a worker of a pool; see pool.c */
+    struct wg_worker *worker; /* if it is a worker of a pool; see worker.c */
     void (*blocks)(
         bool begins);   /* told by a wait of the library, with no lock held, before this thread sleeps and when it
                                     has woken: its core is free meanwhile. NULL: nobody wants to know */

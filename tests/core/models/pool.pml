@@ -1,6 +1,6 @@
 /* pool.pml - the pool's rule of whom to wake or to start: no task is stranded.
  *
- * As in core/src/pool.c: a queue with an inbox and a far end, at most one searcher, a stack of
+ * As in core/src/searcher.h, worker.c and submit.c: a queue with an inbox and a far end, at most one searcher, a stack of
  * idle workers, the searcher as the monitor while all cores are taken. What the code does while it holds the pool's lock
  * is one atomic step here; what it does after letting go of it (to wake, to start a thread) is a step of its own.
  *
