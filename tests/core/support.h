@@ -93,6 +93,9 @@ bool in_child(void (*fn)(void));
 /* The same, and what the child ended with: 0 if `fn` returned; -1 if a signal killed it. */
 int exit_status_of_child(void (*fn)(void));
 
+/* The end of a child that a test has forked by itself. What stayed behind in the parent is no leak of the child's. */
+_Noreturn void end_child(int status);
+
 /* Is `fd` readable now? */
 bool readable(int fd);
 

@@ -240,7 +240,7 @@ static wg_error *fork_and_return_twice(void *unused, wg_context *ctx) {
 static void *work_and_exit_in_child(void *pool) {
     wg_pool_work(pool);
     if (forked == 0)
-        _exit(wg_pool_workers(pool) == 0 ? 42 : 1);
+        end_child(wg_pool_workers(pool) == 0 ? 42 : 1);
     return NULL;
 }
 
@@ -297,7 +297,7 @@ static void an_observer_may_fork(void **state) {
     wg_status done = wg_done(&calls.wg);
     if (calls.is_child) {
         use_everything();
-        _exit(done == WG_OK && atomic_load(&calls.called) == 2 ? 42 : 1);
+        end_child(done == WG_OK && atomic_load(&calls.called) == 2 ? 42 : 1);
     }
     assert_int_equal(waitpid(forked, &status, 0), forked);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 42);
