@@ -3,7 +3,7 @@
  *
  * A task is a userdata with user values:
  *   FN       the function, also for its name
- *   VALUE    its coroutine while it runs; then its result, a table of its results, or its error
+ *   VALUE    its coroutine, once that has yielded; then its result, a table of its results, or its error
  *   OWNER    the handle of its error group or wait group, or nil; when it has failed, its traceback
  *   CONTEXT  of a task of no error group: the handle of its context, or nil
  *   and the arguments until it starts
@@ -21,13 +21,20 @@
 enum { FN = 1, VALUE, OWNER, CONTEXT };
 #define ARGUMENTS_MAX 250
 
-/* The stack of `body`. In the place of the traceback is the home as long as there is none. */
+/* The stack of `body`; its upvalues are the home, as light userdata, and the table of tasks. */
 enum { TASK = 1, TRACEBACK, HANDLER, FUNCTION };
+enum { UP_BODY_HOME = lua_upvalueindex(1), UP_BODY_TASKS = lua_upvalueindex(2) };
 
-/* Of what starts tasks: the home, the metatable of tasks, and their table. */
-enum { UP_HOME = lua_upvalueindex(1), UP_TYPE = lua_upvalueindex(2), UP_TASKS = lua_upvalueindex(3) };
+/* Of what starts tasks: the home, the metatable of tasks, their table, and the metatable of what the tasks are started in. */
+enum {
+    UP_HOME = lua_upvalueindex(1),
+    UP_TYPE = lua_upvalueindex(2),
+    UP_TASKS = lua_upvalueindex(3),
+    UP_OWNER_TYPE = lua_upvalueindex(4)
+};
 
 static const char tasks_key;    /* registry: the table of tasks */
+static const char body_key;     /* registry: the closure `body` */
 static const char names_key;    /* registry: the names that were given, by task, in a weak table */
 static const char deadlock_key; /* registry: the report of the last deadlock */
 
@@ -55,17 +62,22 @@ static void take_slot(lua_State *L, wgl_home *home, int tasks) {
     task->slot = slot;
 }
 
-/* Needs no memory. */
-static void give_slot(lua_State *L, wgl_home *home, wgl_coroutine *task) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
+/* Needs no memory. `tasks`: the index of the table, not relative to the top. */
+static void give_slot_in(lua_State *L, wgl_home *home, wgl_coroutine *task, int tasks) {
     lua_pushinteger(L, home->free_slot);
-    lua_rawseti(L, -2, task->slot);
+    lua_rawseti(L, tasks, task->slot);
     home->free_slot = task->slot;
     task->slot = 0;
+}
+
+static void give_slot(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
+    give_slot_in(L, home, task, lua_gettop(L));
     lua_pop(L, 1);
 }
 
 void wgl_coroutine_push_all(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key); }
+void wgl_coroutine_push_body(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &body_key); }
 
 void wgl_coroutine_push(lua_State *L, const wgl_coroutine *task) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
@@ -166,7 +178,6 @@ static wgl_coroutine *prepare(lua_State *L, wgl_home *home, wgl_task_of of, int 
     int self = lua_gettop(L) + 1, count = self - 1 - fn;
     if (count > ARGUMENTS_MAX)
         luaL_error(L, "%d arguments are more than the %d that a task can take: use a table", count, ARGUMENTS_MAX);
-    luaL_checkstack(L, 8, NULL);
     wgl_runner_reserve(L, home);
     wgl_coroutine *task = lua_newuserdatauv(L, sizeof *task, (of == WGL_OF_GROUP ? OWNER : CONTEXT) + count);
     *task = (wgl_coroutine){.runnable.is_task = true, .of = of, .count = count};
@@ -264,7 +275,8 @@ static int finish_go(lua_State *L, int status, lua_KContext how) {
 /* `name`: of the task, or NULL. Errors are at `level`. */
 static int go(lua_State *L, bool wait, const char *name, int level) {
     wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
-    wgl_check_handle(L, 1, WGL_ERRGROUP, level);
+    if (!wgl_is_open(L, 1, UP_OWNER_TYPE))
+        wgl_check_handle(L, 1, WGL_ERRGROUP, level);
     check_callable(L, 2);
     wgl_coroutine *task = prepare(L, home, WGL_OF_GROUP, 1, 0, 2);
     if (name)
@@ -362,8 +374,9 @@ static void leave_owner(wgl_coroutine *task) {
     }
 }
 
-/* It has its outcome, and has left its owner. The task is on some stack, or it would be gone. Needs no memory. */
-static void end(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+/* It has its outcome, and has left its owner. The task is on some stack, or it would be gone. Needs no memory. `tasks`: the
+ * index of their table, not relative to the top. */
+static void end_in(lua_State *L, wgl_home *home, wgl_coroutine *task, int tasks) {
     home->alive--;
     if (home->current == task)
         home->current = NULL;
@@ -376,7 +389,7 @@ static void end(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     if (task->of != WGL_OF_RUN) {
         wgl_wake_list(home, &task->results, WGL_READY);
         if (!task->stale)
-            give_slot(L, home, task);
+            give_slot_in(L, home, task, tasks);
     }
     if (task->scope)
         wgl_scope_leave(L, home, task->scope);
@@ -384,6 +397,12 @@ static void end(lua_State *L, wgl_home *home, wgl_coroutine *task) {
         wgl_wake_list(home, &home->all_ended, WGL_READY);
     if (!home->runner)
         wgl_foreign_rearm(home);
+}
+
+static void end(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
+    end_in(L, home, task, lua_gettop(L));
+    lua_pop(L, 1);
 }
 
 /* The results are from `first` to the top. May raise before anything is changed. */
@@ -394,15 +413,16 @@ static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int first
         lua_insert(L, first);
         for (int i = count; i > 0; i--)
             lua_rawseti(L, first, i);
-    } else if (count == 0)
+    } else if (count == 0 && task->kept)
         lua_pushnil(L);
-    lua_setiuservalue(L, TASK, VALUE);
+    if (count > 0 || task->kept)
+        lua_setiuservalue(L, TASK, VALUE);
     task->count = count;
     task->state = WGL_TASK_OK;
     if (task->taken)
         trace_end(L, TASK, 0);
     leave_owner(task);
-    end(L, home, task);
+    end_in(L, home, task, UP_BODY_TASKS);
 }
 
 /* The task at `self` failed with the error at `value`; its traceback is at `traceback`, or that is 0. */
@@ -459,11 +479,11 @@ static int on_error(lua_State *L) {
 
 static int finish_body(lua_State *L, int status, lua_KContext unused) {
     (void)unused;
+    wgl_home *home = lua_touserdata(L, UP_BODY_HOME);
     if (status == LUA_OK || status == LUA_YIELD) {
-        succeed(L, lua_touserdata(L, TRACEBACK), task_at(L, TASK), FUNCTION);
+        succeed(L, home, task_at(L, TASK), FUNCTION);
         return 0;
     }
-    wgl_home *home = wgl_home_of(L);
     bool misused = task_at(L, TASK)->parked; /* other code has resumed it, and gets the error too */
     fail(L, home, TASK, lua_gettop(L), lua_isstring(L, TRACEBACK) ? TRACEBACK : 0);
     return misused ? lua_error(L) : 0;
@@ -473,19 +493,20 @@ static int body(lua_State *L) {
     return finish_body(L, lua_pcallk(L, lua_gettop(L) - FUNCTION, LUA_MULTRET, HANDLER, 0, finish_body), 0);
 }
 
-/* Make the coroutine of the task at `self`, with all that `body` is called with. May raise. */
-static lua_State *new_coroutine(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
+/* Push the coroutine of the task at `self`, made with all that `body` is called with. May raise. */
+static lua_State *push_coroutine(lua_State *L, wgl_home *home, wgl_coroutine *task, int self) {
     int count = task->count;
-    luaL_checkstack(L, count + 8, NULL);
     lua_State *co = lua_newthread(L);
-    if (!lua_checkstack(co, count + FUNCTION + 1))
-        luaL_error(L, "not enough memory");
+    if (count + FUNCTION + 4 > LUA_MINSTACK) { /* else both have room */
+        luaL_checkstack(L, count + 8, NULL);
+        if (!lua_checkstack(co, count + FUNCTION + 1))
+            luaL_error(L, "not enough memory");
+    }
     if (lua_gethookmask(home->driver)) /* as it would be in a coroutine made there */
         lua_sethook(co, lua_gethook(home->driver), lua_gethookmask(home->driver), lua_gethookcount(home->driver));
-    lua_setiuservalue(L, self, VALUE);
-    lua_pushcfunction(L, body);
+    lua_pushvalue(L, WGL_BODY);
     lua_pushvalue(L, self);
-    lua_pushlightuserdata(L, home);
+    lua_pushnil(L);
     lua_pushcfunction(L, on_error);
     lua_getiuservalue(L, self, FN);
     for (int i = 0; i < count; i++) {
@@ -522,6 +543,14 @@ static void enter_task(lua_State *L, wg_scope *scope, wgl_coroutine *task) {
     wg_scope_enter_task(scope, &self);
 }
 
+/* The coroutine of the task at `self`, above it, has yielded: it is needed again. */
+static void keep_coroutine(lua_State *L, wgl_coroutine *task, int self) {
+    lua_pushvalue(L, self + 1);
+    lua_setiuservalue(L, self, VALUE);
+    task->kept = true;
+}
+
+/* A task that starts has its coroutine above it, at `self`. */
 static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, int arguments) {
     int results;
     wg_scope scope; /* for code of other languages that the task calls */
@@ -536,6 +565,8 @@ static void resume(lua_State *L, wgl_home *home, wgl_coroutine *task, int self, 
     wg_scope_leave(&scope);
     home->scope = NULL;
     home->current = NULL;
+    if (status == LUA_YIELD && !task->kept)
+        keep_coroutine(L, task, self);
     if (since)
         trace_part(L, self, since);
     if (status == LUA_YIELD && !task->parked)
@@ -555,7 +586,7 @@ void wgl_coroutine_skip(lua_State *L, wgl_home *home, wgl_coroutine *task) {
 }
 
 void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_coroutine *task) {
-    wgl_coroutine_push(L, task);
+    lua_rawgeti(L, WGL_TASKS, task->slot);
     int self = lua_gettop(L), arguments = 0;
     if (task->state > WGL_RUNNING) { /* it ended while it stood in the queue */
         task->stale = false;
@@ -569,7 +600,7 @@ void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_coroutine *task) {
             return;
         }
         home->starting = task;
-        task->co = new_coroutine(L, home, task, self);
+        task->co = push_coroutine(L, home, task, self);
         home->starting = NULL;
         arguments = FUNCTION + task->count;
         task->state = WGL_RUNNING;
@@ -881,18 +912,25 @@ static const luaL_Reg functions[] = {{"sleep", sleep_for},
                                      {"current_context", current_context},
                                      {NULL, NULL}};
 
-static void push_upvalues(lua_State *L) {
+static void push_upvalues(lua_State *L, const char *owner_type) {
     wgl_push_home(L);
     luaL_getmetatable(L, "waitgroup.CoroutineTask");
     wgl_coroutine_push_all(L);
+    luaL_getmetatable(L, owner_type);
 }
 
 static void set_methods(lua_State *L, const char *type, const luaL_Reg *list) {
     luaL_getmetatable(L, type);
     lua_getfield(L, -1, "__index");
-    push_upvalues(L);
-    luaL_setfuncs(L, list, 3);
+    push_upvalues(L, type);
+    luaL_setfuncs(L, list, 4);
     lua_pop(L, 2);
+}
+
+static void set_function(lua_State *L, int core, const char *name, lua_CFunction function) {
+    push_upvalues(L, wgl_type_name(WGL_ERRGROUP));
+    lua_pushcclosure(L, function, 4);
+    lua_setfield(L, core, name);
 }
 
 void wgl_open_coroutines(lua_State *L) {
@@ -901,6 +939,10 @@ void wgl_open_coroutines(lua_State *L) {
     int core = lua_gettop(L);
     if (luaL_newmetatable(L, "waitgroup.CoroutineTask")) {
         lua_newtable(L);
+        lua_pushlightuserdata(L, wgl_home_of(L));
+        lua_pushvalue(L, -2);
+        lua_pushcclosure(L, body, 2);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &body_key);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &tasks_key);
         wgl_push_weak_table(L, "k");
         lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
@@ -913,12 +955,8 @@ void wgl_open_coroutines(lua_State *L) {
     }
     lua_setfield(L, core, "CoroutineTask");
     luaL_setfuncs(L, functions, 0);
-    push_upvalues(L);
-    lua_pushcclosure(L, run, 3);
-    lua_setfield(L, core, "run");
-    push_upvalues(L);
-    lua_pushcclosure(L, start_go, 3);
-    lua_setfield(L, core, "start_go");
+    set_function(L, core, "run", run);
+    set_function(L, core, "start_go", start_go);
     set_methods(L, wgl_type_name(WGL_ERRGROUP), group_methods);
     set_methods(L, wgl_type_name(WGL_WAITGROUP), waitgroup_methods);
 }

@@ -98,10 +98,7 @@ static void check_library(lua_State *L) {
         luaL_error(L, "waitgroup: %s", why);
 }
 
-int luaopen_waitgroup_core(lua_State *L) {
-    luaL_checkversion(L);
-    check_library(L);
-    stay_loaded();
+void wgl_open_state(lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &opened_key) == LUA_TNIL) {
         wgl_open_names(L);
         wgl_open_home(L);
@@ -112,6 +109,14 @@ int luaopen_waitgroup_core(lua_State *L) {
         lua_pushboolean(L, true);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &opened_key);
     }
+    lua_pop(L, 1);
+}
+
+int luaopen_waitgroup_core(lua_State *L) {
+    luaL_checkversion(L);
+    check_library(L);
+    stay_loaded();
+    wgl_open_state(L);
     lua_newtable(L);
     const luaL_Reg *const all[] = {functions,
                                    wgl_home_functions,

@@ -111,16 +111,23 @@ void wgl_push_standard(lua_State *L, const wgl_standard *s) {
 /* --- ours --- */
 
 static const char own_key; /* registry: function -> name and name -> function */
+enum { OWN_FUNCTIONS = 256 }; /* about how many entries it has: it need not grow */
 
 /* Note the functions in the table on top as `prefix`NAME. Pops it. `own`: the index of the table above. */
 static void note_fields(lua_State *L, int own, const char *prefix) {
     int table = lua_gettop(L);
+    char name[80];
+    size_t length = strlen(prefix);
+    memcpy(name, prefix, length);
     lua_pushnil(L);
     while (lua_istable(L, table) && lua_next(L, table)) {
         if (lua_isfunction(L, -1) && lua_type(L, -2) == LUA_TSTRING) {
-            const char *name = lua_pushfstring(L, "%s%s", prefix, lua_tostring(L, -2));
-            lua_pushvalue(L, -2);
-            lua_setfield(L, own, name);
+            name[length] = '\0';
+            strncat(name, lua_tostring(L, -2), sizeof name - length - 1);
+            lua_pushstring(L, name);
+            lua_pushvalue(L, -1);
+            lua_pushvalue(L, -3);
+            lua_rawset(L, own);
             lua_rawset(L, own); /* function -> name */
         } else
             lua_pop(L, 1);
@@ -141,7 +148,7 @@ void wgl_note_own(lua_State *L, int module) {
     module = lua_absindex(L, module);
     int own = lua_gettop(L) + 1;
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &own_key) != LUA_TTABLE) {
-        lua_newtable(L);
+        lua_createtable(L, 0, OWN_FUNCTIONS);
         lua_pushvalue(L, -1);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &own_key);
         lua_replace(L, own);

@@ -159,6 +159,16 @@ static wgl_handle *test_handle(lua_State *L, int index) {
     return ours ? handle : NULL;
 }
 
+bool wgl_is_open(lua_State *L, int index, int type) {
+    bool fits = lua_type(L, index) == LUA_TUSERDATA && lua_getmetatable(L, index);
+    if (!fits)
+        return false;
+    fits = lua_rawequal(L, -1, type);
+    lua_pop(L, 1);
+    const wgl_handle *handle = lua_touserdata(L, index);
+    return fits && handle->object && !handle->closed;
+}
+
 wgl_object *wgl_test(lua_State *L, int index) {
     wgl_handle *handle = test_handle(L, index);
     return handle ? handle->object : NULL;

@@ -86,6 +86,8 @@ static int run_batch(lua_State *L) {
     wgl_runner *self = lua_touserdata(L, 1);
     wgl_home *home = self->home;
     wgl_take_place(home, L);
+    wgl_coroutine_push_all(L);
+    wgl_coroutine_push_body(L);
     while (has_more(home)) {
         wgl_callbacks_run(L, home);
         if (!has_more(home))
@@ -95,7 +97,7 @@ static int run_batch(lua_State *L) {
             wgl_coroutine_run(L, home, task_of(runnable));
         else
             go_on_with(home, self, runnable);
-        lua_settop(L, 1);
+        lua_settop(L, WGL_BODY);
     }
     return 0;
 }

@@ -190,8 +190,11 @@ static void protect_self(lua_State *L) {
     lua_settop(L, top);
 }
 
-/* require "waitgroup" in a task: our Lua files are loaded with the real globals, for they serve all tasks to come. */
+/* require "waitgroup" in a task: our Lua files are loaded with the real globals, for they serve all tasks to come. The
+ * collector rests meanwhile: what is loaded stays. */
 int wgl_load_self(lua_State *L) {
+    bool collects = lua_gc(L, LUA_GCISRUNNING);
+    lua_gc(L, LUA_GCSTOP);
     lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);       /* 1 */
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* 2 */
@@ -207,6 +210,8 @@ int wgl_load_self(lua_State *L) {
     lua_setfield(L, 2, "waitgroup");
     lua_pushvalue(L, 1);
     lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    if (collects)
+        lua_gc(L, LUA_GCRESTART);
     if (status != LUA_OK)
         return lua_error(L);
     protect_self(L);
@@ -274,6 +279,8 @@ static void protect_tables(lua_State *L, int loaded, int base) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, wgl_load_self);
     lua_setfield(L, -2, "waitgroup");
+    lua_pushcfunction(L, luaopen_waitgroup_core);
+    lua_setfield(L, -2, "waitgroup.core");
     wgl_restore_later(L, WGL_LEFT_MODULES);
     if (lua_getfield(L, loaded, LUA_LOADLIBNAME) == LUA_TTABLE) {
         lua_getfield(L, -1, "searchers");
@@ -290,8 +297,7 @@ static void protect_tables(lua_State *L, int loaded, int base) {
 }
 
 void wgl_sandbox_open(lua_State *L) {
-    luaL_requiref(L, "waitgroup.core", luaopen_waitgroup_core, 0);
-    lua_pop(L, 1);
+    wgl_open_state(L);
     wgl_home_of(L)->worker = true;
     wgl_restore_open(L);
     int base = lua_gettop(L) + 1, loaded = base + 1;

@@ -234,21 +234,9 @@ static wgl_task *make(lua_State *L, wgl_home *home, wgl_errgroup *group, const c
     return task;
 }
 
-/* The handle at 1, if it has the metatable at `type`, or NULL. Cheaper than wgl_check, which also makes the message if it
- * has not. */
-static wgl_handle *handle_of(lua_State *L, int type) {
-    bool fits = lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1);
-    if (!fits)
-        return NULL;
-    fits = lua_rawequal(L, -1, type);
-    lua_pop(L, 1);
-    return fits ? lua_touserdata(L, 1) : NULL;
-}
-
 static wgl_errgroup *check_group(lua_State *L) {
-    const wgl_handle *handle = handle_of(L, UP_GROUP);
-    bool open = handle && handle->object && !handle->closed;
-    return (wgl_errgroup *)(open ? handle->object : wgl_check(L, 1, WGL_ERRGROUP, 1));
+    const wgl_handle *handle = lua_touserdata(L, 1);
+    return (wgl_errgroup *)(wgl_is_open(L, 1, UP_GROUP) ? handle->object : wgl_check(L, 1, WGL_ERRGROUP, 1));
 }
 
 /* The group at 1 has taken the task whose handle is on top. */
@@ -333,8 +321,8 @@ static wgl_task *task_of(lua_State *L) {
 
 /* No other handle refers to the task, and an observer of the task has a reference. */
 static int finalize(lua_State *L) {
-    wgl_handle *handle = handle_of(L, lua_upvalueindex(1));
-    if (handle && handle->object) {
+    wgl_handle *handle = lua_touserdata(L, 1);
+    if (wgl_is_open(L, 1, lua_upvalueindex(1))) {
         wgl_home *home = wgl_home_or_null(L);
         if (home)
             wgl_handle_unsubscribe(home, handle, true);

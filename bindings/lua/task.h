@@ -27,6 +27,7 @@ struct wgl_coroutine {
     bool stale : 1;       /* it has ended, and is still in the queue */
     bool foreign : 1;     /* it has yielded to another event loop, which is to resume it */
     bool named : 1;       /* a name was given: see coroutine.c */
+    bool kept : 1;        /* its coroutine is in its user value: see coroutine.c */
     unsigned turn : 8;    /* counts its yields to other loops */
 };
 
@@ -53,6 +54,9 @@ wgl_reason wgl_coroutine_woken(lua_State *L);
 /* Whether it sleeps: it has yielded, and nothing has woken it. */
 bool wgl_coroutine_sleeps(const wgl_coroutine *task);
 
+/* What the Lua thread of a runner has on its stack: the table of tasks, and what each coroutine begins with. */
+enum { WGL_TASKS = 2, WGL_BODY };
+void wgl_coroutine_push_body(lua_State *L);
 /* Start or resume the task, on the thread of a runner, until it ends or yields. */
 void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_coroutine *task);
 /* The last one could not be started: it ends with the error on top. */

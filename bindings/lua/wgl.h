@@ -115,6 +115,10 @@ wgl_object *wgl_check(lua_State *L, int arg, wgl_kind kind, int level);
 wgl_handle *wgl_check_handle(lua_State *L, int arg, wgl_kind kind, int level);
 wgl_handle *wgl_check_closable(lua_State *L, int arg, wgl_kind kind, int level); /* the same, also if it is closed */
 
+/* Whether an open handle with the metatable at `type` is at `index`. Cheaper than wgl_check_handle, which also says why
+ * not. */
+bool wgl_is_open(lua_State *L, int index, int type);
+
 /* The integer at argument `arg`, which may be a float or a string that stands for one; `none` if it is nil or missing. */
 lua_Integer wgl_opt_integer(lua_State *L, int arg, lua_Integer none, int level);
 
@@ -562,7 +566,8 @@ bool wgl_kept_any(lua_State *L);
 bool wgl_kept_leave(lua_State *L, wgl_home *home); /* after a task; false: it has changed one */
 void wgl_kept_forget(lua_State *L);
 
-/* module.c: handles need the Lua half of the module. */
+/* module.c: what a state needs in which tasks of ours run, once; and, for handles, the whole module. */
+void wgl_open_state(lua_State *L);
 void wgl_need_module(lua_State *L);
 /* Push the table that `require "waitgroup"` has given in this state. False: it was not required, and something else is on top. */
 bool wgl_push_module(lua_State *L);

@@ -69,9 +69,12 @@ void wg_lua_set_host(const wg_lua_host *host) {
     wgl_unlock(WGL_LOCK_HOST);
 }
 
+/* What is made here stays: the collector need not look at it. */
 static int open_state(lua_State *L) {
     const wg_lua_host *host = lua_touserdata(L, 1);
+    lua_gc(L, LUA_GCSTOP);
     luaL_openlibs(L);
+    lua_gc(L, LUA_GCRESTART);
     lua_getglobal(L, "xpcall");
     lua_getglobal(L, "pcall");
     protect = lua_tocfunction(L, -1);
@@ -79,7 +82,11 @@ static int open_state(lua_State *L) {
     lua_pop(L, 2);
     if (host->prepare)
         host->prepare(L, host->data);
+    bool collects = lua_gc(L, LUA_GCISRUNNING);
+    lua_gc(L, LUA_GCSTOP);
     wgl_sandbox_open(L);
+    if (collects)
+        lua_gc(L, LUA_GCRESTART);
     return 0;
 }
 
