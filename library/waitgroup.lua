@@ -69,7 +69,7 @@ function WaitGroup:timeout() end
 ---@class waitgroup.ErrGroup
 local ErrGroup = {}
 
---- Run a function as a coroutine task. At the limit it waits for room.
+--- Run a function as a coroutine task. At the limit it waits for room, once the backlog is full.
 ---@async
 ---@param fn function called with the arguments
 ---@param ... any its arguments
@@ -179,8 +179,8 @@ function ErrGroup:errors() end
 ---@return integer count coroutine tasks count as running
 function ErrGroup:running() end
 
---- How many tasks wait for a thread.
----@return integer count of thread tasks
+--- How many tasks wait for a thread, or in the backlog for a slot.
+---@return integer count of thread tasks, and of coroutine tasks of this state
 function ErrGroup:pending() end
 
 --- How many tasks have ended.
@@ -191,7 +191,7 @@ function ErrGroup:completed() end
 ---@return integer? limit nil for none
 function ErrGroup:limit() end
 
---- How many thread tasks may be queued ahead of the slots.
+--- How many tasks may be queued ahead of the slots.
 ---@return integer count 0 for none
 function ErrGroup:backlog() end
 
@@ -417,7 +417,7 @@ function waitgroup.new(n) end
 ---@field timeout? number seconds after which the group is cancelled
 ---@field grace? number seconds that a wait gives tasks to end once the group is cancelled
 ---@field context? waitgroup.Context cancels the group with itself; default: that of the running task
----@field backlog? integer how many more thread tasks may be queued ahead of the slots before `thread` waits; default 0
+---@field backlog? integer how many more tasks may be queued ahead of the slots before `go` and `thread` wait; default 0
 ---@field name? string for messages, without zero bytes
 ---@field on_error? string "continue": a failed task does not cancel the others; default "cancel"
 ---@field interrupt? integer thread tasks that only compute are stopped too: they look every so many instructions

@@ -9,6 +9,9 @@
  *   and the arguments until it starts
  * A million tasks may wait to start, and the collector passes by all of them again and again: so they are small.
  *
+ * In a group with a backlog a task may be queued ahead of the slots: it is not counted by the core, and has a waiter for a
+ * slot, which the core hands over to it. As long as something waits for a slot the count does not come to zero.
+ *
  * A table holds all tasks that have not ended, by their slots. The function of a task is called by `body`, under lua_pcallk:
  * so its variables are closed in the coroutine, where that may yield, and the task ends there, whatever resumed it. A
  * coroutine is never used for a second task: something may hold it. */
@@ -217,13 +220,18 @@ static void enter_scope(wgl_coroutine *task, wgl_coroutine *scope) {
         scope->members++;
 }
 
-/* The task has its slot in the table, and its place in its group if it is in one. */
-static void launch(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+/* It is one of those that have not ended; another event loop is to run them. */
+static void count_in(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     home->alive++;
     task->taken = wg_trace_on() ? wg_now() : 0;
-    wgl_enqueue(home, &task->runnable);
     if (home->foreign_in_use && !home->runner)
         wgl_foreign_serve(L, home);
+}
+
+/* The task has its slot in the table, and its place in its group if it is in one. */
+static void launch(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+    wgl_enqueue(home, &task->runnable);
+    count_in(L, home, task);
 }
 
 static wgl_coroutine *current_scope(lua_State *L, wgl_home *home) {
@@ -272,6 +280,88 @@ static int finish_go(lua_State *L, int status, lua_KContext how) {
     return wgl_push_refusal(L, outcome, 1);
 }
 
+/* Whether the group has room for one more task ahead of its slots, and takes coroutines there. */
+static bool has_room_ahead(const wgl_handle *handle) {
+    const wgl_errgroup *group = (wgl_errgroup *)handle->object;
+    if (group->backlog == 0)
+        return false;
+    int beyond = wg_count(wg_errgroup_tasks(group->group)) - wg_errgroup_limit(group->group);
+    return (int)handle->ahead + (beyond > 0 ? beyond : 0) < group->backlog;
+}
+
+/* The task on top, which has its slot in the table, stands ahead of the slots of its group. May raise. */
+static int stand_ahead(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+    const wgl_wish wish = {.event = WGL_AT_SLOT, .subject = task->owner, .deadline = WG_FOREVER};
+    if (!wgl_task_stand(home, task, &wish)) {
+        give_slot(L, home, task);
+        return luaL_error(L, "not enough memory");
+    }
+    task->ahead = true;
+    task->owner->ahead++;
+    enter_scope(task, current_scope(L, home));
+    count_in(L, home, task);
+    return 1;
+}
+
+/* If there is a place, or none of those ahead is left to leave one, or none will ever be, the first that waits for a place
+ * goes on, and sees to the next. */
+static void hand_on_place(wgl_home *home, wgl_handle *handle) {
+    if (handle->places && (has_room_ahead(handle) || handle->ahead == 0 || wgl_has_ended(handle)))
+        wgl_wake_first(home, &handle->places);
+}
+
+static int wait_for_place(lua_State *L, wgl_handle *handle);
+
+/* enter(task at 2): start it, or stand ahead, if there is room; else false, and why is home->slot. May raise. */
+static int come_in(lua_State *L) {
+    wgl_home *home = wgl_home_of(L);
+    wgl_coroutine *task = task_at(L, 2);
+    wgl_coroutine_push_all(L);
+    lua_pushvalue(L, 2);
+    take_slot(L, home, 3);
+    home->slot = wgl_enter(task->owner);
+    if (home->slot == WG_OK) {
+        enter_scope(task, current_scope(L, home));
+        launch(L, home, task);
+    } else if (home->slot == WG_LIMIT && has_room_ahead(task->owner)) {
+        home->slot = WG_OK;
+        stand_ahead(L, home, task);
+    } else
+        give_slot(L, home, task);
+    return 0;
+}
+
+/* The task at 2 of the group at 1 has waited for a place ahead of the slots. */
+static int finish_place(lua_State *L, int status, lua_KContext how) {
+    wgl_home *home = wgl_home_of(L);
+    wgl_handle *handle = lua_touserdata(L, 1);
+    if (wgl_woken(L, status, how) != WGL_READY)
+        return wgl_push_ended(L, wgl_running_context(L));
+    lua_pushcfunction(L, come_in);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    bool failed = lua_pcall(L, 2, 0, 0) != LUA_OK;
+    wg_status outcome = home->slot;
+    hand_on_place(home, handle);
+    if (failed)
+        return lua_error(L);
+    if (outcome == WG_LIMIT)
+        return wait_for_place(L, handle);
+    return outcome == WG_OK ? 1 : wgl_push_refusal(L, outcome, 1);
+}
+
+/* Those ahead of the slots leave a place when they come to one. */
+static int wait_for_place(lua_State *L, wgl_handle *handle) {
+    if (handle->ahead == 0)
+        return wgl_wait_for_slot(L, finish_go);
+    return wgl_wait(L, &(wgl_wish){.event = WGL_AT_PLACE,
+                                   .subject = handle,
+                                   .list = &handle->places,
+                                   .own = true,
+                                   .deadline = WG_FOREVER},
+                    finish_place);
+}
+
 /* `name`: of the task, or NULL. Errors are at `level`. */
 static int go(lua_State *L, bool wait, const char *name, int level) {
     wgl_home *home = wgl_home_in(L, lua_touserdata(L, UP_HOME));
@@ -288,12 +378,15 @@ static int go(lua_State *L, bool wait, const char *name, int level) {
         launch(L, home, task);
         return 1;
     }
+    if (status == WG_LIMIT && wait && !task->owner->places && has_room_ahead(task->owner))
+        return stand_ahead(L, home, task);
     give_slot(L, home, task);
     if (status != WG_LIMIT || !wait)
         return wgl_push_refusal(L, status, level);
+    wgl_handle *handle = task->owner;
     lua_replace(L, 2); /* the task has the function and its arguments */
     lua_settop(L, 2);
-    return wgl_wait_for_slot(L, finish_go);
+    return wait_for_place(L, handle);
 }
 
 static int group_go(lua_State *L) { return go(L, true, NULL, 1); }
@@ -518,10 +611,31 @@ static lua_State *push_coroutine(lua_State *L, wgl_home *home, wgl_coroutine *ta
     return co;
 }
 
+/* It is not ahead of the slots any more. */
+static void leave_place(wgl_home *home, wgl_coroutine *task) {
+    task->ahead = false;
+    task->owner->ahead--;
+    hand_on_place(home, task->owner);
+}
+
 static void never_start(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     task->state = WGL_TASK_STOPPED;
-    leave_owner(task);
+    if (task->ahead) {
+        leave_place(home, task);
+        task->owner->dropped++;
+    } else
+        leave_owner(task);
     end(L, home, task);
+}
+
+/* A task that stood ahead of the slots has been woken: it has a slot, or its group has ended. */
+static bool come_to_slot(wgl_home *home, wgl_coroutine *task) {
+    wgl_waiter_take(home, task->waiter);
+    wgl_task_waiter_drop(home, task);
+    if (home->slot != WG_OK || wgl_enter_slot(task->owner) != WG_OK)
+        return false;
+    leave_place(home, task);
+    return true;
 }
 
 /* The coroutine of the task at `self` cannot go on: its error is on top of it, or it was closed. */
@@ -595,7 +709,7 @@ void wgl_coroutine_run(lua_State *L, wgl_home *home, wgl_coroutine *task) {
         return;
     }
     if (!task->co) {
-        if (wgl_coroutine_never_starts(task)) {
+        if (wgl_coroutine_never_starts(task) || (task->ahead && !come_to_slot(home, task))) {
             never_start(L, home, task);
             return;
         }
@@ -643,6 +757,11 @@ void wgl_coroutine_give_up(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     task->parked = false;
     if (task->state > WGL_RUNNING)
         return;
+    if (task->ahead && !come_to_slot(home, task)) {
+        lua_settop(L, 0);
+        wgl_coroutine_skip(L, home, task);
+        return;
+    }
     if (task->co)
         close_coroutine(task->co, L);
     end_with_error(L, home, task);

@@ -15,13 +15,21 @@ static int running(lua_State *L) {
     return 1;
 }
 
+/* With the coroutine tasks of this state that are, or were, queued ahead of the slots, of which the core does not know. */
+static wg_errgroup_counts counts_of(const wgl_handle *handle) {
+    wg_errgroup_counts counts = wg_errgroup_get_counts(((wgl_errgroup *)handle->object)->group);
+    counts.pending += handle->ahead;
+    counts.completed += handle->dropped;
+    return counts;
+}
+
 static int pending(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)wg_errgroup_get_counts(check(L, 1)->group).pending);
+    lua_pushinteger(L, (lua_Integer)counts_of(wgl_check_handle(L, 1, WGL_ERRGROUP, 1)).pending);
     return 1;
 }
 
 static int completed(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)wg_errgroup_get_counts(check(L, 1)->group).completed);
+    lua_pushinteger(L, (lua_Integer)counts_of(wgl_check_handle(L, 1, WGL_ERRGROUP, 1)).completed);
     return 1;
 }
 
@@ -93,18 +101,36 @@ void wgl_add_running(lua_State *L, int list, int64_t nanoseconds) {
     lua_pop(L, 1);
 }
 
+/* Tasks on threads that run, as the core tells them. */
+typedef struct running_list {
+    size_t count, capacity;
+    struct running_task {
+        char name[WGL_NAME_SIZE];
+        int64_t duration;
+    } tasks[];
+} running_list;
+
+static void note_running(void *arg, const char *name, int64_t duration) {
+    running_list *list = arg;
+    if (list->count == list->capacity)
+        return;
+    struct running_task *task = &list->tasks[list->count++];
+    snprintf(task->name, sizeof task->name, "%s", name);
+    task->duration = duration;
+}
+
 /* The unfinished tasks of the group at 1, in the list on top. */
 static void add_all_running(lua_State *L) {
     int list = lua_gettop(L);
+    wg_errgroup *group = ((wgl_errgroup *)wgl_test(L, 1))->group;
     wgl_coroutines_add_running(L, lua_touserdata(L, 1));
-    if (lua_getiuservalue(L, 1, WGL_THREADS) != LUA_TTABLE) {
-        lua_pop(L, 1);
-        return;
-    }
-    lua_pushnil(L);
-    while (lua_next(L, list + 1)) {
-        lua_pop(L, 1);
-        wgl_task_add_running(L, (wgl_task *)wgl_test(L, -1), list);
+    size_t capacity = wg_errgroup_running(group, NULL, NULL);
+    running_list *running = lua_newuserdatauv(L, sizeof *running + capacity * sizeof running->tasks[0], 0);
+    *running = (running_list){.count = 0, .capacity = capacity};
+    wg_errgroup_running(group, note_running, running);
+    for (size_t i = 0; i < running->count; i++) {
+        lua_pushstring(L, running->tasks[i].name);
+        wgl_add_running(L, list, running->tasks[i].duration);
     }
     lua_pop(L, 1);
 }
@@ -363,7 +389,7 @@ static int tostring(lua_State *L) {
         return 1;
     }
     const char *space = g->name[0] ? " " : "";
-    wg_errgroup_counts counts = wg_errgroup_get_counts(g->group);
+    wg_errgroup_counts counts = counts_of(handle);
     wg_status status = wg_context_check(g->context->ctx);
     char limit[20] = "";
     if (wg_errgroup_limit(g->group))
@@ -430,10 +456,6 @@ static int new (lua_State *L) {
     wgl_handle *handle = wgl_push_empty(L, WGL_ERRGROUP);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, WGL_PARENT);
-    if (options.grace > 0) {
-        wgl_push_weak_table(L, "k");
-        lua_setiuservalue(L, -2, WGL_THREADS);
-    }
     options.name = text;
     wgl_errgroup *g = malloc(sizeof *g + strlen(text) + 1);
     if (!g || !options.pool) {

@@ -43,6 +43,10 @@ static wgl_subscription *subscription_of_waiters(wgl_link **list) {
     return (wgl_subscription *)(void *)((char *)list - offsetof(wgl_subscription, waiters));
 }
 
+static const wgl_handle *handle_of_places(wgl_link **list) {
+    return (const wgl_handle *)(const void *)((const char *)list - offsetof(wgl_handle, places));
+}
+
 static wgl_subscription *subscription_of_dependants(wgl_link **list) {
     return (wgl_subscription *)(void *)((char *)list - offsetof(wgl_subscription, dependants));
 }
@@ -225,6 +229,14 @@ static void free_task_waiter(wgl_home *home, wgl_waiter *waiter) {
     free(waiter);
 }
 
+bool wgl_task_stand(wgl_home *home, wgl_coroutine *task, const wgl_wish *wish) {
+    task->waiter = new_task_waiter(home, task);
+    if (task->waiter && wgl_waiter_join(home, task->waiter, wish))
+        return true;
+    wgl_task_waiter_drop(home, task);
+    return false;
+}
+
 void wgl_task_waiter_drop(wgl_home *home, wgl_coroutine *task) {
     if (task->waiter)
         free_task_waiter(home, task->waiter);
@@ -235,6 +247,8 @@ void wgl_wake_list(wgl_home *home, wgl_link **list, wgl_reason reason) {
     while (*list)
         wgl_waiter_wake(home, waiter_of_subject(*list), reason);
 }
+
+void wgl_wake_first(wgl_home *home, wgl_link **list) { wgl_waiter_wake(home, waiter_of_subject(*list), WGL_READY); }
 
 void wgl_wake_dependants(wgl_home *home, wgl_link **list) {
     while (*list)
@@ -340,6 +354,13 @@ static void push_subject(lua_State *L, const wgl_waiter *waiter) {
         wgl_coroutine_push(L, wgl_coroutine_of_results(waiter->subject_list));
         luaL_tolstring(L, -1, NULL);
         lua_remove(L, -2);
+    } else if (waiter->event == WGL_AT_PLACE && waiter->subject.next) {
+        const wgl_handle *group = handle_of_places(waiter->subject_list);
+        lua_pushliteral(L, "a place in the backlog of ");
+        wgl_push(L, group->object);
+        luaL_tolstring(L, -1, NULL);
+        lua_remove(L, -2);
+        lua_concat(L, 2);
     } else if (waiter->event == WGL_AT_SCOPE)
         lua_pushliteral(L, "all that `run` started");
     else if (waiter->event == WGL_AT_ALL)
@@ -413,7 +434,8 @@ void wgl_join(lua_State *L, wgl_home *home, wgl_waiter *waiter, const wgl_wish *
             wgl_task_waiter_drop(home, task);
         luaL_error(L, "not enough memory");
     }
-    wgl_raise_deadlock(L, wish->event == WGL_AT_SLOT ? wgl_why_stuck(L, wish->subject->object) : NULL, 1);
+    bool for_room = wish->event == WGL_AT_SLOT || wish->event == WGL_AT_PLACE;
+    wgl_raise_deadlock(L, for_room ? wgl_why_stuck(L, wish->subject->object) : NULL, 1);
 }
 
 /* --- driving --- */

@@ -30,6 +30,7 @@ typedef enum wgl_event {
     WGL_AT_TASK_END, /* of a thread task */
     /* in the state itself */
     WGL_AT_RESULT, /* the end of a coroutine task */
+    WGL_AT_PLACE,  /* a place ahead of the slots of an error group */
     WGL_AT_SCOPE,  /* all that `run` started has ended */
     WGL_AT_ALL     /* no coroutine task of the state is left */
 } wgl_event;
@@ -149,8 +150,12 @@ void wgl_waiter_drop(wgl_waiter *waiter); /* the code does not go on: a slot is 
 /* Wake the waiter whose link this is: it has waited for a slot of the group, and `status` is what came of that. */
 void wgl_waiter_give_slot(wgl_home *home, wgl_link *link, wg_errgroup *group, wg_status status);
 void wgl_wake_list(wgl_home *home, wgl_link **list, wgl_reason reason);
+void wgl_wake_first(wgl_home *home, wgl_link **list); /* of a list that is not empty: it is ready */
 void wgl_wake_dependants(wgl_home *home, wgl_link **list);
 void wgl_enqueue(wgl_home *home, wgl_runnable *runnable);
+
+/* A task that has not started gets a waiter, which puts it into the queue of what can run. False: no memory. */
+bool wgl_task_stand(wgl_home *home, wgl_coroutine *task, const wgl_wish *wish);
 
 /* The task goes on, or ends: give up the waiter that it has had since its wait, if there is one, and its slot. */
 void wgl_task_waiter_drop(wgl_home *home, wgl_coroutine *task);

@@ -72,6 +72,9 @@ static void set_wish(wg_waiting_for *what, const wgl_wish *wish, const wgl_home 
     switch (wish->event) {
     case WGL_NOTHING: break;
     case WGL_AT_RESULT: set_end_of_coroutine(what, wgl_coroutine_of_results(wish->list)); break;
+    case WGL_AT_PLACE: /* which comes with a slot of another */
+        what->event = wgl_event_of(wish->subject->object, WGL_AT_SLOT);
+        break;
     case WGL_AT_SCOPE:
         what->also = wgl_coroutine_of_results(wish->list);
         what->text = "all that `run` started";

@@ -239,17 +239,10 @@ static wgl_errgroup *check_group(lua_State *L) {
     return (wgl_errgroup *)(wgl_is_open(L, 1, UP_GROUP) ? handle->object : wgl_check(L, 1, WGL_ERRGROUP, 1));
 }
 
-/* The group at 1 has taken the task whose handle is on top. */
-static int started(lua_State *L, wgl_home *home, wgl_errgroup *group) {
+/* The group has taken the task whose handle is on top. */
+static int started(lua_State *L, wgl_home *home) {
     wgl_handle *handle = lua_touserdata(L, -1);
     wgl_coroutine *running = wgl_running(L, home);
-    if (group->grace > 0 && lua_getiuservalue(L, 1, WGL_THREADS) == LUA_TTABLE) {
-        lua_pushvalue(L, -2);
-        lua_pushboolean(L, true);
-        lua_rawset(L, -3);
-    }
-    if (group->grace > 0)
-        lua_pop(L, 1);
     if (running && running->scope && wgl_subscribe_scope(home, handle, running->scope))
         running->scope->members++;
     return 1;
@@ -258,14 +251,13 @@ static int started(lua_State *L, wgl_home *home, wgl_errgroup *group) {
 /* The stack: the group and the task, which has waited for its slot. */
 static int go_on(lua_State *L, int status, lua_KContext how) {
     wgl_home *home = wgl_home_of(L);
-    wgl_errgroup *group = (wgl_errgroup *)wgl_test(L, 1);
     wgl_task *task = (wgl_task *)wgl_test(L, 2);
     if (wgl_woken(L, status, how) != WGL_READY)
         return wgl_push_ended(L, wgl_running_context(L));
     wg_status outcome = home->slot;
     if (outcome == WG_OK)
         outcome = give(task, TAKEN, NULL);
-    return outcome == WG_OK ? started(L, home, group) : wgl_push_refusal(L, outcome, 1);
+    return outcome == WG_OK ? started(L, home) : wgl_push_refusal(L, outcome, 1);
 }
 
 /* Wait in the core: the thread has nothing else to do. */
@@ -299,7 +291,7 @@ static int start(lua_State *L, bool wait, const char *name, int level) {
     }
     if (status != WG_OK)
         return wgl_push_refusal(L, status, level);
-    return started(L, home, group);
+    return started(L, home);
 }
 
 static int thread(lua_State *L) { return start(L, true, NULL, 1); }
@@ -410,7 +402,7 @@ static int name(lua_State *L) {
 
 static const char *state_of(wgl_task *task) {
     if (!has_ended(task))
-        return atomic_load(&task->started) == 0 ? "waiting" : "running";
+        return atomic_load(&task->started) ? "running" : "waiting";
     return task->succeeded ? "ended" : task->stopped ? "cancelled" : "failed";
 }
 
@@ -426,14 +418,6 @@ static int tostring(lua_State *L) {
     }
     wgl_task_push_text(L, task);
     return 1;
-}
-
-void wgl_task_add_running(lua_State *L, wgl_task *task, int list) {
-    int64_t at = task ? atomic_load(&task->started) : 0;
-    if (at == 0 || has_ended(task))
-        return;
-    lua_pushstring(L, wgl_task_name(task));
-    wgl_add_running(L, list, wg_now() - at);
 }
 
 static const luaL_Reg methods[] = {

@@ -28,6 +28,7 @@ struct wgl_coroutine {
     bool foreign : 1;     /* it has yielded to another event loop, which is to resume it */
     bool named : 1;       /* a name was given: see coroutine.c */
     bool kept : 1;        /* its coroutine is in its user value: see coroutine.c */
+    bool ahead : 1;       /* it is queued ahead of the slots of its group, and has a waiter for one */
     unsigned turn : 8;    /* counts its yields to other loops */
 };
 

@@ -68,7 +68,7 @@ typedef struct wgl_errgroup {
     bool foreign;         /* another language made it */
     int64_t grace;        /* nanoseconds, 0 for none */
     int interrupt;        /* thread tasks look for cancellation every so many instructions; 0: never */
-    int backlog;          /* how many thread tasks may be queued ahead of the slots */
+    int backlog;          /* how many tasks may be queued ahead of the slots */
     char name[];
 } wgl_errgroup;
 
@@ -78,6 +78,9 @@ typedef struct wgl_handle {
     struct wgl_subscription *subscriptions; /* what this state waits for of the object */
     unsigned tasks;     /* coroutine tasks of this state in the error group or wait group, and what has entered it */
     unsigned entered;   /* of them: those that `enter` has counted */
+    unsigned ahead;     /* of an error group: coroutine tasks of this state that are queued ahead of its slots */
+    unsigned dropped;   /* of an error group: how many of those never started */
+    struct wgl_link *places; /* of an error group: what waits for a place ahead of its slots; see loop.h */
     unsigned callbacks; /* of a context: how many are in the user value */
     bool closed;        /* no more calls by the user; the loop may still end its tasks */
     bool collected;     /* it was finalized */
@@ -87,7 +90,6 @@ typedef struct wgl_handle {
 enum {
     WGL_ANCHOR = 1,    /* of a context: the handle of its parent; of an error group: that of its context */
     WGL_CALLBACKS = 2, /* of a context: a list of functions, false where one was called or stopped */
-    WGL_THREADS = 2,   /* of an error group with a grace period: its thread tasks, as keys of a weak table */
     WGL_PARENT = 3     /* of an error group: the handle of its parent context */
 };
 
@@ -507,7 +509,7 @@ struct wgl_task {
     wgl_message message;
     wgl_message *preload;    /* names and loaders of package.preload; may be NULL */
     wg_error *error;         /* with a reference, or NULL */
-    _Atomic int64_t started; /* wg_now() when it began to run, just 1 in a group without grace; 0: it has not */
+    atomic_bool started;     /* it runs, or has run */
     atomic_bool settled;     /* its outcome is known */
     bool stopped;            /* it never started, or it stopped because its group was cancelled */
     bool succeeded;
@@ -526,7 +528,6 @@ void wgl_paths_release(wgl_paths *paths);
 
 void wgl_open_task(lua_State *L);
 void wgl_task_push_text(lua_State *L, wgl_task *task);
-void wgl_task_add_running(lua_State *L, wgl_task *task, int list);
 
 const char *wgl_task_name(const wgl_task *task);
 

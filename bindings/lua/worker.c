@@ -394,7 +394,7 @@ wg_error *wgl_worker_run(void *arg, wg_context *ctx) {
     (void)ctx;
     wgl_task *task = arg;
     wg_error *error = NULL;
-    atomic_store_explicit(&task->started, task->group->grace > 0 ? wg_now() : 1, memory_order_relaxed);
+    atomic_store_explicit(&task->started, true, memory_order_relaxed);
     level *here = push_level(&error);
     if (here) {
         here->task = task;

@@ -1,5 +1,6 @@
 -- g:start{ fn, ... }: tasks with names, and the backlog of a group.
 local waitgroup = require "waitgroup"
+local run = require "process"
 
 local function message_of(fn, ...)
   local ok, message = pcall(fn, ...)
@@ -94,6 +95,8 @@ describe("the name of a task", function()
     g:start { linger, begun, go_on, root, name = "one" }
     g:start { linger, begun, go_on, root, name = "two", thread = true }
     assert.is_true(begun:wait(20))
+    collectgarbage() -- nobody holds the tasks
+    collectgarbage()
     g:cancel("enough")
     local _, _, _, left = g:wait(20)
     assert.matches("left behind after the grace period of 0 s: one %(for .*%), two %(for ", left)
@@ -183,6 +186,146 @@ describe("a backlog", function()
     go_on:done()
     assert.is_true(g:wait(20))
     assert.is_true(task:cancelled())
+  end)
+
+  -- A group whose slots coroutine tasks hold until the wait group is done.
+  local function full_of_coroutines(options)
+    local g, go_on = waitgroup.errgroup(options), waitgroup.new(1)
+    for _ = 1, options.limit do
+      g:go(hold, go_on)
+    end
+    return g, go_on
+  end
+
+  it("takes coroutine tasks ahead of the slots, which start in their order", function()
+    local g, go_on = full_of_coroutines { limit = 1, backlog = 3 }
+    local order, tasks = {}, {}
+    for i = 1, 3 do -- would wait without a backlog, here for ever
+      tasks[i] = assert(g:go(function(n)
+        order[#order + 1] = n
+        return n
+      end, i))
+    end
+    assert.same({ 1, 3, 0 }, { g:running(), g:pending(), g:completed() })
+    assert.matches("1 of 1 running, 3 pending", tostring(g))
+    assert.same({ nil, "limit" }, { g:try_go(function() end) })
+    assert.same({ nil, "timeout" }, { g:wait(0) })
+    assert.equal(0, #order)
+    go_on:done()
+    assert.is_true(g:wait(20))
+    assert.same({ 1, 2, 3 }, order)
+    assert.same({ true, 3 }, { tasks[3]:result() })
+    assert.same({ 0, 0, 4 }, { g:running(), g:pending(), g:completed() })
+  end)
+
+  it("lets the next coroutine in as soon as one of its tasks has started", function()
+    local g, go_on = full_of_coroutines { limit = 1, backlog = 1 }
+    local second, taken, feeders = waitgroup.new(1), {}, waitgroup.errgroup()
+    assert(g:go(hold, second))
+    for i = 1, 2 do
+      feeders:go(function()
+        assert(g:go(function() end))
+        taken[#taken + 1] = i
+      end)
+    end
+    waitgroup.yield()
+    waitgroup.yield()
+    assert.same({}, taken)
+    go_on:done() -- the task that holds `second` starts, and leaves its place to the first feeder
+    while #taken == 0 do
+      assert(waitgroup.sleep(0.001))
+    end
+    assert.same({ 1 }, taken)
+    second:done()
+    assert.is_true(feeders:wait(20))
+    assert.is_true(g:wait(20))
+    assert.same({ 1, 2 }, taken)
+    assert.equal(4, g:completed())
+  end)
+
+  it("that coroutines wait for refuses all of them when the group ends", function()
+    local g, go_on = full_of_coroutines { limit = 1, backlog = 1 }
+    local never, feeders, refused = assert(g:go(function() error "started" end)), waitgroup.errgroup(), 0
+    for _ = 1, 5 do
+      feeders:go(function()
+        local task, why, cause = g:go(function() error "started" end)
+        assert.same({ nil, "cancelled", "enough" }, { task, why, cause })
+        refused = refused + 1
+      end)
+    end
+    waitgroup.yield()
+    g:cancel "enough"
+    go_on:done()
+    assert.is_true(feeders:wait(20))
+    assert.equal(5, refused)
+    assert.same({ nil, "cancelled", "enough" }, { g:wait(20) })
+    assert.is_true(never:cancelled())
+    assert.equal(2, g:completed())
+  end)
+
+  it("ends the wait for a place with the context of the task", function()
+    local g, go_on = full_of_coroutines { limit = 1, backlog = 1 }
+    assert(g:go(function() end))
+    local feeder = waitgroup.errgroup { timeout = 0.01 }
+    local task = feeder:go(function() return g:go(function() end) end)
+    feeder:wait(20)
+    assert.same({ true, nil, "deadline exceeded" }, { table.unpack({ task:result() }, 1, 3) })
+    go_on:done()
+    assert.is_true(g:wait(20))
+    assert.equal(2, g:completed())
+  end)
+
+  it("that all tasks of the group wait for is a deadlock", function()
+    local g, errors = waitgroup.errgroup { limit = 1, backlog = 1, name = "feeder" }, {}
+    g:go(function()
+      assert(g:go(function() end))
+      errors[1] = select(2, pcall(g.go, g, function() end))
+    end)
+    assert.is_true(g:wait(20))
+    assert.matches("deadlock: every task of this error group waits for room in it", errors[1])
+  end)
+
+  it("is one for coroutines and threads together", function()
+    local g, go_on = full_group { limit = 1, backlog = 2 }
+    local tasks = { assert(g:go(function() return "coroutine" end)), assert(g:go(function() return "another" end)) }
+    local feeders, third = waitgroup.errgroup(), nil
+    feeders:go(function() third = assert(g:thread(function() return "thread" end)) end)
+    waitgroup.yield()
+    assert.is_nil(third)
+    go_on:done()
+    assert.is_true(feeders:wait(20))
+    assert.is_true(g:wait(20))
+    assert.same({ true, "another" }, { tasks[2]:result() })
+    assert.same({ true, "thread" }, { third:result() })
+  end)
+
+  it("grows into slots when the limit is raised", function()
+    local g, go_on = full_of_coroutines { limit = 1, backlog = 2 }
+    local began = 0
+    for _ = 1, 2 do
+      g:go(function()
+        began = began + 1
+        go_on:wait()
+      end)
+    end
+    g:set_limit(3)
+    while began < 2 do
+      assert(waitgroup.sleep(0.001))
+    end
+    assert.same({ 3, 0 }, { g:running(), g:pending() })
+    go_on:done()
+    assert.is_true(g:wait(20))
+  end)
+
+  it("gives its slots back where the state goes", function()
+    local text = run [[
+      local w = require "waitgroup"
+      local g, go_on = w.errgroup { limit = 1, backlog = 2 }, w.new(1)
+      g:go(function() go_on:wait() end)
+      g:go(function() print "never" end)
+      g:go(function() print "never" end)
+      print(g:wait(0))]]
+    assert.equal("nil\ttimeout\nstatus 0\n", text)
   end)
 
   it("is 0 unless given, and refused if it is no count", function()
