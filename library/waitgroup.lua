@@ -143,9 +143,11 @@ function ErrGroup:map(fn, list) end
 function ErrGroup:thread_map(fn, list) end
 
 --- For `for task in g:as_completed(tasks) do`: the tasks in the order in which they end. A group keeps none of its tasks, so
---- it is given them. Ends early with the context of the running task. A loop that is left early leaves nothing behind that waits.
----@param tasks waitgroup.Task[] what `go` and `thread` returned
----@return fun(): waitgroup.Task?, integer? next waits for the next one; then its index in the list
+--- it is given them. Without a list it gives each task that this state starts in the group from the call on, and the coroutine
+--- tasks that have not ended, until none is left; it raises if others have ended or gone to threads before, unless such a loop
+--- has given them. Ends early with the context of the running task. A loop that is left early leaves nothing behind that waits.
+---@param tasks? waitgroup.Task[] what `go` and `thread` returned
+---@return fun(): waitgroup.Task?, integer? next waits for the next one; then its index in the list, or its number
 ---@return nil
 ---@return nil
 ---@return table closing what the loop closes, however it is left

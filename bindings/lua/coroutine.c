@@ -254,6 +254,12 @@ static int anchor(lua_State *L) {
     return 0;
 }
 
+/* The task on top has been taken by the group at 1. */
+static int started(lua_State *L) {
+    wgl_tell_follower(L, true);
+    return 1;
+}
+
 /* The task at 2 of the group at 1 has waited for its slot. */
 static int finish_go(lua_State *L, int status, lua_KContext how) {
     wgl_home *home = wgl_home_of(L);
@@ -273,7 +279,7 @@ static int finish_go(lua_State *L, int status, lua_KContext how) {
     if (outcome == WG_OK) {
         enter_scope(task, current_scope(L, home));
         launch(L, home, task);
-        return 1;
+        return started(L);
     }
     if (task->slot)
         give_slot(L, home, task);
@@ -290,17 +296,16 @@ static bool has_room_ahead(const wgl_handle *handle) {
 }
 
 /* The task on top, which has its slot in the table, stands ahead of the slots of its group. May raise. */
-static int stand_ahead(lua_State *L, wgl_home *home, wgl_coroutine *task) {
+static void stand_ahead(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     const wgl_wish wish = {.event = WGL_AT_SLOT, .subject = task->owner, .deadline = WG_FOREVER};
     if (!wgl_task_stand(home, task, &wish)) {
         give_slot(L, home, task);
-        return luaL_error(L, "not enough memory");
+        luaL_error(L, "not enough memory");
     }
     task->ahead = true;
     task->owner->ahead++;
     enter_scope(task, current_scope(L, home));
     count_in(L, home, task);
-    return 1;
 }
 
 /* If there is a place, or none of those ahead is left to leave one, or none will ever be, the first that waits for a place
@@ -347,19 +352,18 @@ static int finish_place(lua_State *L, int status, lua_KContext how) {
         return lua_error(L);
     if (outcome == WG_LIMIT)
         return wait_for_place(L, handle);
-    return outcome == WG_OK ? 1 : wgl_push_refusal(L, outcome, 1);
+    return outcome == WG_OK ? started(L) : wgl_push_refusal(L, outcome, 1);
 }
 
 /* Those ahead of the slots leave a place when they come to one. */
 static int wait_for_place(lua_State *L, wgl_handle *handle) {
     if (handle->ahead == 0)
         return wgl_wait_for_slot(L, finish_go);
-    return wgl_wait(L, &(wgl_wish){.event = WGL_AT_PLACE,
-                                   .subject = handle,
-                                   .list = &handle->places,
-                                   .own = true,
-                                   .deadline = WG_FOREVER},
-                    finish_place);
+    return wgl_wait(
+        L,
+        &(wgl_wish){
+            .event = WGL_AT_PLACE, .subject = handle, .list = &handle->places, .own = true, .deadline = WG_FOREVER},
+        finish_place);
 }
 
 /* `name`: of the task, or NULL. Errors are at `level`. */
@@ -376,10 +380,12 @@ static int go(lua_State *L, bool wait, const char *name, int level) {
     if (status == WG_OK) {
         enter_scope(task, current_scope(L, home));
         launch(L, home, task);
-        return 1;
+        return started(L);
     }
-    if (status == WG_LIMIT && wait && !task->owner->places && has_room_ahead(task->owner))
-        return stand_ahead(L, home, task);
+    if (status == WG_LIMIT && wait && !task->owner->places && has_room_ahead(task->owner)) {
+        stand_ahead(L, home, task);
+        return started(L);
+    }
     give_slot(L, home, task);
     if (status != WG_LIMIT || !wait)
         return wgl_push_refusal(L, status, level);
@@ -458,10 +464,14 @@ static void trace_end(lua_State *L, int self, int error) {
     wg_error_release(told);
 }
 
+/* It ends, and nothing follows it: as_completed cannot find it any more. */
+static void count_missed(wgl_coroutine *task) { task->owner->missed += !task->owner->followed; }
+
 static void leave_owner(wgl_coroutine *task) {
-    if (task->of == WGL_OF_GROUP)
+    if (task->of == WGL_OF_GROUP) {
+        count_missed(task);
         wgl_leave(task->owner, NULL);
-    else if (task->of == WGL_OF_WAITGROUP) {
+    } else if (task->of == WGL_OF_WAITGROUP) {
         task->owner->tasks--;
         wg_done(((wgl_waitgroup *)task->owner->object)->wg);
     }
@@ -522,6 +532,8 @@ static void succeed(lua_State *L, wgl_home *home, wgl_coroutine *task, int first
 static void fail(lua_State *L, wgl_home *home, int self, int value, int traceback) {
     wgl_coroutine *task = lua_touserdata(L, self);
     task->state = WGL_TASK_FAILED;
+    if (task->of == WGL_OF_GROUP)
+        count_missed(task);
     if (task->of == WGL_OF_GROUP && wgl_fail(L, task->owner, value, traceback))
         task->state = WGL_TASK_STOPPED;
     else if (task->of != WGL_OF_GROUP)
@@ -621,6 +633,7 @@ static void leave_place(wgl_home *home, wgl_coroutine *task) {
 static void never_start(lua_State *L, wgl_home *home, wgl_coroutine *task) {
     task->state = WGL_TASK_STOPPED;
     if (task->ahead) {
+        count_missed(task);
         leave_place(home, task);
         task->owner->dropped++;
     } else
@@ -1001,6 +1014,19 @@ void wgl_coroutines_add_running(lua_State *L, const wgl_handle *group) {
                 wgl_add_running(L, list, wg_now() - task->started);
             }
         }
+        lua_settop(L, list + 1);
+    }
+    lua_settop(L, list);
+}
+
+void wgl_coroutines_add_unfinished(lua_State *L, const wgl_handle *group) {
+    int list = lua_gettop(L);
+    wgl_home *home = wgl_home_of(L);
+    wgl_coroutine_push_all(L);
+    for (int i = 1; i <= home->slots; i++) {
+        const wgl_coroutine *task = lua_rawgeti(L, list + 1, i) == LUA_TUSERDATA ? task_at(L, -1) : NULL;
+        if (task && task->owner == group && task->state <= WGL_RUNNING)
+            lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
         lua_settop(L, list + 1);
     }
     lua_settop(L, list);

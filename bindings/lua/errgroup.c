@@ -372,6 +372,40 @@ static int leave(lua_State *L) {
     return 0;
 }
 
+/* --- as_completed without a list --- */
+
+void wgl_tell_follower(lua_State *L, bool kept) {
+    wgl_handle *handle = lua_touserdata(L, 1);
+    if (handle->followed) {
+        lua_getiuservalue(L, 1, WGL_FOLLOWER);
+        lua_pushvalue(L, -2);
+        lua_call(L, 1, 1);
+        handle->followed = lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    if (!handle->followed && !kept)
+        handle->missed++;
+}
+
+/* follow(g, fn) -> a list of the unfinished coroutine tasks. From now on fn(task) is called for each task of this state that
+ * starts in the group, as long as it returns true. Raises if tasks have been missed; errors are those of the caller of
+ * as_completed, which calls what calls this. */
+static int follow(lua_State *L) {
+    wgl_handle *handle = wgl_check_handle(L, 1, WGL_ERRGROUP, 3);
+    if (handle->missed > 0)
+        return wgl_error(
+            L, 3,
+            "bad call of 'as_completed' (it has missed %d tasks, which ended or went to threads before: call it "
+            "without a list before the first task, or give it the list of tasks)",
+            (int)handle->missed);
+    lua_settop(L, 2);
+    lua_setiuservalue(L, 1, WGL_FOLLOWER);
+    handle->followed = true;
+    lua_newtable(L);
+    wgl_coroutines_add_unfinished(L, handle);
+    return 1;
+}
+
 /* --- other event loops, and people --- */
 
 static int pollfd(lua_State *L) {
@@ -546,4 +580,5 @@ void wgl_open_errgroup(lua_State *L) {
     lua_pop(L, 1);
 }
 
-const luaL_Reg wgl_errgroup_functions[] = {{"errgroup", new}, {"errgroup_open", is_open}, {NULL, NULL}};
+const luaL_Reg wgl_errgroup_functions[] = {
+    {"errgroup", new}, {"errgroup_open", is_open}, {"follow", follow}, {NULL, NULL}};

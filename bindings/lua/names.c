@@ -110,7 +110,7 @@ void wgl_push_standard(lua_State *L, const wgl_standard *s) {
 
 /* --- ours --- */
 
-static const char own_key; /* registry: function -> name and name -> function */
+static const char own_key;    /* registry: function -> name and name -> function */
 enum { OWN_FUNCTIONS = 256 }; /* about how many entries it has: it need not grow */
 
 /* Note the functions in the table on top as `prefix`NAME. Pops it. `own`: the index of the table above. */

@@ -245,6 +245,7 @@ static int started(lua_State *L, wgl_home *home) {
     wgl_coroutine *running = wgl_running(L, home);
     if (running && running->scope && wgl_subscribe_scope(home, handle, running->scope))
         running->scope->members++;
+    wgl_tell_follower(L, false);
     return 1;
 }
 

@@ -76,20 +76,23 @@ typedef struct wgl_handle {
     wgl_object *object;
     wg_watch *watch; /* made by the first pollfd of a wait group or an error group in a process */
     struct wgl_subscription *subscriptions; /* what this state waits for of the object */
-    unsigned tasks;     /* coroutine tasks of this state in the error group or wait group, and what has entered it */
-    unsigned entered;   /* of them: those that `enter` has counted */
-    unsigned ahead;     /* of an error group: coroutine tasks of this state that are queued ahead of its slots */
-    unsigned dropped;   /* of an error group: how many of those never started */
+    unsigned tasks;   /* coroutine tasks of this state in the error group or wait group, and what has entered it */
+    unsigned entered; /* of them: those that `enter` has counted */
+    unsigned ahead;   /* of an error group: coroutine tasks of this state that are queued ahead of its slots */
+    unsigned dropped; /* of an error group: how many of those never started */
+    unsigned missed;  /* of an error group: tasks of this state that as_completed cannot tell of any more */
+    bool followed;    /* of an error group: as_completed is told of each task that starts; see WGL_FOLLOWER */
     struct wgl_link *places; /* of an error group: what waits for a place ahead of its slots; see loop.h */
-    unsigned callbacks; /* of a context: how many are in the user value */
-    bool closed;        /* no more calls by the user; the loop may still end its tasks */
-    bool collected;     /* it was finalized */
+    unsigned callbacks;      /* of a context: how many are in the user value */
+    bool closed;             /* no more calls by the user; the loop may still end its tasks */
+    bool collected;          /* it was finalized */
 } wgl_handle;
 
 /* The user values of handles. */
 enum {
     WGL_ANCHOR = 1,    /* of a context: the handle of its parent; of an error group: that of its context */
     WGL_CALLBACKS = 2, /* of a context: a list of functions, false where one was called or stopped */
+    WGL_FOLLOWER = 2,  /* of an error group that is followed: the function that is called with each new task */
     WGL_PARENT = 3     /* of an error group: the handle of its parent context */
 };
 
@@ -456,6 +459,9 @@ bool wgl_in_task_of(lua_State *L, const wgl_object *group);
 bool wgl_fail(lua_State *L, wgl_handle *group, int value, int traceback);
 /* The group at 1 took no task: push nil and why; raise if that is misuse. */
 int wgl_push_refusal(lua_State *L, wg_status status, int level);
+/* The task on top was started in the group at 1: tell as_completed, if it follows the group. May raise, though the task
+ * runs. `kept`: a coroutine task, which can still be found as long as it has not ended. */
+void wgl_tell_follower(lua_State *L, bool kept);
 /* The name on top becomes "NAME (for N s)" in the list at `list`. */
 void wgl_add_running(lua_State *L, int list, int64_t nanoseconds);
 
@@ -472,7 +478,9 @@ int wgl_push_timeout(lua_State *L); /* nil, "timeout" */
 
 void wgl_open_coroutines(lua_State *L); /* with the table of core functions on top */
 void wgl_coroutines_add_running(lua_State *L, const wgl_handle *group);
-int wgl_drain(lua_State *L); /* loop.c */
+void wgl_coroutines_add_unfinished(lua_State *L,
+                                   const wgl_handle *group); /* the tasks themselves, to the list on top */
+int wgl_drain(lua_State *L);                                 /* loop.c */
 void wgl_push_deadlock(lua_State *L);
 void wgl_set_deadlock(lua_State *L);
 
@@ -507,11 +515,11 @@ struct wgl_task {
     /* The call: the function and its arguments, or module, function name and arguments. Then, of a task that has
      * succeeded, its results. */
     wgl_message message;
-    wgl_message *preload;    /* names and loaders of package.preload; may be NULL */
-    wg_error *error;         /* with a reference, or NULL */
-    atomic_bool started;     /* it runs, or has run */
-    atomic_bool settled;     /* its outcome is known */
-    bool stopped;            /* it never started, or it stopped because its group was cancelled */
+    wgl_message *preload; /* names and loaders of package.preload; may be NULL */
+    wg_error *error;      /* with a reference, or NULL */
+    atomic_bool started;  /* it runs, or has run */
+    atomic_bool settled;  /* its outcome is known */
+    bool stopped;         /* it never started, or it stopped because its group was cancelled */
     bool succeeded;
     bool named;              /* it has a name; else it has that of its blob */
     unsigned char space[52]; /* of the message, if it is small */

@@ -65,40 +65,77 @@ local function map(call, g, fn, list)
   return results, err, traceback
 end
 
--- A watch tells of the ends of tasks: `ended` is a channel of their indices, which tasks of `group` send. It is to be closed,
--- and then none of these is left.
+-- A watch tells of the ends of tasks: `ended` is a channel of their numbers, which tasks of `group` send. It is to be closed,
+-- and then none of these is left. Of an error group that is followed, more tasks come to it.
 local Watch = {}
+Watch.__index = Watch
 
-function Watch.__close(watch)
-  watch.group:cancel()
-  watch.group:close()
+local function new_watch()
+  return setmetatable({ group = core.errgroup(core.current_context(), core.deadline(nil, 1)),
+    ended = core.ends_channel(0x3fffffff), tasks = {}, started = 0, left = 0 }, Watch)
 end
 
-local function watch(tasks)
-  local self = setmetatable({ group = core.errgroup(core.current_context(), core.deadline(nil, 1)),
-    ended = core.ends_channel(#tasks) }, Watch)
-  for i = 1, #tasks do
-    self.group:go(function()
-      local ok, err = pcall(tasks[i].result, tasks[i])
-      if not ok then
-        self.failure = err
-        self.ended:close()
-      end
-      self.ended:send(i, 0)
-    end)
+function Watch:add(task)
+  local i = self.started + 1
+  self.started, self.left, self.tasks[i] = i, self.left + 1, task
+  self.group:go(function()
+    local ok, err = pcall(task.result, task)
+    if not ok then
+      self.failure = err
+      self.ended:close()
+    end
+    self.ended:send(i, 0)
+  end)
+end
+
+-- The next task that has ended, and its number; nil if none is left; or nil and why.
+function Watch:next(timeout)
+  if self.left == 0 then
+    return nil
   end
-  return self
-end
-
--- The next task that has ended, and its index; or nil and why.
-local function next_ended(self, tasks, timeout)
   local i, why, cause = self.ended:receive(timeout)
   if self.failure then
     error(self.failure, 0)
   elseif i == nil then
     return nil, why, cause
   end
-  return tasks[i], i
+  local task = self.tasks[i]
+  self.left, self.tasks[i] = self.left - 1, nil
+  return task, i
+end
+
+function Watch:__close()
+  if self.followers then
+    self.followers[self] = nil
+  end
+  self.group:cancel()
+  self.group:close()
+end
+
+local function watch(tasks)
+  local self = new_watch()
+  for i = 1, #tasks do
+    self:add(tasks[i])
+  end
+  return self
+end
+
+local followers_of = setmetatable({}, { __mode = "k" }) -- group -> the watches that follow it, as keys of a weak table
+
+-- Watch the unfinished tasks of the group, and those that this state starts in it from now on.
+local function follow(g)
+  local followers = followers_of[g] or setmetatable({}, { __mode = "k" })
+  local unfinished = core.follow(g, function(task)
+    local any = false
+    for follower in pairs(followers) do
+      follower:add(task)
+      any = true
+    end
+    return any
+  end)
+  local self = watch(unfinished)
+  self.followers, followers[self], followers_of[g] = followers, true, followers
+  return self
 end
 
 local function check_tasks(call, tasks)
@@ -175,20 +212,30 @@ function methods.thread_map(g, fn, list)
   return results, err, traceback
 end
 
---- For `for task in g:as_completed(tasks) do`: the tasks in the order in which they end. A group keeps none of its tasks.
-function methods.as_completed(_, tasks)
-  check_tasks("as_completed", tasks)
-  local watching, left
-  local function next_task()
-    watching, left = watching or watch(tasks), left or #tasks
-    if left == 0 then
-      return nil
-    end
-    left = left - 1
-    return next_ended(watching, tasks)
+--- For `for task in g:as_completed(tasks) do`: the tasks in the order in which they end. Without a list: all tasks of the
+--- group. It keeps none of them, so they are followed from the call on.
+function methods.as_completed(g, tasks)
+  local watching, over
+  if tasks == nil then
+    core.errgroup_open(g)
+    watching = follow(g)
+  else
+    check_tasks("as_completed", tasks)
   end
   local function stop()
     local _ <close> = watching
+    watching, over = nil, true
+  end
+  local function next_task()
+    if over then
+      return nil
+    end
+    watching = watching or watch(tasks)
+    local task, i, cause = watching:next()
+    if task == nil then
+      stop()
+    end
+    return task, i, cause
   end
   return next_task, nil, nil, setmetatable({}, { __close = stop }) -- which the loop does, however it is left
 end
@@ -241,7 +288,7 @@ function collect.wait_any(tasks, timeout)
     return nil, why, cause
   end
   local watching <close> = watch(tasks)
-  return next_ended(watching, tasks, timeout)
+  return watching:next(timeout)
 end
 
 return collect

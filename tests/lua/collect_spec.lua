@@ -48,6 +48,83 @@ describe("as_completed", function()
     assert.is_true(g:wait(20))
   end)
 
+  it("without a list gives every task of the group, also those that start while it goes on", function()
+    local g, order, go_on = waitgroup.errgroup { limit = 2, backlog = 8 }, {}, waitgroup.new(1)
+    local ended = g:as_completed()
+    local tasks = { g:thread(function(wg) wg:wait() return "last" end, go_on), g:go(function() return "first" end) }
+    for task, i in ended do
+      assert.equal(tasks[i], task)
+      order[#order + 1] = task:get()
+      if order[#order] == "first" then
+        tasks[3] = g:start { function() return "second" end }
+      elseif order[#order] == "second" then
+        tasks[4] = g:start { function() return "third" end, thread = true }
+      elseif order[#order] == "third" then
+        go_on:done()
+      end
+    end
+    assert.same({ "first", "second", "third", "last" }, order)
+    assert.is_nil((ended()))
+    assert.is_true(g:wait(20))
+  end)
+
+  it("without a list knows the coroutine tasks that have not ended, and errors", function()
+    local g, names = waitgroup.errgroup { on_error = "continue" }, {}
+    for i = 1, 3 do
+      g:go(function() if i == 2 then error("two", 0) end return i end)
+    end
+    for task in g:as_completed() do
+      names[#names + 1] = tostring(select(2, task:result()))
+    end
+    table.sort(names) -- they end in one go
+    assert.same({ "1", "3", "two" }, names)
+    for _ in g:as_completed() do error "all have been given" end
+    g:go(function() return 4 end)
+    for task in g:as_completed() do
+      names[#names + 1] = task:get()
+    end
+    assert.same({ "1", "3", "two", 4 }, names)
+    assert.same({ nil, "two" }, { table.unpack({ g:wait(20) }, 1, 2) })
+  end)
+
+  it("without a list gives tasks that are refused a start when the group ends", function()
+    local g, count = waitgroup.errgroup { limit = 1, backlog = 1 }, 0
+    local ended = g:as_completed()
+    g:go(function() waitgroup.sleep(20) end)
+    g:go(error)
+    g:cancel "enough"
+    for task in ended do
+      count = count + (task:done() and 1 or 0)
+    end
+    assert.equal(2, count)
+    assert.same({ nil, "cancelled", "enough" }, { g:wait(20) })
+  end)
+
+  it("without a list is refused once it has missed tasks", function()
+    for kind, start in pairs { coroutine = function(g) g:go(function() end) g:wait(0) waitgroup.yield() end,
+                               thread = function(g) g:thread(function() end) end } do
+      local g = waitgroup.errgroup()
+      start(g)
+      local ok, message = pcall(function() g:as_completed() end)
+      assert.is_false(ok, kind)
+      assert.matches("^tests/lua/collect_spec.lua:%d+: bad call of 'as_completed' %(it has missed 1 tasks", message)
+      assert.is_true(g:wait(20))
+    end
+  end)
+
+  it("that was left early follows no more", function()
+    local g, go_on = waitgroup.errgroup(), waitgroup.new(1)
+    g:go(function() end)
+    g:go(function() go_on:wait() end)
+    for task in g:as_completed() do
+      if task:done() then break end
+    end
+    g:go(function() end)
+    go_on:done()
+    assert.is_true(g:wait(20))
+    assert.equal(3, g:completed())
+  end)
+
   it("ends with the context of the task", function()
     local g, outer = waitgroup.errgroup(), waitgroup.errgroup { timeout = 0.02 }
     local go_on = waitgroup.new(1)

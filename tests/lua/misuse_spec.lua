@@ -96,8 +96,9 @@ describe("misuse names the argument:", function()
     { "g:thread_map(print, { 1 })",
       "bad argument #1 to 'thread_map' (a Lua function or the name of a module expected, got a C function)" },
     { "g:thread_map(f, { io.stdout })", "cannot start a thread task: argument 2: a FILE* cannot cross threads" },
-    { "g:as_completed()", "bad argument #1 to 'as_completed' (a list of the tasks that go and thread returned expected, "
-      .. "got nil)" },
+    { "g:as_completed(5)", "bad argument #1 to 'as_completed' (a list of the tasks that go and thread returned expected, "
+      .. "got number)" },
+    { "g.as_completed(wg)", "bad argument #1 to 'as_completed' (waitgroup.ErrGroup expected, got waitgroup.WaitGroup)" },
     { "w.wait_any{ 5 }", "bad argument #1 to 'wait_any' (element 1 is a number, not a task)" },
     { "w.wait_any({ g:go(f) }, 'x')", "bad argument #2 to 'wait_any' (seconds expected, got string)" },
     { "w.select(5)", "bad argument #1 to 'select' (a table of cases expected, got number)" },
