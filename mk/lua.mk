@@ -46,7 +46,7 @@ bench-lua: lua | system-test system-bench-lua bench-quiet ## measure the Lua mod
 	@mkdir -p build/bench
 	UV_THREADPOOL_SIZE=2 tools/in-tree-lua bench/lua/bench.lua build/bench/lua.json
 
-HOST_SCENARIOS := two_states closing out_of_memory at_the_cap refused no_descriptors forking extra_space faults \
+HOST_SCENARIOS := two_states closing out_of_memory at_the_cap refused no_descriptors forking forking_in_a_loop extra_space faults \
     hosting hosting_without_states hosting_badly hosting_bare_states workers_out_of_memory
 LUA_IN_TREE := LUA_PATH="$(CURDIR)/build/lua/?.lua;$(CURDIR)/build/lua/?/init.lua;;" LUA_CPATH="$(CURDIR)/build/lua/?.so;;"
 RUN_HOST = for s in $(HOST_SCENARIOS); do $(LUA_IN_TREE) timeout 600 $(1) $$s || exit 1; done

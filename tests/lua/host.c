@@ -476,6 +476,42 @@ static void forking(void) {
     close_state(L, &h);
 }
 
+/* A coroutine of an event loop waits for a thread, and its descriptor is readable, when the process forks: what the loop does
+ * in the child takes nothing from the parent. */
+static void forking_in_a_loop(void) {
+    heap h;
+    lua_State *L = open_state(&h);
+    run(L, "w, core = require 'waitgroup', require 'waitgroup.core'\n"
+           "w.use { here = function() return coroutine.running() == waiter end,\n"
+           "        wait = function(fd) loop_fd = fd coroutine.yield() end }\n"
+           "g, go_on, outcome = w.errgroup(), w.new(1), nil\n"
+           "waiter = coroutine.create(function() outcome = { pcall(g.wait, g) } end)\n"
+           "g:thread(function(go_on) go_on:wait() end, go_on)\n"
+           "assert(coroutine.resume(waiter))\n"
+           "go_on:done()\n"
+           "while not core.readable(loop_fd) do end\n");
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(30);
+        h.owner = pthread_self();
+        run(L, "while not outcome do assert(coroutine.resume(waiter)) end\n"
+               "w.run(function() w.sleep(0.001) end)\n");
+#ifdef WG_TEST_COVERAGE
+        __gcov_dump();
+#endif
+        execlp("true", "true", (char *)NULL);
+        _exit(1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    run(L, "assert(core.readable(loop_fd), 'the child has eaten the wake-up')\n"
+           "assert(coroutine.resume(waiter))\n"
+           "assert(outcome[1] and outcome[2] == true)\n");
+    close_state(L, &h);
+}
+
 /* --- what only a host that links the module can do --- */
 
 #ifdef LINKED
@@ -699,6 +735,7 @@ static const struct {
                  {"refused", refused},
                  {"no_descriptors", no_descriptors},
                  {"forking", forking},
+                 {"forking_in_a_loop", forking_in_a_loop},
                  {"extra_space", extra_space},
 #ifdef LINKED
                  {"hosting", hosting},

@@ -20,6 +20,7 @@ for _, name in ipairs { "linked", "loading" } do
     it("is told that no file descriptor is left", function() host(name, "no_descriptors") end)
     it("whose coroutines run for something has the tasks run for the same", function() host(name, "extra_space") end)
     it("forks", function() host(name, "forking") end)
+    it("forks in an event loop", function() host(name, "forking_in_a_loop") end)
   end)
 end
 
