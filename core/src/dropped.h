@@ -11,7 +11,7 @@ struct wg_dropped {
     char name[80], where[80];
     const char *language;
     int64_t made;
-    size_t failures; /* errors that nobody has seen */
+    size_t failures; /* how many of its tasks failed */
 };
 
 void wg_dropped_add(const struct wg_dropped *group);

@@ -367,7 +367,7 @@ static void report_group(const struct sink *to, const struct wg_seen_group *g) {
     if (!g->finished)
         wg_text_add(&line, "%s it was never waited for", g->counts.running + g->counts.pending ? ", and" : ":");
     if (!g->finished && g->failures)
-        wg_text_add(&line, ", so nobody has seen the errors of %zu tasks", g->failures);
+        wg_text_add(&line, ", and %zu of its tasks failed", g->failures);
     send(to, &line);
     dump_tasks(to, g);
 }
@@ -402,7 +402,7 @@ static unsigned report_dropped(const struct sink *to, int64_t since) {
             wg_text_add(&line, ", made at %s", groups[i].where);
         wg_text_add(&line, "): it was given up without a wait for its tasks");
         if (groups[i].failures)
-            wg_text_add(&line, ", so nobody has seen the errors of %zu of them", groups[i].failures);
+            wg_text_add(&line, ", %zu of which failed", groups[i].failures);
         send(to, &line);
     }
     return (unsigned)n;

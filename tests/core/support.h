@@ -27,6 +27,9 @@
 #define RUN(group, tests) run_group(group, tests, sizeof(tests) / sizeof *(tests))
 int run_group(const char *group, struct CMUnitTest *tests, size_t n);
 
+/* This test leaves tasks, groups or waits behind on purpose; any other fails then. */
+void leaves_tasks(void);
+
 #define REQUIRE(condition) ((condition) ? (void)0 : require_failed(__FILE__, __LINE__, #condition))
 _Noreturn void require_failed(const char *file, int line, const char *condition);
 

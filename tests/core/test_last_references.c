@@ -40,6 +40,7 @@ static void *release_group(void *g) {
 
 static void every_error_of_a_group_is_destroyed(void **state) {
     (void)state;
+    leaves_tasks();
     atomic_int destroyed = 0;
     wg_context *parent;
     assert_status(wg_context_new(&parent, wg_context_root(), WG_FOREVER), WG_OK);
@@ -162,6 +163,7 @@ static void leave_and_give_up(void *g) {
 
 static void an_observer_of_a_slot_may_give_up_the_group(void **state) {
     (void)state;
+    leaves_tasks();
     for (int i = 0; i < 4; i++) {
         wg_observer observer;
         wg_errgroup *g = new_group((wg_errgroup_options){.limit = 1, .grace = i % 2 ? HANG : 0});

@@ -212,6 +212,7 @@ static void pools_that_come_and_go(void **state) {
 /* Groups given up while their tasks run, on the pool of the process. */
 static void groups_given_up_in_the_middle(void **state) {
     (void)state;
+    leaves_tasks();
     atomic_int ran = 0;
     int accepted = 0;
     for (int i = 0; i < effort(2000); i++) {

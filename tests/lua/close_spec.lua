@@ -176,6 +176,7 @@ end)
 
 describe("a handle that is given up", function()
   it("does not end its tasks", function()
+    require("leak_check").on_purpose()
     local wg = waitgroup.new(2)
     do
       local g = waitgroup.errgroup()
@@ -191,6 +192,7 @@ describe("a handle that is given up", function()
   end)
 
   it("does not end them, however many are given up", function()
+    require("leak_check").on_purpose()
     local wg, gates = waitgroup.new(60), { waitgroup.new(1), waitgroup.new(1), waitgroup.new(1) }
     for _, gate in ipairs(gates) do
       for _ = 1, 20 do

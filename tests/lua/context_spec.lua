@@ -209,6 +209,7 @@ describe("a context", function()
     }
     for what, make in pairs(made) do
       it("is freed when nothing can reach it: one " .. what, function()
+        require("leak_check").on_purpose()
         local function bytes()
           for _ = 1, 2000 do
             make()

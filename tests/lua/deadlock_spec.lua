@@ -74,6 +74,7 @@ describe("a deadlock is an error:", function()
   }
   for what, distract in pairs(distractions) do
     it("coroutine tasks fill their own group, while " .. what, function()
+      require("leak_check").on_purpose()
       local g = waitgroup.errgroup { limit = 3 }
       distract(g)
       for i = 1, 3 do
@@ -160,6 +161,7 @@ describe("a deadlock is an error:", function()
   end)
 
   it("at the end of a thread task", function()
+    require("leak_check").on_purpose()
     local g = waitgroup.errgroup()
     g:thread(function()
       local w = require "waitgroup"
@@ -190,14 +192,17 @@ end)
 -- The call that closes a ring of tasks raises, whatever else runs. Each case runs with something that hides the ring from
 -- what looks only at whether anything could still happen.
 describe("a ring of tasks is an error at the call that closes it:", function()
-  local stop
+  local stop, bystanders
 
   before_each(function()
-    stop = waitgroup.new(1)
-    waitgroup.errgroup({ name = "bystanders" }):thread(function(w) w:wait() end, stop)
+    stop, bystanders = waitgroup.new(1), waitgroup.errgroup { name = "bystanders" }
+    bystanders:thread(function(w) w:wait() end, stop)
   end)
 
-  after_each(function() stop:done() end)
+  after_each(function()
+    stop:done()
+    assert.is_true(bystanders:wait(30))
+  end)
 
   -- The errors of the groups; one of them is that of the ring.
   local function outcomes(...)
@@ -310,6 +315,7 @@ describe("a ring of tasks is an error at the call that closes it:", function()
   end)
 
   it("a coroutine that a thread task has left behind waits for that", function()
+    require("leak_check").on_purpose()
     local g = waitgroup.errgroup { name = "outer" }
     g:thread(function(outer)
       local w = require "waitgroup"
@@ -526,6 +532,7 @@ describe("a deadlock that the end of another task makes certain is an error:", f
   end)
 
   it("of a thread task that another thread task waits for", function()
+    require("leak_check").on_purpose()
     local g, hopeless = waitgroup.errgroup(), waitgroup.errgroup()
     hopeless:thread(function() -- below the root, so that the state that started it cannot cancel the wait
       local w = require "waitgroup"
@@ -548,6 +555,7 @@ describe("a deadlock that the end of another task makes certain is an error:", f
     local ok, before, after = task:result(10)
     assert.is_true(ok)
     assert.equal(before, after)
+    assert.is_true(g:wait(10))
   end)
 end)
 

@@ -246,6 +246,7 @@ for name in pairs(versions) do
     end)
 
     it("tasks run though nobody waits for them, and the loop lasts as long as they do", function()
+      require("leak_check").on_purpose()
       local ended = waitgroup.new(1)
       run(function()
         waitgroup.errgroup():go(function()
@@ -353,6 +354,7 @@ describe("the pollable protocol", function()
     assert.equal(wg, seen[1])
     assert.equal(g, seen[2])
     assert.equal(context, seen[3])
+    assert.is_true(g:wait(20))
   end)
 
   it("stays readable", function()

@@ -25,7 +25,7 @@ describe("the result of a task", function()
   end)
 
   both("is waited for in other tasks, which let others run", function(go)
-    local task, go_on = waiting(go)
+    local task, go_on, own = waiting(go)
     local waiters, got = waitgroup.new(), {}
     for i = 1, 3 do
       waiters:go(function() got[i] = { task:result(20) } end)
@@ -35,6 +35,7 @@ describe("the result of a task", function()
     for i = 1, 3 do
       assert.same({ true, "result", true }, got[i])
     end
+    assert.is_true(own:wait(20))
   end)
 
   both("may take too long", function(go)
@@ -96,7 +97,7 @@ describe("a task", function()
       assert.equal((" (%s%s"):format(state, suffix), text:sub(-#state - #suffix - 2))
       assert.equal("waitgroup.Task " .. task:name(), text:sub(1, -#state - #suffix - 3))
     end
-    local task, go_on = waiting(go)
+    local task, go_on, own = waiting(go)
     local deadline = os.time() + 20
     while tostring(task):find "%(waiting" and os.time() < deadline do
       waitgroup.sleep(0.001)
@@ -105,6 +106,7 @@ describe("a task", function()
     go_on:done()
     task:result(20)
     shows("ended", task)
+    assert.is_true(own:wait(20))
     local g = waitgroup.errgroup()
     task = g[go](g, function() error "x" end)
     g:wait(20)

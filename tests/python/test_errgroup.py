@@ -269,6 +269,7 @@ def test_map_takes_items_as_fast_as_the_limit_lets_it(gate):
     gate.set()
     thread.join()
     assert len(taken) == 100
+    g.wait()
 
 
 @pytest.mark.parametrize("args", [(), (len,)])

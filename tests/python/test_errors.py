@@ -279,6 +279,7 @@ def test_an_excepthook_that_fails_is_reported(monkeypatch):
     assert told == [KeyError]
 
 
+@pytest.mark.leaves_tasks
 def test_a_group_with_unfinished_tasks_that_is_dropped_warns(gate):
     g = ErrGroup(name="forgotten")
     g.go(gate.wait)

@@ -77,6 +77,8 @@ def test_the_same_exception_from_another_group_is_the_bodys():
     with pytest.raises(Second), ErrGroup() as g:
         task.result()
     assert isinstance(g.context.cause, Second)
+    with pytest.raises(Second):
+        other.wait(HANG)
 
 
 def test_a_siblings_own_cancelled_from_result_gives_way():
@@ -158,6 +160,7 @@ def reported(monkeypatch):
     return told
 
 
+@pytest.mark.leaves_tasks
 def test_a_group_that_failed_and_that_nobody_waited_for(reported):
     error = First()
     g = ErrGroup(name="forgotten")
@@ -171,6 +174,7 @@ def test_a_group_that_failed_and_that_nobody_waited_for(reported):
     assert exception is error and "forgotten" in where
 
 
+@pytest.mark.leaves_tasks
 def test_all_errors_of_a_dropped_group(reported):
     g = ErrGroup(errors="all")
     for task in first_then_second(g):
@@ -182,6 +186,7 @@ def test_all_errors_of_a_dropped_group(reported):
     assert [type(error) for error in exception.exceptions] == [First, Second]
 
 
+@pytest.mark.leaves_tasks
 @pytest.mark.parametrize("look", ["wait", "with", "result", "exception", "errors"])
 def test_an_error_that_somebody_has_seen_is_not_reported(reported, look):
     g = ErrGroup()
@@ -207,6 +212,7 @@ def test_an_error_that_somebody_has_seen_is_not_reported(reported, look):
     assert reported == []
 
 
+@pytest.mark.leaves_tasks
 def test_a_task_that_fails_after_its_group_was_dropped(reported, gate):
     g = ErrGroup()
     task = g.go(lambda: (gate.wait(), raise_(First())))
@@ -239,6 +245,7 @@ def test_the_late_error_of_a_task_left_behind_by_grace(reported, gate):
     assert [w.category for w in warned] == [ResourceWarning] and "page 7" in str(warned[0].message)
 
 
+@pytest.mark.leaves_tasks
 def test_a_dropped_group_without_errors_says_nothing(reported):
     g = ErrGroup()
     task = g.go(int)

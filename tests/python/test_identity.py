@@ -70,6 +70,7 @@ def test_the_root_and_contexts_of_groups():
     assert attach(group.id).context is group.context
 
 
+@pytest.mark.leaves_tasks
 def test_a_group_that_is_shared_does_not_complain_when_its_handle_goes(recwarn):
     group = ErrGroup()
     assert group.id
@@ -90,6 +91,7 @@ def test_errors_are_the_same_after_an_id_was_asked_for():
     assert raised.value is error
 
 
+@pytest.mark.leaves_tasks
 def test_a_group_in_a_cycle_with_its_error_goes():
     def fail(group):
         raise ValueError(group)

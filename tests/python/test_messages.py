@@ -114,6 +114,7 @@ def test_a_wait_in_a_task_names_the_tasks_group():
     assert message_of(Cancelled, task.result) == "WaitGroup.wait(): this task's group 'fetch' cancelled: why"
 
 
+@pytest.mark.leaves_tasks
 @pytest.mark.parametrize(("n", "text"), [(1, "1 unfinished task: wait for it"), (2, "2 unfinished tasks: wait for th")])
 def test_dropped_with_tasks(gate, n, text):
     g = ErrGroup()

@@ -24,6 +24,8 @@ def test_failure():
         task.result()
     assert isinstance(task.exception(), ValueError)
     assert task.done() and not task.cancelled()
+    with pytest.raises(ValueError):
+        g.wait()
 
 
 def test_states_on_the_way(gate):
@@ -44,6 +46,8 @@ def test_stopped_by_the_groups_end():
     with pytest.raises(Cancelled, match="enough"):
         task.exception()
     assert task.cancelled()
+    with pytest.raises(Cancelled, match="enough"):
+        g.wait()
 
 
 def test_result_waits():
@@ -117,6 +121,8 @@ def test_repr(gate):
     failed = g.go(int, "x")
     failed.exception()
     assert repr(failed) == "<cwaitgroup.Task 'int' failed: ValueError>"
+    with pytest.raises(ValueError):
+        g.wait()
 
 
 def test_a_task_lets_go_of_its_function_and_arguments_when_it_ends():

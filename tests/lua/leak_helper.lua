@@ -1,0 +1,2 @@
+-- A helper for busted, see .busted.
+require("leak_check").install()
