@@ -42,6 +42,7 @@ describe("an id", function()
 
   it("carries coroutine tasks of several states in one group", function()
     local g = waitgroup.errgroup()
+    local here = g:go(function() return waitgroup.sleep(60) end)
     local runner = waitgroup.errgroup()
     runner:thread(function(group)
       for i = 1, 3 do
@@ -53,7 +54,6 @@ describe("an id", function()
         end)
       end
     end, g)
-    local here = g:go(function() return waitgroup.sleep(60) end)
     local ok, err = g:wait(20)
     assert.is_nil(ok)
     assert.same({ "third" }, err)
