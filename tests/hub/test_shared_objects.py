@@ -338,6 +338,7 @@ class TestContexts:
         other.cancel("enough")
         assert lua.run("w.yield() c:wait() return tostring(heard)") == "true"
 
+    @pytest.mark.leaves_tasks
     def test_lua_in_a_task_of_python_sees_its_context(self, lua):
         group = share(lua, "g", ErrGroup())
         seen = group.go(lambda: lua.run("return tostring(w.current_context() == g:context())"))
@@ -395,6 +396,7 @@ class TestContexts:
         canceller.wait(HANG)
         assert ended == [threading.get_ident()]
 
+    @pytest.mark.leaves_tasks
     def test_contexts_nest_as_calls_do(self, lua, new_lua):
         """Python calls Lua, whose coroutine calls Python, which calls another state of Lua, and so on."""
         other, seen = new_lua(), []
@@ -482,6 +484,7 @@ class TestEnds:
         assert task.result(HANG)
         group.wait(HANG)
 
+    @pytest.mark.leaves_tasks
     def test_nothing_stays(self, lua):
         def round():
             group = share(lua, "g", ErrGroup(limit=3))
