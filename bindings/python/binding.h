@@ -121,11 +121,15 @@ bool nanoseconds_from_timeout(PyObject *object, const char *what, int64_t *durat
 /* The same of a moment on the clock of time.monotonic(). */
 bool deadline_from_moment(PyObject *object, const char *what, int64_t *deadline);
 
-/* `object` as an argument `context`: a Context, borrowed, or NULL for None. False with an exception set. */
-bool check_context(state *st, PyObject *object, Context **context);
+/* `object` as an argument `context` of `call`: a Context, borrowed, or NULL for None. False with an exception set. */
+bool check_context(state *st, const char *call, PyObject *object, Context **context);
 /* The arguments `timeout=None, *, context=None` of `call`. */
 bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                 int64_t *deadline, Context **context);
+
+/* _end_of_wait(call, timeout, context): the moment when a call that is written in Python gives up, or None; refuses what is
+ * no timeout or no context. */
+PyObject *end_of_wait(PyObject *module, PyObject *args);
 
 /* Set the exception that `status` stands for. `call` names the call, such as "WaitGroup.done()". Returns NULL. */
 PyObject *raise_status(state *st, wg_status status, const char *call);
@@ -137,12 +141,17 @@ const char *text_of_status(wg_status status);
 
 /* TypeError unless `fn` can be run as a task. */
 bool check_callable(state *st, const char *call, PyObject *fn);
+/* TypeError unless `fn` can be called as a callback: `with` says with what. */
+bool check_callback(state *st, const char *call, const char *with, PyObject *fn);
 /* A new reference to the name of `fn`: its __qualname__, or the name of its type. NULL with an exception set. */
 PyObject *name_of_callable(state *st, PyObject *fn);
 /* TypeError if `result`, which a function has returned, has yet to be awaited. */
 bool check_result(state *st, PyObject *fn, PyObject *result);
 /* repr(object), or what can be said of one whose repr() raises. NULL with an exception set only without memory. */
 PyObject *safe_repr(PyObject *object);
+/* Set an exception of `class` that shows `object`: what `before` formats, as PyErr_Format does, its repr(), and `after`.
+ * Returns NULL. */
+PyObject *raise_showing(PyObject *class, PyObject *object, const char *after, const char *before, ...);
 
 /* `__reduce__` of all types. */
 PyObject *refuse_pickle(PyObject *self, PyObject *unused);
@@ -240,6 +249,10 @@ PyObject *waitgroup_wrap(state *st, wg_shared *core);
 
 /* --- callback.c: a call to be made when an event comes --- */
 
+/* `fn`, which nobody has called who could be told, has raised the exception that is set: report it. But Ctrl-C in the main
+ * thread comes out of what that does next. */
+void report_of_callback(const state *st, PyObject *fn);
+
 /* Call `fn` when `event` of an object inside `subject` comes. All three return the Callback, or NULL with an exception
  * set. */
 PyObject *callback_for_event(state *st, wg_event event, PyObject *subject, PyObject *fn);
@@ -260,6 +273,8 @@ int callbacks_visit(Context *context, visitproc visit, void *arg);
 wg_waitgroup *waitgroup_core(PyObject *self);
 wg_errgroup *errgroup_core(PyObject *self);
 GroupState *task_group(Task *self);
+/* The group of the task that runs in this thread, borrowed; NULL for none, and of one that was ended meanwhile. */
+GroupState *group_of_this_task(state *st);
 
 PyObject *waiting_begin(PyObject *module, PyObject *args);
 PyObject *waiting_end(PyObject *module, PyObject *waiting);
@@ -344,8 +359,7 @@ bool elsewhere_expect(Task *task);
 void elsewhere_clear(Task *task);
 /* It has a slot of `group`. */
 void elsewhere_begin(Task *task, GroupState *group);
-/* It could not be sent: it fails with the exception that is set, or ends as if it had never been. */
-void elsewhere_fail(Task *task);
+/* It could not be sent: it ends as if it had never been. */
 void elsewhere_withdraw(Task *task);
 bool task_is_elsewhere(Task *task);
 bool elsewhere_is_running(Task *task);

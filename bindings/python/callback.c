@@ -74,6 +74,16 @@ static void give_slot(Callback *self) {
         wg_errgroup_give_slot(self->slots);
 }
 
+void report_of_callback(const state *st, PyObject *fn) {
+    guest *me = home_guest(st->home);
+    if (me && me->handles_signals && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        PyErr_SetInterrupt();
+    } else {
+        PyErr_WriteUnraisable(fn);
+    }
+}
+
 static void fire(void *arg) {
     Callback *self = arg;
     state *st = self->st;
@@ -91,7 +101,7 @@ static void fire(void *arg) {
     if (fn) {
         PyObject *result = PyObject_CallNoArgs(fn);
         if (!result)
-            PyErr_WriteUnraisable(fn);
+            report_of_callback(st, fn);
         Py_XDECREF(result);
         Py_DECREF(fn);
     }
@@ -116,10 +126,8 @@ static bool give_up(Callback *self) {
 }
 
 static Callback *make(state *st, wg_event event, PyObject *subject, PyObject *fn) {
-    if (!PyCallable_Check(fn)) {
-        PyErr_Format(PyExc_TypeError, "a callback must be callable without arguments, which %R is not", fn);
+    if (!check_callback(st, "Context.add_callback()", "without arguments", fn))
         return NULL;
-    }
     Callback *self = PyObject_GC_New(Callback, st->callback_type);
     if (!self)
         return NULL;
@@ -235,6 +243,7 @@ PyDoc_STRVAR(callback_doc, "What add_callback() returns: call it to take the cal
                            "taken back before.");
 
 static PyMethodDef callback_methods[] = {
+    {"__reduce__", refuse_pickle, METH_NOARGS, "__reduce__($self, /)\n--\n\nRefuses: it cannot be copied."},
     {"_give_slot", (PyCFunction)callback_give_slot, METH_NOARGS,
      "_give_slot($self, /)\n--\n\nOf a slot: it is not wanted any more. It is given back if it has come and was not "
      "used."},

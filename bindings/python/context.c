@@ -23,9 +23,8 @@ Context *context_of_this_task(state *st) {
     wg_context *core = wg_context_current();
     if (self->context && self->context->core == core && self->context->st == st)
         return (Context *)Py_NewRef((PyObject *)self->context);
-    Task *task = self->task;
-    bool ours = task && state_of_type(Py_TYPE(task)) == st && Py_TYPE(task->owner) == st->group_type;
-    Context *context = ours ? ((GroupState *)task->owner)->context : NULL;
+    GroupState *group = group_of_this_task(st);
+    Context *context = group ? group->context : NULL;
     if (context && (!core || core == context->core))
         return (Context *)Py_NewRef((PyObject *)context);
     return core ? context_for(st, core) : NULL; /* of a task of another language */
@@ -38,7 +37,7 @@ bool check_cause(const char *call, PyObject *object, PyObject **cause) {
     if (!object || object == Py_None)
         return true;
     if (!PyExceptionInstance_Check(object) && !PyUnicode_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "%s: the cause must be an exception, a str or None, not %R", call, object);
+        raise_showing(PyExc_TypeError, object, "", "%s: the cause must be an exception, a str or None, not ", call);
         return false;
     }
     *cause = object;
@@ -128,8 +127,7 @@ PyObject *raise_wait_ended(state *st, const char *call, Context *given) {
         return raise_ended(given, call, "context", NULL);
     Context *own = context_of_this_task(st);
     if (own) {
-        Task *task = self_thread()->task;
-        GroupState *group = task && Py_TYPE(task->owner) == st->group_type ? (GroupState *)task->owner : NULL;
+        GroupState *group = group_of_this_task(st);
         raise_ended(own, call, "this task's group", group && group->context == own ? group->name : NULL);
         Py_DECREF((PyObject *)own);
         return NULL;
@@ -187,7 +185,8 @@ static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (at != WG_FOREVER && (deadline == WG_FOREVER || at < deadline))
         deadline = at;
     if (parent && parent != Py_None && Py_TYPE(parent) != st->context_type)
-        return PyErr_Format(PyExc_TypeError, "parent must be a Context or None, not %.200s", Py_TYPE(parent)->tp_name);
+        return PyErr_Format(PyExc_TypeError, "Context(): parent must be a Context or None, not %.200s",
+                            Py_TYPE(parent)->tp_name);
     if (!parent)
         parent = (PyObject *)context_of_this_task(st);
     else
@@ -269,7 +268,7 @@ static PyObject *context_repr(Context *self) {
 static PyObject *context_cancel(Context *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"cause", NULL};
     PyObject *cause = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", names, &cause) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Context.cancel", names, &cause) ||
         !check_not_root(self, "Context.cancel()") || !check_cause("Context.cancel()", cause, &cause) ||
         context_cancel_with(self, cause) < 0)
         return NULL;

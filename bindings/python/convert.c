@@ -29,7 +29,8 @@ bool nanoseconds_from_timeout(PyObject *object, const char *what, int64_t *durat
     if (s == -1.0 && PyErr_Occurred())
         return false;
     if (!(s >= 0)) {
-        PyErr_Format(PyExc_ValueError, "%s must be zero or more seconds, or None for no limit; got %R", what, object);
+        raise_showing(PyExc_ValueError, object, "", "%s must be zero or more seconds, or None for no limit; got ",
+                      what);
         return false;
     }
     double ns = ceil(s * 1e9);
@@ -53,8 +54,8 @@ bool deadline_from_moment(PyObject *object, const char *what, int64_t *deadline)
     if (s == -1.0 && PyErr_Occurred())
         return false;
     if (isnan(s)) {
-        PyErr_Format(PyExc_ValueError, "%s must be a moment on the clock of time.monotonic(), or None; got %R", what,
-                     object);
+        raise_showing(PyExc_ValueError, object, "",
+                      "%s must be a moment on the clock of time.monotonic(), or None; got ", what);
         return false;
     }
     int64_t moment = wg_nanoseconds(s);
@@ -63,9 +64,10 @@ bool deadline_from_moment(PyObject *object, const char *what, int64_t *deadline)
     return true;
 }
 
-bool check_context(state *st, PyObject *object, Context **context) {
+bool check_context(state *st, const char *call, PyObject *object, Context **context) {
     if (object != Py_None && Py_TYPE(object) != st->context_type) {
-        PyErr_Format(PyExc_TypeError, "context must be a Context or None, not %.200s", Py_TYPE(object)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s: context must be a Context or None, not %.200s", call,
+                     Py_TYPE(object)->tp_name);
         return false;
     }
     *context = object == Py_None ? NULL : (Context *)object;
@@ -89,7 +91,7 @@ bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t n
         if (!timeout && PyUnicode_CompareWithASCIIString(name, "timeout") == 0) {
             timeout = value;
         } else if (PyUnicode_CompareWithASCIIString(name, "context") == 0) {
-            if (!check_context(st, value, context))
+            if (!check_context(st, call, value, context))
                 return false;
         } else {
             PyErr_Format(PyExc_TypeError, "%s got an unexpected argument %R", call, name);
@@ -98,6 +100,21 @@ bool parse_wait(state *st, const char *call, PyObject *const *args, Py_ssize_t n
     }
     snprintf(what, sizeof what, "%s: timeout", call);
     return deadline_from_timeout(timeout, what, deadline);
+}
+
+PyObject *end_of_wait(PyObject *module, PyObject *args) {
+    PyObject *timeout, *object;
+    const char *call;
+    int64_t deadline;
+    Context *context;
+    char what[64];
+    if (!PyArg_ParseTuple(args, "sOO:_end_of_wait", &call, &timeout, &object) ||
+        !check_context(PyModule_GetState(module), call, object, &context))
+        return NULL;
+    snprintf(what, sizeof what, "%s: timeout", call);
+    if (!deadline_from_timeout(timeout, what, &deadline))
+        return NULL;
+    return deadline == WG_FOREVER ? Py_NewRef(Py_None) : PyFloat_FromDouble(wg_seconds(deadline));
 }
 
 PyObject *class_of_status(state *st, wg_status status) {
@@ -153,6 +170,18 @@ PyObject *safe_repr(PyObject *object) {
         return text;
     PyErr_Clear();
     return PyUnicode_FromFormat("<%s whose repr() fails>", Py_TYPE(object)->tp_name);
+}
+
+PyObject *raise_showing(PyObject *class, PyObject *object, const char *after, const char *before, ...) {
+    va_list args;
+    va_start(args, before);
+    PyObject *start = PyUnicode_FromFormatV(before, args), *shown = start ? safe_repr(object) : NULL;
+    va_end(args);
+    if (shown)
+        PyErr_Format(class, "%U%U%s", start, shown, after);
+    Py_XDECREF(start);
+    Py_XDECREF(shown);
+    return NULL;
 }
 
 /* True if somebody would have to await `result` for it to do anything. Our own objects can be awaited, and need not be. */
@@ -221,19 +250,33 @@ bool check_callable(state *st, const char *call, PyObject *fn) {
             return true;
         if (async < 0)
             return false;
-        PyErr_Format(PyExc_TypeError,
-                     "%s runs functions in threads, but %R is async: await it in your event loop, or pass asyncio.run "
-                     "and a coroutine to give it a loop of its own",
-                     call, fn);
+        raise_showing(PyExc_TypeError, fn,
+                      " is async: await it in your event loop, or pass asyncio.run and a coroutine to give it a loop "
+                      "of its own",
+                      "%s runs functions in threads, but ", call);
     } else if (PyCoro_CheckExact(fn)) {
         PyErr_Format(PyExc_TypeError,
                      "%s takes a function to run in a thread, not a coroutine: await it in your event loop, or pass "
                      "asyncio.run and the coroutine to give it a loop of its own",
                      call);
     } else {
-        PyErr_Format(PyExc_TypeError, "%s takes a callable and its arguments, not %R", call, fn);
+        raise_showing(PyExc_TypeError, fn, "", "%s takes a callable and its arguments, not ", call);
     }
     return false;
+}
+
+bool check_callback(state *st, const char *call, const char *with, PyObject *fn) {
+    if (!PyCallable_Check(fn)) {
+        raise_showing(PyExc_TypeError, fn, " is not", "%s: a callback must be callable %s, which ", call, with);
+        return false;
+    }
+    int async = plain_function(fn) ? is_async(fn) : is_async_object(st, fn);
+    if (async > 0)
+        raise_showing(PyExc_TypeError, fn,
+                      " is async, and nobody would await it; pass a function, which may hand over to an event loop by "
+                      "asyncio.run_coroutine_threadsafe()",
+                      "%s: ", call);
+    return async == 0;
 }
 
 PyObject *name_of_callable(state *st, PyObject *fn) {
@@ -241,8 +284,10 @@ PyObject *name_of_callable(state *st, PyObject *fn) {
     if (plain)
         return Py_NewRef(((PyFunctionObject *)plain)->func_qualname);
     PyObject *name = PyObject_GetAttr(fn, st->qualname_attribute);
-    if (name && PyUnicode_Check(name))
+    if (name && PyUnicode_Check(name)) {
+        Py_SETREF(name, PyUnicode_FromObject(name)); /* a subclass may have any repr() */
         return name;
+    }
     Py_XDECREF(name);
     PyErr_Clear();
     if (Py_TYPE(fn) == st->partial_type) {

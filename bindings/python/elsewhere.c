@@ -130,8 +130,6 @@ static void end_with(Task *task, PyObject *result) {
     conclude(task, taken, task_keep_result(task, (GroupState *)task->owner, task->call.fn, result));
 }
 
-void elsewhere_fail(Task *task) { end_with(task, NULL); }
-
 void elsewhere_withdraw(Task *task) {
     struct elsewhere *taken = take(task);
     if (!taken)
@@ -151,11 +149,14 @@ static void run_here(void *raw) {
     call->result = PyObject_Call(call->fn, call->args, NULL);
 }
 
-/* The group lives on meanwhile, whatever becomes of the task. */
+/* The group lives on meanwhile, whatever becomes of the task. One that has ended was withdrawn while it was sent: then
+ * nobody wants it to run. */
 PyObject *task_run_here(Task *self, PyObject *const *args, Py_ssize_t nargs) {
     if (nargs < 1)
         return PyErr_Format(PyExc_TypeError, "Task._run_here() takes a function");
-    GroupState *group = (GroupState *)Py_NewRef(self->owner);
+    GroupState *group = task_group(self);
+    if (!group)
+        return Py_NewRef(Py_None);
     struct run_here call = {.fn = args[0], .args = PyTuple_New(nargs - 1)};
     for (Py_ssize_t i = 1; call.args && i < nargs; i++)
         PyTuple_SET_ITEM(call.args, i - 1, Py_NewRef(args[i]));

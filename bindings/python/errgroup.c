@@ -28,7 +28,7 @@ static bool int_from_object(PyObject *object, const char *call, const char *name
     if (value == -1 && PyErr_Occurred())
         return false;
     if (overflow < 0 || (!overflow && value < least)) {
-        PyErr_Format(PyExc_ValueError, "%s: %s must be at least %d; got %R", call, name, least, object);
+        raise_showing(PyExc_ValueError, object, "", "%s: %s must be at least %d; got ", call, name, least);
         return false;
     }
     *n = overflow || value > most ? most : (int)value;
@@ -52,11 +52,11 @@ static bool word_from_object(PyObject *object, const char *call, const char *nam
     *second = object && PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, words[1]) == 0;
     if (!object || *second || (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, words[0]) == 0))
         return true;
-    PyErr_Format(PyExc_ValueError, "%s: %s must be '%s' or '%s', not %R", call, name, words[0], words[1], object);
+    raise_showing(PyExc_ValueError, object, "", "%s: %s must be '%s' or '%s', not ", call, name, words[0], words[1]);
     return false;
 }
 
-/* A str, or NULL for None. */
+/* A str, borrowed, or NULL for None. */
 static bool name_from_object(PyObject *object, const char *call, PyObject **name) {
     *name = !object || object == Py_None ? NULL : object;
     if (!*name || PyUnicode_Check(*name))
@@ -86,8 +86,8 @@ static bool executor_from_object(PyObject *object, const char *call, PyObject **
     Py_XDECREF(submit);
     PyErr_Clear();
     if (!callable)
-        PyErr_Format(PyExc_TypeError, "%s: executor must be a concurrent.futures.Executor or None, not %R", call,
-                     object);
+        raise_showing(PyExc_TypeError, object, "", "%s: executor must be a concurrent.futures.Executor or None, not ",
+                      call);
     return callable;
 }
 
@@ -358,7 +358,7 @@ static int send(ErrGroup *self, Task *task, PyObject *executor, PyObject *const 
     return sent ? 0 : -1;
 }
 
-/* What the executor refuses has failed, as what fails there. But an interrupt is the caller's. */
+/* The Sender ends the task if the executor refuses it. What the Sender raises is the caller's: an interrupt. */
 static PyObject *start_elsewhere(ErrGroup *self, const struct start *how, PyObject *executor, PyObject *const *args,
                                  Py_ssize_t nargs, PyObject *kwnames) {
     GroupState *group = self->group;
@@ -369,10 +369,6 @@ static PyObject *start_elsewhere(ErrGroup *self, const struct start *how, PyObje
     elsewhere_begin(task, group);
     if (send(self, task, executor, args, nargs, kwnames) == 0)
         return (PyObject *)task;
-    if (PyErr_ExceptionMatches(PyExc_Exception)) {
-        elsewhere_fail(task);
-        return (PyObject *)task;
-    }
     PyObject *interrupt = PyErr_GetRaisedException();
     elsewhere_withdraw(task);
     Py_DECREF(task);
@@ -437,8 +433,8 @@ static PyObject *names_of_kwargs(PyObject *kwargs) {
     Py_XDECREF(keys);
     for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++) {
         if (!PyUnicode_Check(PyTuple_GET_ITEM(names, i))) {
-            PyErr_Format(PyExc_TypeError, "ErrGroup.start(): the keys of kwargs must be strings, not %R",
-                         PyTuple_GET_ITEM(names, i));
+            raise_showing(PyExc_TypeError, PyTuple_GET_ITEM(names, i), "",
+                          "ErrGroup.start(): the keys of kwargs must be strings, not ");
             Py_CLEAR(names);
         }
     }
@@ -471,10 +467,10 @@ static PyObject *errgroup_start(ErrGroup *self, PyObject *arguments, PyObject *k
     PyObject *fn, *args = NULL, *kwargs = Py_None, *name = NULL, *context = Py_None, *executor = NULL;
     int may_block = true;
     struct start how = {.call = "ErrGroup.start()"};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|OO$OpOO:start", keys, &fn, &args, &kwargs, &name,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|OO$OpOO:ErrGroup.start", keys, &fn, &args, &kwargs, &name,
                                      &may_block, &context, &executor) ||
         !executor_from_object(executor, how.call, &how.executor) || !name_from_object(name, how.call, &how.name) ||
-        !check_context(self->group->st, context, &how.context))
+        !check_context(self->group->st, how.call, context, &how.context))
         return NULL;
     if (kwargs != Py_None && !PyDict_Check(kwargs))
         return PyErr_Format(PyExc_TypeError, "ErrGroup.start(): kwargs must be a dict or None, not %.200s",
@@ -490,11 +486,18 @@ static PyObject *errgroup_start(ErrGroup *self, PyObject *arguments, PyObject *k
     return task;
 }
 
+static PyObject *iterator_of(PyObject *iterable, const char *call) {
+    if (Py_TYPE(iterable)->tp_iter || PySequence_Check(iterable))
+        return PyObject_GetIter(iterable);
+    return PyErr_Format(PyExc_TypeError, "%s takes a callable and iterables, of which %.200s is none", call,
+                        Py_TYPE(iterable)->tp_name);
+}
+
 /* The iterators of `n` iterables, a tuple; nothing else has happened if one of them is none. */
-static PyObject *iterators_of(PyObject *const *iterables, Py_ssize_t n) {
+static PyObject *iterators_of(PyObject *const *iterables, Py_ssize_t n, const char *call) {
     PyObject *tuple = PyTuple_New(n);
     for (Py_ssize_t i = 0; tuple && i < n; i++) {
-        PyObject *iterator = PyObject_GetIter(iterables[i]);
+        PyObject *iterator = iterator_of(iterables[i], call);
         if (iterator)
             PyTuple_SET_ITEM(tuple, i, iterator);
         else
@@ -516,7 +519,7 @@ static PyObject *map_with(PyObject *self, const char *call, const char *function
                          "asyncio.to_thread(group.map, fn, ...)`, or `await group.go_async(fn, ...)` for each item") <
         0)
         return NULL;
-    PyObject *iterators = iterators_of(args + 1, nargs - 1), *result = NULL;
+    PyObject *iterators = iterators_of(args + 1, nargs - 1, call), *result = NULL;
     if (iterators)
         result =
             call_python("cwaitgroup._map", function, (PyObject *[]){self, args[0], iterators, option}, option ? 4 : 3);
@@ -578,7 +581,7 @@ static PyObject *errgroup_wait_for_map(ErrGroup *self, PyObject *Py_UNUSED(unuse
 static PyObject *errgroup_cancel(ErrGroup *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"cause", NULL};
     PyObject *cause = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", names, &cause) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:ErrGroup.cancel", names, &cause) ||
         !check_cause("ErrGroup.cancel()", cause, &cause) || context_cancel_with(self->group->context, cause) < 0)
         return NULL;
     return Py_NewRef(Py_None);

@@ -2,13 +2,16 @@
 #include "binding.h"
 
 static GroupState *new_state(state *st, const group_options *options, bool goes_on) {
-    GroupState *self = PyObject_GC_New(GroupState, st->group_type);
-    if (!self)
+    PyObject *name = options->name ? PyUnicode_FromObject(options->name) : NULL; /* a subclass may have any repr() */
+    GroupState *self = name || !options->name ? PyObject_GC_New(GroupState, st->group_type) : NULL;
+    if (!self) {
+        Py_XDECREF(name);
         return NULL;
+    }
     self->st = st;
     self->core = NULL;
     self->context = NULL;
-    self->name = Py_XNewRef(options->name);
+    self->name = name;
     self->grace = options->grace;
     self->all_errors = options->all_errors;
     self->goes_on = goes_on;

@@ -94,7 +94,7 @@ static PyObject *raise_no_object(wg_status status, PyObject *id) {
         why = "the object with this id is of the process from which this one was forked";
         remedy = "ask the object for its id here";
     }
-    return PyErr_Format(PyExc_LookupError, "attach(%R): %s: %s", id, why, remedy);
+    return PyErr_Format(PyExc_LookupError, "attach(%R): %s: %s", id, why, remedy); /* of an exact int */
 }
 
 PyObject *attach_object(PyObject *module, PyObject *argument) {

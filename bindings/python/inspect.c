@@ -31,9 +31,18 @@ static PyObject *take_text(char *text) {
 PyObject *inspect_dump(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused)) { return take_text(wg_dump_text()); }
 
 PyObject *inspect_dump_on_signal(PyObject *module, PyObject *args) {
-    int signum, fd;
-    if (!PyArg_ParseTuple(args, "ii:_dump_on_signal", &signum, &fd))
+    PyObject *number;
+    int fd;
+    if (!PyArg_ParseTuple(args, "Oi:_dump_on_signal", &number, &fd))
         return NULL;
+    if (!PyIndex_Check(number))
+        return PyErr_Format(PyExc_TypeError, "dump_on_signal(): signum must be an int, not %.200s",
+                            Py_TYPE(number)->tp_name);
+    int overflow;
+    long signum_wide = PyLong_AsLongAndOverflow(number, &overflow);
+    if (PyErr_Occurred())
+        return NULL;
+    int signum = overflow || signum_wide != (int)signum_wide ? -1 : (int)signum_wide;
     wg_status status = wg_dump_on_signal(signum, fd);
     if (status == WG_INVALID)
         return PyErr_Format(PyExc_ValueError, "dump_on_signal(): signal %d cannot be caught", signum);

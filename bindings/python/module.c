@@ -152,6 +152,9 @@ static PyMethodDef functions[] = {
      "in an event "
      "loop; DeadlockError if for ever."},
     {"_waiting_end", waiting_end, METH_O, "_waiting_end($module, waiting, /)\n--\n\nThat wait is over."},
+    {"_end_of_wait", end_of_wait, METH_VARARGS,
+     "_end_of_wait($module, call, timeout, context, /)\n--\n\n"
+     "When `call` gives up, on the clock of time.monotonic(), or None; refuses what is no timeout or no context."},
     {"_pool_counts", pool_counts, METH_NOARGS,
      "_pool_counts($module, /)\n--\n\nHow many worker threads there are, and how many tasks no worker has taken yet."},
     {"_at_exit", at_exit, METH_NOARGS, "_at_exit($module, /)\n--\n\nRuns when the interpreter exits."},

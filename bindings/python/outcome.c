@@ -125,14 +125,42 @@ static int tell_stragglers(GroupState *group, PyObject *exception) {
     return result;
 }
 
+/* True if `exception` only asks to leave, such as SystemExit, GeneratorExit and the CancelledError of an event loop: it is
+ * not shown, and its notes with it. */
+static bool is_not_shown(PyObject *exception) {
+    return !PyErr_GivenExceptionMatches(exception, PyExc_Exception) &&
+           !PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) &&
+           !PyErr_GivenExceptionMatches(exception, PyExc_BaseExceptionGroup);
+}
+
+/* Report the first of the errors that is not `exception`, with which the block is left. */
+static void report_beside(GroupState *group, PyObject *exception) {
+    PyObject *errors = group_errors(group), *first = NULL;
+    for (Py_ssize_t i = 0; errors && !first && i < PyTuple_GET_SIZE(errors); i++)
+        if (PyTuple_GET_ITEM(errors, i) != exception)
+            first = Py_NewRef(PyTuple_GET_ITEM(errors, i));
+    Py_XDECREF(errors);
+    if (!first) {
+        PyErr_Clear();
+        return;
+    }
+    note_others(group, first);
+    PyObject *place = PyUnicode_FromFormat("an ErrGroup that was left by %s", Py_TYPE(exception)->tp_name);
+    PyErr_SetRaisedException(first);
+    PyErr_WriteUnraisable(place);
+    Py_XDECREF(place);
+}
+
 /* Once for a group: tell the exception that leaves it of all that it does not show itself. */
 static void note_all(GroupState *group, PyObject *exception, bool shows_errors) {
-    mark_seen(group);
+    size_t news = mark_seen(group);
     if (atomic_exchange(&group->noted, true))
         return;
     if (!shows_errors)
         note_others(group, exception);
     tell_stragglers(group, exception);
+    if (news > 0 && is_not_shown(exception))
+        report_beside(group, exception);
 }
 
 /* --- The outcome --- */

@@ -14,6 +14,14 @@ static state *task_state(Task *self) { return state_of_type(Py_TYPE(self)); }
 
 static bool is_in_group(Task *task) { return Py_TYPE(task->owner) == task_state(task)->group_type; }
 
+/* For the thread that will run the task, which takes them over. False with an exception set. */
+static bool copy_variables(Task *task) {
+    task->call.variables = PyContext_CopyCurrent();
+    if (task->call.variables)
+        PyObject_GC_UnTrack(task->call.variables); /* until let go of: nobody else sees it, and queues may be long */
+    return task->call.variables != NULL;
+}
+
 static Task *new_task(state *st, const char *call, PyObject *owner, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *kwnames, PyObject *name, bool is_elsewhere) {
     if (nargs < 1) {
@@ -24,9 +32,13 @@ static Task *new_task(state *st, const char *call, PyObject *owner, PyObject *co
         return NULL;
     Py_ssize_t n = nargs - 1 + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     bool named = name != NULL;
-    Task *task = PyObject_GC_NewVar(Task, st->task_type, 1 + n + named + is_elsewhere);
-    if (!task)
+    if (named && !(name = PyUnicode_FromObject(name))) /* a subclass may have any repr() */
         return NULL;
+    Task *task = PyObject_GC_NewVar(Task, st->task_type, 1 + n + named + is_elsewhere);
+    if (!task) {
+        Py_XDECREF(name);
+        return NULL;
+    }
     task->is_elsewhere = is_elsewhere;
     if (is_elsewhere) /* that slot is no argument, and only a task that needs one has it */
         Py_SET_SIZE(task, Py_SIZE(task) - 1);
@@ -48,14 +60,13 @@ static Task *new_task(state *st, const char *call, PyObject *owner, PyObject *co
     for (Py_ssize_t i = 1; i <= n; i++)
         task->arguments[i] = Py_NewRef(args[i]);
     if (named)
-        task->arguments[1 + n] = Py_NewRef(name);
-    task->call.variables = PyContext_CopyCurrent();
+        task->arguments[1 + n] = name;
+    task->call.variables = NULL;
     Py_INCREF(task); /* the core's */
-    if (!task->call.variables) {
+    if (!is_elsewhere && !copy_variables(task)) {
         task_discard(task);
         return NULL;
     }
-    PyObject_GC_UnTrack(task->call.variables); /* until let go of: nobody else sees it, and queues may be long */
     return task;
 }
 
@@ -130,7 +141,7 @@ static PyObject *take_callbacks(Task *task, PyObject **owner) {
 static void call_back(PyObject *callback, Task *task) {
     PyObject *result = PyObject_CallOneArg(callback, (PyObject *)task);
     if (!result)
-        PyErr_WriteUnraisable(callback);
+        report_of_callback(task_state(task), callback);
     Py_XDECREF(result);
 }
 
@@ -462,6 +473,12 @@ GroupState *task_group(Task *self) {
     return group;
 }
 
+GroupState *group_of_this_task(state *st) {
+    Task *task = self_thread()->task;
+    PyObject *owner = task && task_state(task) == st ? task->owner : NULL;
+    return owner && Py_TYPE(owner) == st->group_type ? (GroupState *)owner : NULL;
+}
+
 /* What a task is called in messages: "'fetch' of group 'pages'". */
 static PyObject *label(Task *self) {
     PyObject *name = task_get_name(self, NULL), *label = NULL;
@@ -562,6 +579,11 @@ static PyObject *task_succeeded(Task *self, PyObject *const *args, Py_ssize_t na
     return PyBool_FromLong(get_status(self) == SUCCEEDED);
 }
 
+/* The exception of a task that has ended, for one that hands it on, and is told of it as little as this. */
+static PyObject *task_failure(Task *self, PyObject *Py_UNUSED(unused)) {
+    return Py_NewRef(has_ended(self) && get_status(self) == FAILED ? self->outcome.value : Py_None);
+}
+
 static PyObject *task_done(Task *self, PyObject *Py_UNUSED(unused)) { return PyBool_FromLong(has_ended(self)); }
 
 static PyObject *task_cancelled(Task *self, PyObject *Py_UNUSED(unused)) {
@@ -601,11 +623,8 @@ static bool add_callback(Task *self, PyObject *fn) {
 
 static PyObject *task_add_done_callback(Task *self, PyObject *fn) {
     static const wg_until poll = {.deadline = WG_POLL};
-    if (!PyCallable_Check(fn))
-        return PyErr_Format(PyExc_TypeError,
-                            "Task.add_done_callback(): a callback must be callable with the task, which "
-                            "%R is not",
-                            fn);
+    if (!check_callback(task_state(self), "Task.add_done_callback()", "with the task", fn))
+        return NULL;
     if (wg_wait(&self->unended, &poll) == WG_FORKED)
         return raise_status(task_state(self), WG_FORKED, "Task.add_done_callback()");
     if (!add_callback(self, fn)) {
@@ -744,6 +763,8 @@ static PyMethodDef task_methods[] = {
     {"add_done_callback", (PyCFunction)task_add_done_callback, METH_O, task_add_done_callback_doc},
     {"_succeeded", (PyCFunction)(void (*)(void))task_succeeded, METH_FASTCALL | METH_KEYWORDS,
      "_succeeded($self, /, timeout=None, *, context=None)\n--\n\nWait for the end; True if the function has returned."},
+    {"_failure", (PyCFunction)task_failure, METH_NOARGS,
+     "_failure($self, /)\n--\n\nThe exception of a task that has failed, or None; it still counts as unseen."},
     {"_remove_done_callback", (PyCFunction)task_remove_done_callback, METH_O,
      "_remove_done_callback($self, fn, /)\n--\n\nTake back one add_done_callback(fn), of this very object; True if it "
      "was there."},

@@ -101,9 +101,9 @@ static PyObject *waitgroup_add(WaitGroup *self, PyObject *const *args, Py_ssize_
     if (kwnames && PyTuple_GET_SIZE(kwnames)) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, 0);
         if (nargs || PyTuple_GET_SIZE(kwnames) > 1 || PyUnicode_CompareWithASCIIString(name, "n") != 0)
-            return PyErr_Format(PyExc_TypeError, "add() takes one argument, n");
+            return PyErr_Format(PyExc_TypeError, "WaitGroup.add() takes one argument, n");
     } else if (nargs > 1) {
-        return PyErr_Format(PyExc_TypeError, "add() takes one argument, n, but %zd were given", nargs);
+        return PyErr_Format(PyExc_TypeError, "WaitGroup.add() takes one argument, n, but %zd were given", nargs);
     } else if (!nargs) {
         args = NULL;
     }
@@ -148,6 +148,40 @@ static PyObject *waitgroup_wait(WaitGroup *self, PyObject *const *args, Py_ssize
     if (!parse_wait(self->st, call, args, nargs, kwnames, &deadline, &context))
         return NULL;
     return waitgroup_wait_until(self, call, deadline, context);
+}
+
+/* Take `lock`, whatever signal handlers raise meanwhile: `raised`, which may be NULL, is set afterwards, or what came last
+ * with it as its context. Takes over the reference. */
+static void take_back(PyObject *lock, PyObject *raised) {
+    PyObject *taken;
+    for (int tries = 100; !(taken = PyObject_CallMethod(lock, "acquire", NULL)) && tries > 0; tries--) {
+        PyObject *later = PyErr_GetRaisedException();
+        PyException_SetContext(later, raised);
+        raised = later;
+    }
+    Py_XDECREF(taken);
+    if (taken && raised)
+        PyErr_SetRaisedException(raised);
+    else
+        Py_XDECREF(raised);
+}
+
+/* For a condition variable: a wait in one step, between which and the lock no signal handler can raise. */
+static PyObject *waitgroup_wait_without(WaitGroup *self, PyObject *args) {
+    PyObject *lock, *timeout, *given, *released;
+    const char *call;
+    int64_t deadline;
+    Context *context;
+    if (!PyArg_ParseTuple(args, "OsOO:WaitGroup._wait_without", &lock, &call, &timeout, &given) ||
+        !check_context(self->st, call, given, &context) || !deadline_from_timeout(timeout, call, &deadline) ||
+        !(released = PyObject_CallMethod(lock, "release", NULL)))
+        return NULL;
+    Py_DECREF(released);
+    PyObject *result = waitgroup_wait_until(self, call, deadline, context);
+    take_back(lock, result ? NULL : PyErr_GetRaisedException());
+    if (PyErr_Occurred())
+        Py_CLEAR(result);
+    return result;
 }
 
 static PyObject *waitgroup_go(WaitGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -294,6 +328,9 @@ static PyMethodDef waitgroup_methods[] = {
     {"done", (PyCFunction)waitgroup_done, METH_NOARGS, waitgroup_done_doc},
     {"wait", (PyCFunction)(void (*)(void))waitgroup_wait, METH_FASTCALL | METH_KEYWORDS, waitgroup_wait_doc},
     {"go", (PyCFunction)(void (*)(void))waitgroup_go, METH_FASTCALL | METH_KEYWORDS, waitgroup_go_doc},
+    {"_wait_without", (PyCFunction)waitgroup_wait_without, METH_VARARGS,
+     "_wait_without($self, lock, call, timeout, context, /)\n--\n\n"
+     "As wait(), for `call`, with a lock that the caller holds let go meanwhile; held again whatever this raises."},
     {"_observe", (PyCFunction)waitgroup_observe, METH_O, waitgroup_observe_doc},
     {"__enter__", (PyCFunction)waitgroup_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nReturns the wait group."},
     {"__exit__", (PyCFunction)(void (*)(void))waitgroup_exit, METH_FASTCALL,

@@ -69,6 +69,7 @@ def _is_doubtful(loop: Any) -> bool:
     selector = getattr(loop, "_selector", None)
     return (
         getattr(loop, "_scheduled", True) != []
+        or len(getattr(loop, "_ready", (None,))) > 0
         or selector is None
         or len(selector.get_map()) > 1
         or len(asyncio.all_tasks(loop)) > 1
@@ -92,12 +93,11 @@ async def _wait_in_asyncio(
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(arrive)
 
-    stop = observe(wake)
-    doubtful = timeout is not None or _current_task() is None or _is_doubtful(loop)
     told = None
+    stop = observe(wake)
     timer = None if timeout is None else loop.call_later(timeout, arrive)
     try:
-        told = _begin(what, context, doubtful)
+        told = _begin(what, context, timeout is not None or _current_task() is None or _is_doubtful(loop))
         await event
     finally:
         _waiting_end(told)
@@ -129,9 +129,10 @@ async def _wait_in_trio(
         waiting = False
         return lowlevel.Abort.SUCCEEDED
 
+    told = None
     stop = observe(wake)
-    told = _begin(what, context, True)
     try:
+        told = _begin(what, context, True)
         with move_on_after(math.inf if timeout is None else timeout):
             await lowlevel.wait_task_rescheduled(abort)
     finally:
@@ -321,6 +322,7 @@ class _AsyncioBody:
         import asyncio
 
         self._loop, self._task = loop, asyncio.current_task(loop)
+        self._cancelling = self._task.cancelling() if self._task is not None else 0  # before; it may clean up after that
         self._over = self._interrupted = False
         self._stop = group.context.add_callback(self._wake)
 
@@ -339,7 +341,8 @@ class _AsyncioBody:
         self._stop()
         if not self._interrupted or self._task is None:
             return exception
-        return None if self._task.uncancel() == 0 and isinstance(exception, _cancellation()) else exception
+        only_ours = self._task.uncancel() <= self._cancelling
+        return None if only_ours and isinstance(exception, _cancellation()) else exception
 
 
 class _TrioBody:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from cwaitgroup._async import place_of_user, wait_for_event
@@ -17,12 +19,27 @@ from cwaitgroup._core import (
     WaitGroup,
     WaitTimeout,
     _current_task,
+    _end_of_wait,
     _waiting_begin,
     _waiting_end,
     current_context,
 )
+from cwaitgroup._uncopied import Uncopied
 
 _T = TypeVar("_T")
+
+
+class _Forward(weakref.ref["Inbox"]):
+    """What a task calls at its end: it has the task put into an inbox that is still wanted.
+
+    When the inbox goes, the task forgets this, with no step of Python between in which a signal handler could raise.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, task: Task[Any]) -> None:  # type: ignore[override]
+        if (inbox := super().__call__()) is not None:
+            inbox.put(task)
 
 
 class Inbox:
@@ -31,13 +48,20 @@ class Inbox:
     A reader leaves a `wake` here, which is called once when there is something to read.
     """
 
-    __slots__ = ("_lock", "_process", "_tasks", "_wakes")
+    __slots__ = ("__weakref__", "_lock", "_process", "_tasks", "_wakes")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._tasks: deque[Task[Any]] = deque()
         self._wakes: deque[Callable[[], object]] = deque()
+
+    def expect(self, task: Task[Any]) -> None:
+        """Have the task put here when it ends."""
+        if task.done():
+            self.put(task)  # here, and not in a callback, what a signal handler raises comes out
+        else:
+            task.add_done_callback(_Forward(self, task._remove_done_callback))
 
     def put(self, task: Task[Any]) -> None:
         with self._lock:
@@ -54,6 +78,19 @@ class Inbox:
         with self._lock:
             return self._tasks.popleft() if self._tasks else None
 
+    def take_of(self, expected: set[Task[_T]]) -> Task[_T] | None:
+        """Take a task, and out of the set first: if a signal handler raises before it has come to the caller, nobody waits
+        for it in vain."""
+        with self._lock:
+            while self._tasks:
+                task = self._tasks[0]
+                known = task in expected
+                expected.discard(task)
+                self._tasks.popleft()
+                if known:
+                    return task
+            return None
+
     def check_process(self) -> None:
         """In the child of a fork nothing will come any more."""
         if os.getpid() != self._process:
@@ -63,56 +100,55 @@ class Inbox:
 
     def observe(self, wake: Callable[[], object]) -> Callable[[], object]:
         """Call `wake` once there is a task to take; returns a function that takes this back."""
-
-        def stop() -> None:
-            with self._lock:
-                if wake in self._wakes:
-                    self._wakes.remove(wake)
-                    return
-            self._wake_one()  # it was meant for this reader, who may not have taken the task
-
         with self._lock:
             self._wakes.append(wake)
         self._wake_one()
-        return stop
+        return partial(self._forget, wake)
 
-    def get(self, timeout: float | None = None, context: Context | None = None) -> Task[Any]:
-        """Wait for a task and take it. Raises WaitTimeout, and what ends a wait in this place."""
-        end = None if timeout is None else time.monotonic() + timeout
+    def _forget(self, wake: Callable[[], object]) -> None:
+        with self._lock:
+            if wake in self._wakes:
+                self._wakes.remove(wake)
+                return
+        self._wake_one()  # it was meant for this reader, who may not have taken the task
+
+    def wait(self, timeout: float | None = None, context: Context | None = None) -> None:
+        """Wait until there may be a task to take. Raises WaitTimeout, and what ends a wait in this place."""
+        self.check_process()
+        arrived = WaitGroup(1)
+        wake = arrived.done
+        try:
+            self.observe(wake)
+            if not arrived.wait(timeout, context=context):
+                raise WaitTimeout
+        finally:
+            self._forget(wake)
+
+    def get(self) -> Task[Any]:
+        """Wait for a task and take it."""
         while (task := self.take()) is None:
-            self.check_process()
-            arrived = WaitGroup(1)
-            stop = self.observe(arrived.done)
-            try:
-                left = None if end is None else max(0.0, end - time.monotonic())
-                if not arrived.wait(left, context=context):
-                    raise WaitTimeout
-            finally:
-                stop()
+            self.wait()
         return task
 
 
-class Completed(Generic[_T]):
+class Completed(Uncopied, Generic[_T]):
     """What as_completed() returns: an iterator, and an asynchronous iterator, over tasks in the order of ending.
 
-    A reader claims one of the tasks to come before it waits, so that several threads may share an iterator.
+    A reader counts itself before it waits, so that several threads may share an iterator: no more wait than tasks are to
+    come.
     """
 
-    __slots__ = ("_claims", "_context", "_end", "_inbox", "_number", "_pending", "_put")
+    __slots__ = ("_context", "_end", "_inbox", "_number", "_pending", "_readers")
 
-    def __init__(self, tasks: Iterable[Task[_T]], timeout: float | None, context: Context | None) -> None:
-        self._pending: set[Task[_T]] = set()
+    def __init__(self, tasks: Iterable[Task[_T]], end: float | None, context: Context | None) -> None:
         self._inbox = Inbox()
-        self._put = self._inbox.put  # one object, to be taken back
-        self._end = None if timeout is None else time.monotonic() + timeout
+        self._end = end
         self._context = context
-        for task in set(tasks):
-            if not isinstance(task, Task):
-                raise TypeError(f"as_completed() takes an iterable of tasks, not of {type(task).__name__}")
-            self._pending.add(task)
-            task.add_done_callback(self._put)
+        self._pending = _set_of_tasks(tasks)  # those that have not been handed out
         self._number = len(self._pending)
-        self._claims = deque(range(self._number))  # its operations need no lock
+        self._readers: set[object] = set()
+        for task in tuple(self._pending):
+            self._inbox.expect(task)
 
     def __iter__(self) -> Completed[_T]:
         return self
@@ -120,12 +156,13 @@ class Completed(Generic[_T]):
     def __aiter__(self) -> Completed[_T]:
         return self
 
-    def _claim(self) -> bool:
-        try:
-            self._claims.pop()
-        except IndexError:
-            return False
-        return True
+    def _may_read(self, reader: object) -> bool:
+        """Count the reader, if there is a task to come for it."""
+        with self._inbox._lock:
+            if len(self._readers) >= len(self._pending):
+                return False
+            self._readers.add(reader)
+            return True
 
     def _time_left(self) -> float | None:
         return None if self._end is None else max(0.0, self._end - time.monotonic())
@@ -140,54 +177,61 @@ class Completed(Generic[_T]):
 
     def _last(self) -> Task[_T] | None:
         """The task that is waited for, if there is only one."""
-        return next(iter(self._pending)) if len(self._pending) == 1 else None
+        return next(iter(tuple(self._pending)), None) if len(self._pending) == 1 else None
 
-    def _get(self) -> Task[Any]:
+    def _wait(self) -> None:
         """Wait in this thread. The core knows what for if one task is left; of several, it does not know for which."""
         last, left = self._last(), self._time_left()
         if last is None or left is not None or _current_task() is None:
-            return self._inbox.get(left, self._context)
+            self._inbox.wait(left, self._context)
+            return
         told = _waiting_begin(last, "as_completed()", self._context or current_context(), False, *place_of_user())
         try:
-            return self._inbox.get(left, self._context)
+            self._inbox.wait(left, self._context)
         finally:
             _waiting_end(told)
 
     def __next__(self) -> Task[_T]:
-        if not self._claim():
-            raise StopIteration
+        reader = object()
         try:
-            if (task := self._inbox.take()) is None:
+            if not self._may_read(reader):
+                raise StopIteration
+            while (task := self._inbox.take_of(self._pending)) is None:
                 self._before_sleep()
-                task = self._get()
-        except BaseException as error:
-            self._claims.append(0)
-            if isinstance(error, WaitTimeout):
-                raise self._late() from None
-            raise
-        self._pending.discard(task)
-        return task
+                self._wait()
+            return task
+        except WaitTimeout:
+            raise self._late() from None
+        finally:
+            self._readers.discard(reader)
 
     async def __anext__(self) -> Task[_T]:
-        if not self._claim():
-            raise StopAsyncIteration
+        reader = object()
         try:
-            while (task := self._inbox.take()) is None:
+            if not self._may_read(reader):
+                raise StopAsyncIteration
+            while (task := self._inbox.take_of(self._pending)) is None:
                 if self._time_left() == 0:
                     raise self._late()
                 self._before_sleep()
                 last = self._last()
                 what = None if last is None else (last, "as_completed()")
                 await wait_for_event(self._inbox.observe, self._time_left(), self._context, what)
-        except BaseException:
-            self._claims.append(0)
-            raise
-        self._pending.discard(task)
-        return task
+            return task
+        finally:
+            self._readers.discard(reader)
 
-    def __del__(self) -> None:
-        for task in self._pending:
-            task._remove_done_callback(self._put)
+
+def _set_of_tasks(tasks: Iterable[Task[_T]]) -> set[Task[_T]]:
+    """TypeError for what is none."""
+    if not isinstance(tasks, Iterable):
+        raise TypeError(f"as_completed() takes an iterable of tasks, not {type(tasks).__name__}")
+    found = set()
+    for task in tasks:
+        if not isinstance(task, Task):
+            raise TypeError(f"as_completed() takes an iterable of tasks, not of {type(task).__name__}")
+        found.add(task)
+    return found
 
 
 def as_completed(
@@ -210,6 +254,4 @@ def as_completed(
     RuntimeError in the child of a fork for tasks of the parent. Ctrl-C interrupts it at
     once.
     """
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"as_completed(): timeout must be zero or more seconds, or None for no limit; got {timeout!r}")
-    return Completed(tasks, timeout, context)
+    return Completed(tasks, _end_of_wait("as_completed()", timeout, context), context)

@@ -7,7 +7,9 @@ down.
 from __future__ import annotations
 
 import contextvars
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
@@ -16,7 +18,18 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-from cwaitgroup._core import Cancelled, Context, WaitGroup, _run_in_context, attach
+from cwaitgroup._async import What, place_of_user
+from cwaitgroup._core import (
+    Cancelled,
+    Context,
+    WaitGroup,
+    _run_in_context,
+    _waiting_begin,
+    _waiting_end,
+    attach,
+    current_context,
+)
+from cwaitgroup._uncopied import Uncopied
 
 if TYPE_CHECKING:
     from cwaitgroup import ErrGroup, Task
@@ -71,6 +84,20 @@ def _options(executor: Any) -> dict[str, Any]:
     return {"pure": False} if _is_dask(executor) else {}  # else Dask runs equal calls once
 
 
+def _was_raised_by_handler(error: BaseException) -> bool:
+    """Has a signal handler raised it? A handler, and hardly anything else, is called with the frame that it interrupts."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame, interrupted = traceback.tb_frame, traceback.tb_frame.f_back
+        arguments = frame.f_locals.values()
+        if any(value is interrupted or (type(value) is tuple and interrupted in value) for value in arguments):
+            return interrupted is not None
+        traceback = traceback.tb_next
+    return False
+
+
 class Sender:
     """Of one group: sends its tasks, and has those dropped that have not started when the group is cancelled.
 
@@ -87,15 +114,26 @@ class Sender:
     def send(
         self, task: Task[Any], executor: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """Submit the call. What this raises becomes of the task, unless the future has ended it already."""
-        future = executor.submit(
-            *self._call(task, executor, partial(fn, **kwargs) if kwargs else fn), *args, **_options(executor)
-        )
-        task._sent(future)
-        self._futures[future] = executor
-        future.add_done_callback(partial(self._ended, task))
-        if self._context.cancelled():
-            self._cancel(future, executor)
+        """Submit the call. What the executor refuses has failed, as what fails there. But what a signal handler raises is the
+        caller's, and so are interrupts; then the task is withdrawn, whether or not the executor has it."""
+        future = None
+        try:
+            future = executor.submit(
+                *self._call(task, executor, partial(fn, **kwargs) if kwargs else fn), *args, **_options(executor)
+            )
+            task._sent(future)
+            self._futures[future] = executor
+            future.add_done_callback(partial(self._ended, task))
+            if self._context.cancelled():
+                self._cancel(future, executor)
+        except BaseException as error:
+            if future is None and isinstance(error, Exception) and not _was_raised_by_handler(error):
+                task._fail(error)
+                return
+            self._futures.pop(cast(Any, future), None)
+            if future is not None:
+                self._cancel(future, executor)
+            raise
 
     def _call(self, task: Task[Any], executor: Any, fn: Callable[..., Any]) -> tuple[Any, ...]:
         """What is to be called there, and its first arguments."""
@@ -146,10 +184,18 @@ class Sender:
 # --- The other way: a group as an executor ---
 
 
-class _TaskFuture(Future[Any]):
-    """The future of a task: it cannot be cancelled once that runs."""
+class _TaskFuture(Uncopied, Future[Any]):
+    """The future of a task: it cannot be cancelled once that runs. Waiting for it is a wait of this library, which ends
+    with the context of the task that waits, and is an error if it could never end."""
 
     _task: Task[Any] | None = None
+
+    def __init__(self, group: ErrGroup) -> None:
+        super().__init__()
+        self._group = group
+        self._process = os.getpid()
+        self._unended = WaitGroup(1)
+        self.add_done_callback(lambda _: self._unended.done())
 
     def cancel(self) -> bool:
         task = self._task
@@ -159,6 +205,34 @@ class _TaskFuture(Future[Any]):
 
     def running(self) -> bool:
         return self._task is not None and self._task.running()
+
+    def _wait(self, call: str, timeout: float | None = None) -> None:
+        """Wait for the end, or for `timeout` seconds."""
+        if self.done():
+            return
+        if os.getpid() != self._process:
+            raise RuntimeError(f"{call}: the task was left behind in the parent process by fork; submit it anew here")
+        what: What = (self._group, "slot") if self._task is None else (self._task, call)
+        told = _waiting_begin(*what, current_context(), timeout is not None, *place_of_user())
+        try:
+            self._unended.wait(timeout)
+        finally:
+            _waiting_end(told)
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._wait("Future.result()", timeout)
+        self._tell()
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._wait("Future.exception()", timeout)
+        self._tell()
+        return super().exception(0)
+
+    def _tell(self) -> None:
+        """Somebody is told of the error, if the task has failed."""
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.exception()
 
     def _follow(self, task: Task[Any]) -> None:
         self._task = task
@@ -172,7 +246,7 @@ class _TaskFuture(Future[Any]):
         if task.cancelled():
             self._drop()
         elif self.set_running_or_notify_cancel():
-            error = task.exception()
+            error = task._failure()
             if error is None:
                 self.set_result(task.result())
             else:
@@ -206,34 +280,36 @@ class _Queued:
             self._future.set_exception(error)
 
 
-class GroupExecutor(Executor):
+class GroupExecutor(Uncopied, Executor):
     """What ErrGroup.as_executor() returns."""
 
     def __init__(self, group: ErrGroup) -> None:
         self._group = group
         self._futures: dict[_TaskFuture, None] = {}  # those that have not ended
-        self._unended = WaitGroup()
         self._shut = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Start fn(*args, **kwargs) as a task of the group, or queue it until there is a slot; never blocks."""
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
+        if not callable(fn):
+            raise TypeError(f"submit() takes a callable and its arguments, not {type(fn).__name__}")
         call = partial(fn, *args, **kwargs)
-        future = _TaskFuture()
-        task = self._group._start_now(None, call)
-        self._unended.add(1)
-        self._futures[future] = None
-        future.add_done_callback(self._ended)
-        if task is not None:
-            future._follow(task)
-        else:
-            _Queued(self._group, future, call)
+        future = _TaskFuture(self._group)
+        try:
+            self._futures[future] = None
+            future.add_done_callback(self._ended)
+            if (task := self._group._start_now(None, call)) is not None:
+                future._follow(task)
+            else:
+                _Queued(self._group, future, call)
+        except BaseException:  # refused, or a signal handler has raised: then nobody has the future, and nobody waits for it
+            self._ended(future)
+            raise
         return future
 
     def _ended(self, future: Future[Any]) -> None:
         self._futures.pop(cast(_TaskFuture, future), None)
-        self._unended.done()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more; the group goes on. With `wait`, wait for what was submitted here."""
@@ -241,5 +317,5 @@ class GroupExecutor(Executor):
         if cancel_futures:
             for future in list(self._futures):
                 future.cancel()
-        if wait:
-            self._unended.wait()
+        for future in list(self._futures) if wait else ():
+            future._wait("Executor.shutdown()")

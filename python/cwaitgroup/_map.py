@@ -33,10 +33,7 @@ class _Ended:
 
     def __init__(self) -> None:
         inbox = Inbox()
-        self._put, self.get = inbox.put, inbox.get
-
-    def add(self, task: Task[Any]) -> None:
-        task.add_done_callback(self._put)
+        self.add, self.get = inbox.expect, inbox.get
 
 
 class _Feed:

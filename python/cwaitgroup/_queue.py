@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any, TypeVar
 
-from cwaitgroup._core import Context, WaitGroup, WaitTimeout
+from cwaitgroup._core import Context, WaitGroup, WaitTimeout, _end_of_wait
+from cwaitgroup._uncopied import Uncopied
 
 _T = TypeVar("_T")
 
@@ -23,7 +24,11 @@ else:
 
 
 class _Condition:
-    """As threading.Condition, as far as queue.Queue needs it; its wait() ends with a context, too."""
+    """As threading.Condition, as far as queue.Queue needs it; its wait() ends with a context, too.
+
+    A signal handler may raise between any two steps of the main thread. So a step that comes too often does no harm, and
+    one that does not come is made by the next caller: a waiter whose count is zero has been notified, wherever it stands.
+    """
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
@@ -40,16 +45,16 @@ class _Condition:
         """How many wait."""
         return len(self._waiters)
 
-    def wait(self, timeout: float | None = None, context: Context | None = None) -> bool:
+    def wait(
+        self, timeout: float | None = None, context: Context | None = None, call: str = "Condition.wait()"
+    ) -> bool:
         """With the lock held, which is let go meanwhile. False if the time was over first."""
         waiter = WaitGroup(1)
-        self._waiters.append(waiter)
-        self._lock.release()
         notified = False
         try:
-            notified = waiter.wait(timeout, context=context)
+            self._waiters.append(waiter)
+            notified = waiter._wait_without(self._lock, call, timeout, context)
         finally:
-            self._lock.acquire()
             if not notified:
                 self._leave(waiter)
         return notified
@@ -58,18 +63,22 @@ class _Condition:
         """This waiter no longer waits: if it was notified all the same, notify another one."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-        else:
+        if not waiter.count:
             self.notify()
 
     def notify(self, n: int = 1) -> None:
-        for _ in range(min(n, len(self._waiters))):
-            self._waiters.popleft().done()
+        while n > 0 and self._waiters:
+            waiter = self._waiters[0]
+            if waiter.count:
+                waiter.done()
+                n -= 1
+            self._waiters.popleft()
 
     def notify_all(self) -> None:
         self.notify(len(self._waiters))
 
 
-class Queue(queue.Queue[_T]):
+class Queue(Uncopied, queue.Queue[_T]):
     """A queue.Queue whose get() and put() end with a context, for pipelines.
 
     Inside a task that is the context of the task's group, unless another one is given. So a
@@ -92,6 +101,8 @@ class Queue(queue.Queue[_T]):
     """
 
     def __init__(self, maxsize: int = 0) -> None:
+        if not hasattr(maxsize, "__index__"):
+            raise TypeError(f"Queue(): maxsize must be an int, 0 for no limit, not {type(maxsize).__name__}")
         super().__init__(maxsize)
         self.is_shutdown = False
         self.not_empty: Any = _Condition(self.mutex)
@@ -105,18 +116,12 @@ class Queue(queue.Queue[_T]):
                 f" getting={len(self.not_empty)} putting={len(self.not_full)}{' shut down' * self.is_shutdown}>"
             )
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(
-            "cannot pickle 'cwaitgroup.Queue' object: it cannot be copied or sent to another process; share the object"
-            " itself between threads, or make a new one"
-        )
-
-    def _wait(self, condition: _Condition, end: float | None, context: Context | None) -> bool:
+    def _wait(self, condition: _Condition, call: str, end: float | None, context: Context | None) -> bool:
         """False once it is too late."""
         left = None if end is None else end - time.monotonic()
         if left is not None and left <= 0:
             return False
-        condition.wait(left, context)
+        condition.wait(left, context, call)
         return True
 
     def get(self, block: bool = True, timeout: float | None = None, *, context: Context | None = None) -> _T:
@@ -131,16 +136,15 @@ class Queue(queue.Queue[_T]):
         Cancelled or DeadlineExceeded when the context ends first; ShutDown if the queue is
         shut down and empty; ValueError for a negative timeout.
         """
-        end = _end_of("Queue.get()", block, timeout)
-        with self.not_empty:
+        end = _end_of("Queue.get()", block, timeout, context)
+        with self.mutex:
             while not self._qsize():
                 if self.is_shutdown:
                     raise ShutDown
-                if not self._wait(self.not_empty, end, context):
+                if not self._wait(self.not_empty, "Queue.get()", end, context):
                     raise queue.Empty
-            item = self._get()
-            self.not_full.notify()
-            return item
+            self.not_full.notify()  # first: should a signal handler raise now, it has woken in vain, and loses no wake-up
+            return self._get()
 
     def put(
         self, item: _T, block: bool = True, timeout: float | None = None, *, context: Context | None = None
@@ -157,16 +161,34 @@ class Queue(queue.Queue[_T]):
         Cancelled or DeadlineExceeded when the context ends first; ShutDown if the queue is
         shut down; ValueError for a negative timeout.
         """
-        end = _end_of("Queue.put()", block, timeout)
-        with self.not_full:
+        end = _end_of("Queue.put()", block, timeout, context)
+        with self.mutex:
             while not self.is_shutdown and 0 < self.maxsize <= self._qsize():
-                if not self._wait(self.not_full, end, context):
+                if not self._wait(self.not_full, "Queue.put()", end, context):
                     raise queue.Full
             if self.is_shutdown:
                 raise ShutDown
+            self.not_empty.notify()  # first, as in get()
             self._put(item)
             self.unfinished_tasks += 1
-            self.not_empty.notify()
+
+    def task_done(self) -> None:
+        """Say that an item, which get() has given, is done: for join().
+
+        >>> q = Queue()
+        >>> q.put('x')
+        >>> item = q.get()
+        >>> q.task_done()
+        >>> q.join()
+
+        Raises ValueError if it is called more often than there were items.
+        """
+        with self.mutex:
+            if self.unfinished_tasks <= 0:
+                raise ValueError("Queue.task_done(): called more often than there were items, all of which are done")
+            if self.unfinished_tasks == 1:
+                self.all_tasks_done.notify_all()  # first, as in get()
+            self.unfinished_tasks -= 1
 
     def join(self, timeout: float | None = None, *, context: Context | None = None) -> None:
         """Wait until task_done() was called for each item.
@@ -176,10 +198,10 @@ class Queue(queue.Queue[_T]):
         Raises WaitTimeout when `timeout` seconds have passed; Cancelled or DeadlineExceeded
         when the context ends first; ValueError for a negative timeout.
         """
-        end = _end_of("Queue.join()", True, timeout)
-        with self.all_tasks_done:
+        end = _end_of("Queue.join()", True, timeout, context)
+        with self.mutex:
             while self.unfinished_tasks:
-                if not self._wait(self.all_tasks_done, end, context):
+                if not self._wait(self.all_tasks_done, "Queue.join()", end, context):
                     raise WaitTimeout(f"Queue.join(): {self.unfinished_tasks} items have not been done in time")
 
     def shutdown(self, immediate: bool = False) -> None:
@@ -212,12 +234,7 @@ class Queue(queue.Queue[_T]):
             yield item
 
 
-def _end_of(call: str, block: bool, timeout: float | None) -> float | None:
+def _end_of(call: str, block: bool, timeout: float | None, context: Context | None) -> float | None:
     """When to give up, on the clock of time.monotonic()."""
-    if not block:
-        return 0.0
-    if timeout is None:
-        return None
-    if not timeout >= 0:
-        raise ValueError(f"{call}: timeout must be zero or more seconds, or None for no limit; got {timeout!r}")
-    return time.monotonic() + timeout
+    end = _end_of_wait(call, timeout, context)
+    return end if block else 0.0

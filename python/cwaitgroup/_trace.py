@@ -50,9 +50,10 @@ def trace(file: str | os.PathLike[str]) -> Iterator[None]:
     Any thread may call it. Raises RuntimeError if a timeline is being written already, and
     OSError if the file cannot be written.
     """
-    with open(file, "ab"):  # says what is wrong with the name
+    path = os.fsencode(file)  # open() would take a number for a descriptor, and close it
+    with open(path, "ab"):  # says what is wrong with the name
         pass
-    _core._trace_start(os.fsencode(file))
+    _core._trace_start(path)
     try:
         yield
     finally:

@@ -313,3 +313,32 @@ def test_an_await_hears_of_the_end_of_the_grace_period(gate):
     assert not stop() and not running.done()
     with pytest.raises(Cancelled):
         g.wait()
+
+
+def test_a_block_in_a_task_that_cleans_up_after_it_was_cancelled():
+    """Its own end is told from that cancellation, which came before."""
+
+    async def clean_up(told):
+        try:
+            await asyncio.sleep(HANG)
+        finally:
+            try:
+                async with ErrGroup() as g:
+                    g.go(boom)
+                    await asyncio.sleep(HANG)
+            except Boom:
+                told.append("Boom")
+            async with ErrGroup() as g:
+                g.cancel()
+                await asyncio.sleep(HANG)
+            told.append("stopped")
+
+    async def main():
+        told = []
+        task = asyncio.create_task(clean_up(told))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() and told == ["Boom", "stopped"]
+
+    asyncio.run(main())

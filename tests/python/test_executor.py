@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExec
 
 import pytest
 from conftest import EFFORT, HANG, until
-from cwaitgroup import Cancelled, Context, DeadlineExceeded, ErrGroup, WaitTimeout, as_completed, current_context
+from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, WaitTimeout, as_completed, current_context
 from executor_work import (
     Boom,
     add,
@@ -428,3 +428,26 @@ def test_run_in_executor():
 def test_an_executor_of_a_group_on_an_executor(executor):
     with ErrGroup(limit=2, executor=executor) as g:
         assert list(g.as_executor().map(abs, range(-10, 0))) == list(range(10, 0, -1))
+
+
+def test_a_wait_for_its_future_ends_with_the_tasks_group(gate):
+    """Also of one that is queued."""
+    with ErrGroup(limit=1) as other:
+        executor = other.as_executor()
+        running, queued = executor.submit(gate.wait), executor.submit(abs, 1)
+        for wait in (running.result, queued.exception, executor.shutdown):
+            with pytest.raises(DeadlineExceeded), ErrGroup(timeout=0.05) as g:
+                waiter = g.go(wait)
+            assert waiter.cancelled()
+        with pytest.raises(TimeoutError):
+            queued.result(timeout=0.01)
+        gate.set()
+        assert queued.result(HANG) == 1
+
+
+def test_a_future_that_could_never_end_is_a_deadlock():
+    def inside(executor):
+        executor.submit(abs, 1).result()
+
+    with pytest.raises(DeadlockError), ErrGroup(limit=1) as g:
+        g.go(inside, g.as_executor())

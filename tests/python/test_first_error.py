@@ -1,10 +1,12 @@
 """The first error is the one that a block shows, whichever way it came out; and no error is lost."""
 
+import asyncio
 import gc
 import sys
 import threading
 import time
 import warnings
+from contextlib import contextmanager, suppress
 
 import pytest
 from conftest import HANG, until
@@ -267,3 +269,82 @@ def test_at_the_end_of_the_program(child):
         del task
     """).end()
     assert status == 0 and "ValueError: invalid literal" in err and "background" in err
+
+
+def leave_generator(block):
+    def generator():
+        with block():
+            yield
+
+    iterator = generator()
+    next(iterator)
+    iterator.close()
+
+
+def leave_by(error):
+    def leave(block):
+        with suppress(error), block():
+            raise error
+
+    return leave
+
+
+def leave_task(block):
+    async def main():
+        async def inside():
+            with block():
+                await asyncio.sleep(HANG)
+
+        task = asyncio.create_task(inside())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("leave", "by"),
+    [
+        (leave_generator, "GeneratorExit"),
+        (leave_by(SystemExit), "SystemExit"),
+        (leave_task, "CancelledError"),
+    ],
+    ids=["a generator", "sys.exit", "a cancelled coroutine"],
+)
+@pytest.mark.parametrize("errors", ["first", "all"])
+def test_what_only_asks_to_leave_hides_no_error(reported, leave, by, errors):
+    """Nobody sees the notes of such an exception."""
+
+    @contextmanager
+    def block():
+        with ErrGroup(errors=errors) as g:
+            until(g.go(raise_, First()).done)
+            yield
+
+    leave(block)
+    ((error, place),) = reported
+    assert type(error) is First and place == f"'an ErrGroup that was left by {by}'"
+
+
+def test_an_error_that_the_block_has_seen_is_not_reported_again(reported):
+    with suppress(SystemExit), ErrGroup() as g:
+        assert type(g.go(raise_, First()).exception()) is First
+        raise SystemExit
+    assert reported == []
+
+
+def test_the_future_of_a_group_as_an_executor_tells_nobody_by_itself(reported):
+    g = ErrGroup()
+    future = g.as_executor().submit(raise_, First())
+    until(future.done)
+    with pytest.warns(ResourceWarning):
+        del g, future
+        gc.collect()
+    assert [type(error) for error, _ in reported] == [First]
+    reported.clear()
+    g = ErrGroup()
+    assert type(g.as_executor().submit(raise_, First()).exception(HANG)) is First
+    del g
+    gc.collect()
+    assert reported == []

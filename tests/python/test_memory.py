@@ -1,6 +1,7 @@
 """What is used up is given back: memory, threads, descriptors, references."""
 
 import gc
+import itertools
 import sys
 import weakref
 
@@ -253,3 +254,45 @@ def test_references_of_a_refused_go_are_given_back():
     del argument
     gc.collect()
     assert alive() is None
+
+
+def test_imap_keeps_no_result_that_it_has_given():
+    """Of an endless iterable it would be all of them."""
+    kept = weakref.WeakSet()
+
+    def make(_):
+        kept.add(thing := Boom())
+        return thing
+
+    with ErrGroup(limit=2) as g:
+        for n, _result in enumerate(g.imap(make, itertools.count())):
+            del _result
+            if n == 200:
+                break
+        assert len(kept) < 20
+
+
+def test_a_task_on_an_executor_leaves_nothing_behind(run):
+    out = run("""
+        import contextvars, gc, weakref
+        from concurrent.futures import Future
+        from cwaitgroup import *
+        class Value: pass
+        class AtOnce:
+            def submit(self, fn, *args):
+                future = Future()
+                future.set_result(1)
+                return future
+        variable = contextvars.ContextVar("variable")
+        def use():
+            variable.set(Value())
+            alive = weakref.ref(variable.get())
+            with ErrGroup(executor=AtOnce()) as g:
+                for _ in range(10):
+                    g.go(abs, 1)
+            return alive
+        alive = contextvars.copy_context().run(use)
+        gc.collect()
+        print(alive())
+    """)
+    assert out == "None"

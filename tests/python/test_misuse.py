@@ -9,7 +9,7 @@ from functools import partial
 
 import cwaitgroup
 import pytest
-from cwaitgroup import Context, ErrGroup, Task, WaitGroup
+from cwaitgroup import Context, ErrGroup, Task, WaitGroup, as_completed
 
 
 def one_of_each():
@@ -158,3 +158,104 @@ def test_await_outside_of_any_loop():
     for thing in (WaitGroup(1), Context()):
         with pytest.raises(RuntimeError, match="asyncio or trio"):
             thing.__await__().send(None)
+
+
+class NoRepr:
+    def __repr__(self):
+        raise KeyError("no repr")
+
+
+class NoReprStr(str):
+    __repr__ = NoRepr.__repr__
+
+
+class NoReprInt(int):
+    __repr__ = NoRepr.__repr__
+
+
+class NoReprAsync(NoRepr):
+    async def __call__(self):
+        pass
+
+
+def refused(call, *arguments, **named):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(*arguments, **named)
+    return str(caught.value)
+
+
+def test_what_is_refused_is_named_whatever_its_repr():
+    g, ctx, queue = ErrGroup(), Context(), cwaitgroup.Queue()
+    task = g.go(int)
+    strange, negative = NoRepr(), NoReprInt(-1)
+    for call, arguments, named in (
+        (ErrGroup, (NoReprInt(0),), {}),
+        (ErrGroup, (), {"errors": strange}),
+        (ErrGroup, (), {"on_error": NoReprStr("x")}),
+        (ErrGroup, (), {"executor": strange}),
+        (g.go, (strange,), {}),
+        (g.go, (NoReprAsync(),), {}),
+        (g.map, (strange, []), {}),
+        (g.start, (int,), {"kwargs": {strange: 1}}),
+        (g.cancel, (strange,), {}),
+        (WaitGroup().go, (strange,), {}),
+        (ctx.cancel, (strange,), {}),
+        (ctx.add_callback, (strange,), {}),
+        (task.add_done_callback, (strange,), {}),
+    ):
+        assert "whose repr() fails>" in refused(call, *arguments, **named)
+    for call in (g.wait, ctx.wait, task.result, WaitGroup(1).wait, queue.get, queue.join, partial(as_completed, [])):
+        assert "timeout must be zero or more seconds" in refused(call, timeout=negative)
+    named = ErrGroup(name=NoReprStr("fetch"))
+    assert repr(named.start(int, name=NoReprStr("page"))) and "fetch" in repr(named)
+    named.wait()
+    assert "of group 'fetch'" in str(pytest.raises(RuntimeError, named.go, int).value)
+    g.wait()
+
+
+def test_a_context_or_a_time_that_is_none_is_refused_though_nothing_is_to_be_waited_for():
+    queue = cwaitgroup.Queue(2)
+    queue.put(1)
+    for call, wait in (
+        ("Queue.get()", queue.get),
+        ("Queue.put()", lambda **named: queue.put(2, **named)),
+        ("Queue.join()", cwaitgroup.Queue().join),
+        ("as_completed()", lambda **named: as_completed([], **named)),
+        ("WaitGroup.wait()", WaitGroup(1).wait),
+    ):
+        assert refused(wait, context=3) == f"{call}: context must be a Context or None, not int"
+        text = f"{call}: timeout must be a number of seconds or None, not str"
+        assert refused(wait, timeout="1") == text
+    assert list(queue.queue) == [1] and queue.unfinished_tasks == 1
+
+
+def test_messages_name_the_call():
+    g = ErrGroup()
+    for call, text in (
+        (lambda: g.map(abs, 3), "ErrGroup.map() takes a callable and iterables, of which int is none"),
+        (lambda: g.imap(abs, None), "ErrGroup.imap() takes a callable and iterables, of which NoneType is none"),
+        (lambda: as_completed(3), "as_completed() takes an iterable of tasks, not int"),
+        (lambda: g.cancel(1, 2), "ErrGroup.cancel() takes at most 1 argument (2 given)"),
+        (lambda: WaitGroup().add(1, 2), "WaitGroup.add() takes one argument, n, but 2 were given"),
+        (lambda: cwaitgroup.Queue("x"), "Queue(): maxsize must be an int, 0 for no limit, not str"),
+        (lambda: cwaitgroup.dump_on_signal("x"), "dump_on_signal(): signum must be an int, not str"),
+        (lambda: g.as_executor().submit(3), "submit() takes a callable and its arguments, not int"),
+    ):
+        assert refused(call) == text
+
+
+def test_async_callbacks_are_refused():
+    with ErrGroup() as g:
+        for add in (g.context.add_callback, g.go(int).add_done_callback):
+            assert "is async, and nobody would await it" in refused(add, coroutine_function)
+
+
+def test_iterators_and_executors_are_not_copied():
+    with ErrGroup() as g:
+        task = g.go(int)
+        executor = g.as_executor()
+        things = [as_completed([task]), executor, executor.submit(int), g.context.add_callback(print)]
+        for thing in things:
+            for copier in (copy.copy, copy.deepcopy, pickle.dumps):
+                assert "share the object itself" in refused(copier, thing)
+        things[-1]()

@@ -365,3 +365,10 @@ def test_a_long_timeline_is_summed_up_in_a_moment():
     text = _timeline.summary(many)
     assert text[0].startswith("50000 tasks in 500 ms")
     assert "  200 ms  50000x  task 't'  for x" in text
+
+
+def test_a_number_is_no_file_and_its_descriptor_stays_open(tmp_path):
+    with open(tmp_path / "file", "w") as file:
+        with pytest.raises(TypeError), trace(file.fileno()):
+            pass
+        os.fstat(file.fileno())
