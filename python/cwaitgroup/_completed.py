@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
 from collections import deque
@@ -25,6 +24,7 @@ from cwaitgroup._core import (
     current_context,
 )
 from cwaitgroup._uncopied import Uncopied
+from cwaitgroup._unpatched import new_lock
 
 _T = TypeVar("_T")
 
@@ -51,7 +51,7 @@ class Inbox:
     __slots__ = ("__weakref__", "_lock", "_process", "_tasks", "_wakes")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._process = os.getpid()
         self._tasks: deque[Task[Any]] = deque()
         self._wakes: deque[Callable[[], object]] = deque()

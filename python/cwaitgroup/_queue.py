@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any, TypeVar
 
+from cwaitgroup import _unpatched
 from cwaitgroup._core import Context, WaitGroup, WaitTimeout, _end_of_wait
 from cwaitgroup._uncopied import Uncopied
 
@@ -78,7 +79,7 @@ class _Condition:
         self.notify(len(self._waiters))
 
 
-class Queue(Uncopied, queue.Queue[_T]):
+class Queue(Uncopied, _unpatched.Queue[_T]):
     """A queue.Queue whose get() and put() end with a context, for pipelines.
 
     Inside a task that is the context of the task's group, unless another one is given. So a
@@ -104,6 +105,7 @@ class Queue(Uncopied, queue.Queue[_T]):
         if not hasattr(maxsize, "__index__"):
             raise TypeError(f"Queue(): maxsize must be an int, 0 for no limit, not {type(maxsize).__name__}")
         super().__init__(maxsize)
+        self.mutex = _unpatched.new_lock()
         self.is_shutdown = False
         self.not_empty: Any = _Condition(self.mutex)
         self.not_full: Any = _Condition(self.mutex)

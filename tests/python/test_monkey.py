@@ -129,3 +129,29 @@ with ErrGroup() as g:
 print("task" in seen)
 """)
     assert out == "True"
+
+
+def test_queues_join_tasks(patched):
+    out = patched("""
+import queue
+numbers, squares = Queue(2), Queue(2)
+with ErrGroup(timeout=60) as g:
+    g.go(lambda: ([numbers.put(n) for n in range(100)], numbers.shutdown()))
+    with ErrGroup(context=g.context) as workers:
+        for _ in range(3):
+            workers.go(lambda: [squares.put(n * n) for n in numbers])
+        total = g.go(lambda: sum(squares))
+        workers.wait()
+        squares.shutdown()
+print(total.result())
+try:
+    numbers.get(timeout=0.01)
+except ShutDown:
+    print("shut down")
+try:
+    Queue().get(timeout=0.01)
+except queue.Empty:
+    print("empty")
+print(len(list(as_completed([workers.go(int) for workers in [ErrGroup()] for _ in range(5)]))))
+""")
+    assert out.split("\n") == ["328350", "shut down", "empty", "5"]
