@@ -357,6 +357,23 @@ describe("the pollable protocol", function()
     assert.is_true(g:wait(20))
   end)
 
+  it("makes coroutine tasks run in cqueues, though no loop is said to be in use", function()
+    if not cqueues then
+      return pending "cqueues is not there"
+    end
+    local g, ran, polled = waitgroup.errgroup(), false, nil
+    g:go(function()
+      waitgroup.sleep(0.001)
+      ran = true
+    end)
+    loops.cqueues(function()
+      g:pollfd() -- in a coroutine of the loop
+      polled = cqueues.poll(g, 20)
+    end)
+    assert.equal(g, polled)
+    assert.is_true(ran)
+  end)
+
   it("stays readable", function()
     local wg = waitgroup.new()
     local fd = wg:pollfd()
