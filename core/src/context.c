@@ -357,13 +357,13 @@ static void strike_off(wg_context *ctx) {
     wg_mutex_unlock(&bucket->lock);
 }
 
-static wg_context *allocate(const wg_context_options *options, int64_t parents_deadline) {
+static wg_context *allocate(const wg_context_options *options, int64_t deadline) {
     const char *name = options->name ? options->name : "", *where = options->where ? options->where : "";
     wg_context *ctx = malloc(sizeof *ctx + strlen(name) + strlen(where) + 2);
     if (!ctx)
         return NULL;
     *ctx = (wg_context){.refs = 1,
-                        .deadline = wg_earlier(options->deadline, parents_deadline),
+                        .deadline = deadline == INT64_MAX ? WG_FOREVER : deadline,
                         .language = options->language ? options->language : "C"};
     ctx->where = strcpy(ctx->name, name) + strlen(name) + 1;
     strcpy(ctx->name + strlen(name) + 1, where);
@@ -374,17 +374,17 @@ static wg_status make(wg_context **out, const wg_context_options *options) {
     wg_context *parent = options->parent ? options->parent : wg_context_current();
     if (!parent)
         parent = &root;
+    int64_t deadline = wg_earlier(options->deadline, parent->deadline);
+    bool past = wg_passed(deadline), earlier = wg_point(deadline) < wg_point(parent->deadline);
+    /* After that look at the clock, and before there is anything to lose: an observer of the parent may end the thread. */
     wg_context_check(parent);
-    wg_context *ctx = allocate(options, parent->deadline);
+    wg_context *ctx = allocate(options, deadline);
     if (!ctx)
         return WG_NO_MEMORY;
-    if (ctx->deadline == INT64_MAX)
-        ctx->deadline = WG_FOREVER;
-    bool past = wg_passed(ctx->deadline), earlier = wg_point(ctx->deadline) < wg_point(parent->deadline);
     ctx->timed = !past && earlier;
     join_parent(ctx, parent);
-    if (past) /* nobody else is told: an observer of the parent may end the thread */
-        end(ctx, WG_DEADLINE_EXCEEDED, wg_error_deadline(), earlier ? OF_ITSELF : AS_ANCESTOR);
+    if (past) /* if the deadline is the parent's, that one has ended, and `ctx` with it */
+        end(ctx, WG_DEADLINE_EXCEEDED, wg_error_deadline(), OF_ITSELF);
     else if (ctx->timed && wg_context_status(ctx) == WG_OK && !wg_timer_add(&ctx->timer, ctx, ctx->deadline)) {
         wg_context_release(ctx);
         return WG_NO_THREADS;
