@@ -334,6 +334,7 @@ def test_an_error_that_the_block_has_seen_is_not_reported_again(reported):
     assert reported == []
 
 
+@pytest.mark.leaves_tasks
 def test_the_future_of_a_group_as_an_executor_tells_nobody_by_itself(reported):
     g = ErrGroup()
     future = g.as_executor().submit(raise_, First())
