@@ -9,6 +9,7 @@
  *   end, ender               under the bucket's lock of this context, from the setting of status until all is done
  *   parent, deadline         never after its making; a child holds a reference to its parent, the parent none to it
  *   timer                    see timer.h
+ *   goes_on                  once, by the thread that sets status, before that; read by that thread
  *   spreads                  by the thread that has set status, under the bucket's lock of this context
  *   ending                   by the thread that has set status
  *
@@ -55,6 +56,7 @@ struct wg_context {
     struct wg_link children, sibling, observers;
     struct wg_link end; /* while its end is under way: in the bucket's list */
     const struct wg_thread *ender;
+    bool goes_on;       /* there is more to do for its end than to set the status; see begin_to_end */
     bool spreads;       /* it has ended, and those below it may not have; see `spreading` */
     wg_context *ending; /* the next one in the list of those that end together */
     struct wg_timer timer;
@@ -175,6 +177,18 @@ static void has_spread(wg_context *ctx) {
     wg_mutex_unlock(&bucket->lock);
 }
 
+/* Under the lock, before the status is set. There is more to do for the end than to set the status if anything is below the
+ * context, observes it or is in the timer: with the status set, none of these can come any more. */
+static void begin_to_end(struct wg_bucket *bucket, wg_context *ctx) {
+    ctx->goes_on = wg_list_first(&ctx->children) || wg_list_first(&ctx->observers) || ctx->timed;
+    if (!ctx->goes_on)
+        return;
+    ctx->ender = wg_thread();
+    ctx->ending = NULL;
+    wg_list_append(&bucket->ends, &ctx->end);
+    begin_to_spread(ctx);
+}
+
 /* Give `ctx` its status, and wake the threads that sleep on it. False if it has one already. */
 static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool inherited) {
     struct wg_bucket *bucket = wg_bucket_of(ctx);
@@ -184,10 +198,7 @@ static bool set_status(wg_context *ctx, wg_status status, wg_error *cause, bool 
     if (won) {
         ctx->cause = wg_error_retain(cause);
         ctx->inherited = inherited;
-        ctx->ender = wg_thread();
-        ctx->ending = NULL;
-        wg_list_append(&bucket->ends, &ctx->end);
-        begin_to_spread(ctx);
+        begin_to_end(bucket, ctx);
         wg_store_release32(&ctx->status, status);
         if (ctx->has_signal && ctx->signal_epoch == wg_fork_epoch())
             wg_signal_raise(&ctx->signal);
@@ -215,7 +226,7 @@ static void end_children(struct spread *s) {
         wg_context *child = s->child;
         bool ended = set_status(child, wg_context_status(above), above->cause, true);
         s->child = next_child(above, child);
-        if (ended)
+        if (ended && child->goes_on)
             s->last = s->last->ending = child;
         else
             wg_context_release(child);
@@ -271,7 +282,8 @@ static bool end(wg_context *ctx, wg_status status, wg_error *cause, enum way way
     if (way == OF_ITSELF)
         wg_trace_cancelled(ctx->name, status, cause);
     leave_parent(ctx);
-    spread(wg_context_retain(ctx));
+    if (ctx->goes_on)
+        spread(wg_context_retain(ctx));
     return true;
 }
 
@@ -291,7 +303,9 @@ static void end_as_ancestor(wg_context *ctx) {
 }
 
 static wg_status cancel(wg_context *ctx, wg_error *cause, enum way way) {
-    wg_context_check(ctx);
+    wg_status status = wg_context_check(ctx);
+    if (status != WG_OK)
+        return status;
     end_as_ancestor(ctx);
     return end(ctx, WG_CANCELLED, cause, way) ? WG_OK : wg_context_status(ctx);
 }

@@ -65,7 +65,7 @@ static wg_status wait_for_zero(wg_errgroup *g, const wg_until *until, wg_context
 static wg_status wait_for_tasks(wg_errgroup *g, const wg_until *until, bool *grace_over) {
     if (g->grace == 0) {
         bool unbounded = wg_until_unbounded(until) && !until->interruptible;
-        while (unbounded && wg_pool_help(g->pool, &g->queue)) {}
+        while (unbounded && wg_count(&g->slots.tasks) > 0 && wg_pool_help(g->pool, &g->queue)) {}
         return wait_for_zero(g, until, NULL);
     }
     if (wg_context_check(g->context) == WG_OK) {
