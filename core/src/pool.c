@@ -10,7 +10,8 @@
 #define THREAD_NAME "waitgroup"
 
 /* The first in the list of all pools, for good. */
-static wg_pool process_pool = {.refs = 1, .needs_worker = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
+static wg_pool process_pool = {
+    .refs = 1, .gap = WG_SMALLEST_GAP, .needs_worker = 1, .host = {.callers_help = true}, .name = THREAD_NAME};
 
 static wg_mutex pools_lock; /* of that list */
 
@@ -35,7 +36,7 @@ wg_status wg_pool_new(wg_pool **out, const wg_pool_host *host) {
     wg_pool *pool = malloc(sizeof *pool);
     if (!pool)
         return WG_NO_MEMORY;
-    *pool = (wg_pool){.refs = 1, .needs_worker = 1, .host = *host};
+    *pool = (wg_pool){.refs = 1, .gap = WG_SMALLEST_GAP, .needs_worker = 1, .host = *host};
     strncpy(pool->name, host->name ? host->name : THREAD_NAME, sizeof pool->name - 1);
     pool->host.name = pool->name;
     keep_host_loaded(host);
@@ -73,6 +74,7 @@ void wg_pool_stop(wg_pool *pool) {
         return;
     wg_mutex_lock(&pool->lock);
     pool->stopped = true;
+    wg_take_offer(pool, WG_NOBODY_LOOKS);
     wg_not_starved(pool);
     wg_update_needs_worker(pool);
     struct wg_work *dropped = NULL, **end = &dropped;

@@ -11,7 +11,8 @@ static void reset(wg_pool *pool) {
         wg_ring_forget(&pool->ring);
     pool->loose = (struct wg_queue){.first = NULL}; /* another thread may have held its lock */
     pool->ring.queued = 0;
-    pool->idle = pool->monitoring = NULL;
+    pool->idle = pool->monitoring = pool->standby = NULL;
+    wg_store_relaxed64(&pool->offer, WG_NOBODY_LOOKS);
     pool->clocks = (struct wg_clocks){.count = 0};
     pool->present = pool->expected = pool->starting = pool->computing = 0;
     pool->searching = pool->spawning = false;

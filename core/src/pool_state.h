@@ -10,7 +10,7 @@
  *   submit.c      work comes in
  *   pool_fork.c   a fork
  *
- * Fields of a pool are guarded by its lock, except `ring.queues` and `needs_worker`, which are also read without, and `host`
+ * Fields of a pool are guarded by its lock, except `ring.queues` and `needs_worker`, which are also read without, `offer`, and `host`
  * and `name`, which are constant. `next` is guarded by the lock of the list of pools. The lock of a queue may be taken while
  * holding the pool's.
  *
@@ -32,9 +32,11 @@ struct wg_worker {
     wg_a32 wake;     /* its park word: set under the lock by whoever wakes the worker, slept on without */
     bool searching;  /* it is the one that pool->searching speaks of */
     bool overcommit; /* as the monitor it has seen that tasks are blocked: it takes work whatever the number of cores */
+    bool by_submit;  /* it was woken by a thread that queued work */
     bool asleep;     /* the host's before_sleep has been called, after_sleep not yet; only by the worker itself */
     enum { WG_COMES, WG_WORKS, WG_GONE } stage; /* only by the worker itself, as is the next */
-    unsigned blocked; /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
+    unsigned blocked;    /* how deep in waits of ours, which may call observers that wait; only by the worker itself */
+    uint64_t seen_taken; /* pool->taken when it last went to sleep */
     struct wg_clock clock; /* if it computes, it is counted in pool->computing */
 };
 
@@ -44,6 +46,9 @@ struct wg_pool {
     struct wg_ring ring;
     struct wg_worker *idle;       /* the one that slept last comes first: its caches are warm */
     struct wg_worker *monitoring; /* the searcher while it sleeps through a tick */
+    struct wg_worker *standby;    /* one of the idle, or about to leave them; see searcher.h */
+    unsigned vain;                /* how many wakes by threads that queue work, one after the other, were in vain */
+    unsigned gap;                 /* how many pauses a worker out of work makes between two looks */
     unsigned present;             /* threads in wg_pool_work */
     unsigned expected;            /* threads that were started, or are being started, and have not come yet */
     unsigned starting;            /* calls that start a thread and have not returned: it may fail */
@@ -55,6 +60,8 @@ struct wg_pool {
     uint64_t taken; /* works, ever */
     struct wg_clocks clocks;
     struct wg_monitor monitor;
+    char apart_from_workers[64];
+    wg_a64 offer; /* see searcher.h */
     /* What every submit reads, apart from what every worker writes. */
     char apart[64];
     wg_a32 needs_worker; /* starved, or without any worker: a submit has to see to it */

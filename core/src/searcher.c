@@ -1,6 +1,18 @@
 /* searcher.c - see searcher.h. */
 #include "searcher.h"
 
+bool wg_offer(wg_pool *pool, const struct wg_queue *queue) {
+    uint64_t looks = WG_LOOKS;
+    return wg_load_relaxed64(&pool->offer) == WG_LOOKS && wg_cas_acq_rel64(&pool->offer, &looks, (uintptr_t)queue);
+}
+
+void wg_take_offer(wg_pool *pool, uint64_t then) {
+    uint64_t offered = wg_load_relaxed64(&pool->offer);
+    while (!wg_cas_acq_rel64(&pool->offer, &offered, then)) {}
+    if (offered > WG_LOOKS)
+        wg_ring_insert(&pool->ring, (struct wg_queue *)(uintptr_t)offered);
+}
+
 struct wg_action wg_wake(struct wg_worker *worker) {
     wg_store_release32(&worker->wake, 1);
     return (struct wg_action){WG_WAKE, &worker->wake, wg_fork_epoch()};
@@ -10,6 +22,7 @@ struct wg_action wg_wake_idle(wg_pool *pool, bool searching) {
     struct wg_worker *worker = pool->idle;
     pool->idle = worker->next_idle;
     worker->searching = searching;
+    worker->by_submit = false;
     return wg_wake(worker);
 }
 
@@ -41,4 +54,14 @@ struct wg_action wg_ensure_searcher(wg_pool *pool) {
         return wg_wake_idle(pool, true);
     pool->spawning = true;
     return wg_new_worker(pool);
+}
+
+struct wg_action wg_searcher_for_submit(wg_pool *pool) {
+    struct wg_worker *idle = pool->idle;
+    if (pool->standby && !pool->searching)
+        return (struct wg_action){.what = WG_NOTHING};
+    struct wg_action action = wg_ensure_searcher(pool);
+    if (idle && idle != pool->idle)
+        idle->by_submit = true;
+    return action;
 }

@@ -36,6 +36,8 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_queue *queue, const struct wg_
         return WG_NO_MEMORY;
     if (!entry.must_insert && !wg_load_relaxed32(&pool->needs_worker))
         return WG_OK;
+    if (entry.must_insert && wg_offer(pool, queue))
+        return WG_OK;
     wg_mutex_lock(&pool->lock);
     if (entry.must_insert && pool->stopped) {
         wg_mutex_unlock(&pool->lock);
@@ -48,7 +50,7 @@ wg_status wg_pool_submit(wg_pool *pool, struct wg_queue *queue, const struct wg_
     /* Before the queue is in the ring nobody starts a thread for it, so there could be no worker. */
     while (!entry.must_insert && !wg_has_worker(pool) && being_inserted(queue))
         wait_a_little(pool);
-    struct wg_action action = wg_ensure_searcher(pool);
+    struct wg_action action = wg_searcher_for_submit(pool);
     if (action.what == WG_NOTHING && !wg_has_worker(pool) && pool->ring.next)
         action = wg_new_worker(pool);
     wg_mutex_unlock(&pool->lock);
@@ -74,7 +76,11 @@ bool wg_pool_help(wg_pool *pool, struct wg_queue *queue) {
     if (!pool->host.callers_help || wg_thread()->helping >= DEEPEST_HELP)
         return false;
     wg_mutex_lock(&pool->lock);
+    if (wg_load_relaxed64(&pool->offer) == (uintptr_t)queue)
+        wg_take_offer(pool, WG_LOOKS);                                 /* before the searcher has come to it */
     struct wg_work *work = queue->first ? wg_take(pool, queue) : NULL; /* that is, if it is in the ring */
+    if (!work)
+        pool->gap = WG_LARGEST_GAP;
     wg_mutex_unlock(&pool->lock);
     if (!work)
         return false;

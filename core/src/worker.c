@@ -8,7 +8,7 @@
 #define IDLE_TIME (5 * WG_SECOND)
 /* A tick is longer by this for each worker whose clock has to be read. */
 #define CLOCK_COST (WG_MILLISECOND / 500)
-/* How often a worker out of work looks at the queue before it sleeps. */
+/* For how many pauses a worker out of work looks before it sleeps. */
 #define SPINS 400
 
 /* What a worker calls of its host: the thread must not end there. */
@@ -102,33 +102,85 @@ static void monitor_tick(wg_pool *pool, struct wg_worker *me) {
 
 /* Without work. */
 
-/* Look at the queue for a little while; the lock is let go meanwhile. */
-static void spin(wg_pool *pool, struct wg_worker *me) {
-    pool->searching = me->searching = true;
-    wg_mutex_unlock(&pool->lock);
-    for (int i = 0; i < SPINS && !wg_ring_waits(&pool->ring); i++)
-        wg_pause();
-    wg_mutex_lock(&pool->lock);
+static bool nothing_comes(const wg_pool *pool) {
+    return wg_load_relaxed64(&pool->offer) == WG_LOOKS && !wg_ring_waits(&pool->ring);
 }
 
-/* Sleep until woken. False: it has been idle for so long that it should leave. */
-static bool idle(wg_pool *pool, struct wg_worker *me) {
+/* Look for work for a little while; the lock is let go meanwhile. */
+static void spin(wg_pool *pool, struct wg_worker *me) {
+    pool->searching = me->searching = true;
+    wg_store_relaxed64(&pool->offer, WG_LOOKS);
+    unsigned gap = pool->gap;
+    wg_mutex_unlock(&pool->lock);
+    for (unsigned i = 0; i < SPINS && (i % gap != 0 || nothing_comes(pool)); i++)
+        wg_pause();
+    wg_mutex_lock(&pool->lock);
+    wg_take_offer(pool, WG_NOBODY_LOOKS);
+    if (pool->ring.next && pool->gap > WG_SMALLEST_GAP)
+        pool->gap /= 2;
+}
+
+/* `me` has been woken. */
+static void learn(wg_pool *pool, const struct wg_worker *me) {
+    if (pool->ring.next)
+        pool->vain = 0;
+    else if (me->by_submit && pool->vain < WG_MOST_VAIN)
+        pool->vain++;
+}
+
+/* `me` is about to sleep. Does it stand by? */
+static bool stand_by(wg_pool *pool, struct wg_worker *me) {
+    bool moves = me->seen_taken != pool->taken;
+    me->seen_taken = pool->taken;
+    if (!pool->standby && moves && pool->vain >= WG_MOST_VAIN)
+        pool->standby = me;
+    return pool->standby == me;
+}
+
+/* The standby has found work. */
+static void search_after_standby(wg_pool *pool, struct wg_worker *me) {
+    pool->searching = me->searching = true;
+    pool->vain = 0;
+}
+
+static void end_standby(wg_pool *pool, const struct wg_worker *me) {
+    if (pool->standby == me)
+        pool->standby = NULL;
+}
+
+static void enter_idle(wg_pool *pool, struct wg_worker *me) {
     if (me->searching)
         pool->searching = me->searching = false;
     me->overcommit = false;
     wg_store_relaxed32(&me->wake, 0);
     me->next_idle = pool->idle;
     pool->idle = me;
+}
+
+static void leave_idle(wg_pool *pool, struct wg_worker *me) {
+    struct wg_worker **link = &pool->idle;
+    while (*link != me)
+        link = &(*link)->next_idle;
+    *link = me->next_idle;
+}
+
+/* Sleep until woken, or, standing by, until there is work. False: it has been idle for so long that it should leave. */
+static bool idle(wg_pool *pool, struct wg_worker *me) {
+    enter_idle(pool, me);
     int64_t leave = wg_after(pool->host.idle_time ? pool->host.idle_time : IDLE_TIME);
     while (!wg_load_acquire32(&me->wake)) {
-        if (sleep_until(pool, me, leave) != WG_PARK_TIMEOUT || wg_load_acquire32(&me->wake))
+        bool stands_by = stand_by(pool, me);
+        wg_parked parked = sleep_until(pool, me, stands_by ? wg_now() + WG_SHORTEST_TICK : leave);
+        end_standby(pool, me);
+        bool over = stands_by ? pool->ring.next && !pool->searching : parked == WG_PARK_TIMEOUT;
+        if (!over || wg_load_acquire32(&me->wake))
             continue;
-        struct wg_worker **link = &pool->idle;
-        while (*link != me)
-            link = &(*link)->next_idle;
-        *link = me->next_idle;
-        return false;
+        leave_idle(pool, me);
+        if (stands_by)
+            search_after_standby(pool, me);
+        return stands_by;
     }
+    learn(pool, me);
     return true;
 }
 

@@ -337,6 +337,59 @@ static void chain_of_wakes(void) {
     wg_pool_release(pool);
 }
 
+/* A queue is offered just when the searcher has looked for the last time, or has begun to. */
+static void offers(void) {
+    pool = new_pool(2, 0);
+    for (int i = 0; i < 3; i++) {
+        go(count_run, NULL);
+        SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    }
+    SIM_EQUAL(wg_load_relaxed32(&ran), 3);
+    SIM_CHECK(!sim_needed_time());
+    wg_pool_release(pool);
+}
+
+/* A queue is offered, or not, just when the pool stops. */
+static void stop_against_offer(void) {
+    pool = new_pool(2, 0);
+    go(count_run, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK); /* so that a worker spins, or sleeps */
+    struct sim_thread *other = sim_go("submit", submit_if_possible, NULL);
+    wg_pool_stop(pool);
+    sim_join(other);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&destroyed), wg_load_relaxed32(&accepted));
+    wg_pool_release(pool);
+}
+
+static wg_error *task_of_group(void *unused, wg_context *unused_context) {
+    (void)unused, (void)unused_context;
+    return NULL;
+}
+
+static void go_and_help(void) {
+    wg_errgroup *g;
+    SIM_EQUAL(wg_errgroup_new(&g, &(wg_errgroup_options){.pool = pool}), WG_OK);
+    SIM_EQUAL(wg_errgroup_go(g, task_of_group, NULL, NULL, NULL), WG_OK);
+    SIM_EQUAL(wg_errgroup_wait(g, NULL, NULL), WG_OK);
+    wg_errgroup_release(g);
+}
+
+/* The thread that queues tasks runs them itself, so wakes are in vain, and a worker stands by. A task that nobody helps with
+ * then runs all the same, although no worker ever leaves. */
+static void standby_looks(void) {
+    const wg_pool_host host = {.cores = sim_pick(2) + 1, .callers_help = true, .idle_time = INT64_MAX};
+    SIM_EQUAL(wg_pool_new(&pool, &host), WG_OK);
+    for (int i = 0; i < 10; i++)
+        go_and_help();
+    go(count_run, NULL);
+    SIM_EQUAL(wg_wait(&tasks, NULL), WG_OK);
+    SIM_EQUAL(wg_load_relaxed32(&ran), 1);
+    wg_pool_stop(pool);
+    sim_join_library();
+    wg_pool_release(pool);
+}
+
 struct thing {
     uint64_t number;
 };
@@ -388,6 +441,9 @@ const struct sim_scenario pool_scenarios[] = {
     {"tasks_block_unseen", tasks_block_unseen, .cores = 1, .exhaustive = 1, .spurious = false},
     {"tasks_submit_tasks", tasks_submit_tasks, .cores = 1, .exhaustive = 1, .spurious = false},
     {"chain_of_wakes", chain_of_wakes, .cores = 1, .exhaustive = 1, .spurious = false},
+    {"offers", offers, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"stop_against_offer", stop_against_offer, .cores = 1, .exhaustive = 2, .spurious = false},
+    {"standby_looks", standby_looks, .cores = 1, .exhaustive = 0, .spurious = false},
     {"stop_against_submit", stop_against_submit, .cores = 1, .exhaustive = 1, .spurious = false},
     {"threads_fail", threads_fail, .cores = 1, .exhaustive = 2, .spurious = false},
     {"threads_never_start", threads_never_start, .cores = 1, .exhaustive = 2, .spurious = false},
