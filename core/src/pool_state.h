@@ -10,9 +10,9 @@
  *   submit.c      work comes in
  *   pool_fork.c   a fork
  *
- * Fields of a pool are guarded by its lock, except `ring.queues` and `needs_worker`, which are also read without, `offer`, and `host`
- * and `name`, which are constant. `next` is guarded by the lock of the list of pools. The lock of a queue may be taken while
- * holding the pool's.
+ * Fields of a pool are guarded by its lock, except `ring.queues` and `needs_worker`, which are also read without; `offer`, see
+ * searcher.h; and `host` and `name`, which are constant. `next` is guarded by the lock of the list of pools. The lock of a queue
+ * may be taken while holding the pool's.
  *
  * In each file, "with the lock held" speaks of the pool's. */
 #ifndef WG_POOL_STATE_H

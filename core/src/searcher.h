@@ -32,9 +32,9 @@
  * vain. A worker that leaves work behind, or blocks, wakes another as ever.
  *
  * The invariant, that no task is stranded: whenever the lock is free and a queue is in the ring or offered, there is a searcher,
- * or a standby, or starting a thread for it has failed. In the last case the pool is *starved*, see spawn.h. Every place that puts a queue
- * into the ring, or stops searching, calls wg_ensure_searcher() to keep this true. Work for a queue that is in the ring already
- * needs no more than the lock of that queue.
+ * or a standby, or starting a thread for it has failed. In the last case the pool is *starved*, see spawn.h. Every place that
+ * puts a queue into the ring, or stops searching, calls wg_ensure_searcher() to keep this true. Work for a queue that is in the
+ * ring already needs no more than the lock of that queue.
  *
  * While as many workers compute as there are cores, the searcher does not take work. It is then the monitor, see monitor.h,
  * and adds workers if tasks are blocked. A worker that sleeps in a wait of this library says so (wg_thread_blocks), and is not

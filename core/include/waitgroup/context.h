@@ -56,7 +56,8 @@ WG_API wg_status wg_context_run(wg_context *ctx, void (*fn)(void *arg), void *ar
  * in a task of `ctx`, or in none if that is NULL or the root. The caller owns the memory of the scope, and keeps `ctx`.
  * Scopes are left in the reverse order, with one exception: code on a C stack of its own may leave its scope before it
  * switches to another stack, together with all that was entered in the scope and not left, and come back to all of that by
- * wg_scope_return when it goes on, in any thread. wg_scope_enter returns WG_OK; WG_INVALID: scope is NULL, with which the others do nothing. */
+ * wg_scope_return when it goes on, in any thread. wg_scope_enter returns WG_OK; WG_INVALID: scope is NULL, with which the others
+ * do nothing. */
 typedef struct wg_scope {
     void *private_[12];
 } wg_scope;

@@ -66,7 +66,8 @@ WG_API void wg_errgroup_release(wg_errgroup *g);
  * has not started when the group is cancelled never starts: it is settled as WG_NEVER_STARTED, and ends.
  * On anything but WG_OK nothing changed, and no function of the task is called:
  * WG_CANCELLED, WG_DEADLINE_EXCEEDED: the group is cancelled; see wg_context_cause. WG_FINISHED: the outcome has been
- * given. WG_DEADLOCK, WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_FORKED, WG_NO_MEMORY, WG_NO_THREADS, WG_OVERFLOW, WG_STOPPED, WG_INVALID. */
+ * given. WG_DEADLOCK, WG_TIMEOUT, WG_CONTEXT_ENDED, WG_INTERRUPTED: see until.h. WG_FORKED, WG_NO_MEMORY, WG_NO_THREADS,
+ * WG_OVERFLOW, WG_STOPPED, WG_INVALID. */
 WG_API wg_status wg_errgroup_start(wg_errgroup *g, const wg_task *task, const wg_until *until) WG_MUST_USE;
 
 /* The same, but never blocks: WG_LIMIT when there is no slot now. */

@@ -39,8 +39,9 @@ WG_API wg_status wg_dump_on_signal(int signum, int fd);
 /* For the end of a test. Write to `fd` what is still there of groups made at `since` (see wg_now; WG_FOREVER, which is 0: all)
  * or later, each with a line: tasks that have not ended, with where and by whom the group was made, groups with tasks that
  * were never waited for, also if they are gone by now (the last 32 of them), failed ones whose errors nobody has waited for;
- * contexts that live and still have callbacks to call; and threads that have slept in the library since then. Returns how many lines that were: 0 says that nothing leaks. A negative `fd` writes nothing. Tasks may end at any
- * time: a test for leaks must look again for a while before it reports them. */
+ * contexts that live and still have callbacks to call; and threads that have slept in the library since then. Returns how
+ * many lines that were: 0 says that nothing leaks. A negative `fd` writes nothing. Tasks may end at any time: a test for leaks
+ * must look again for a while before it reports them. */
 WG_API unsigned wg_leaks(int fd, int64_t since);
 
 /* The same as a text, for free(): "" if nothing leaks. NULL: there is no memory for it. */
