@@ -48,12 +48,12 @@ static void the_sources_compile_without_a_warning(const char *kind) {
     static const char *const levels[] = {"-O2", "-O3"};
     char line[1024];
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        snprintf(
-            line, sizeof line,
-            "for cc in $(bash -c 'type -ap $(compgen -c %s | grep -xE \"%s(-[0-9]+)?\")' | xargs readlink -f | sort -u);"
-            " do ls core/src/*.c core/src/park/*.c | grep -v windows | xargs -P 2 -I FILE"
-            " $cc -std=c11 %s -fexceptions " STRICT " -Icore/include -c -o /dev/null FILE || exit 1; done",
-            kind, kind, levels[i]);
+        snprintf(line, sizeof line,
+                 "for cc in $(bash -c 'type -ap $(compgen -c %s | grep -xE \"%s(-[0-9]+)?\")' | xargs readlink -f | "
+                 "sort -u);"
+                 " do ls core/src/*.c core/src/park/*.c | grep -v windows | xargs -P 2 -I FILE"
+                 " $cc -std=c11 %s -fexceptions " STRICT " -Icore/include -c -o /dev/null FILE || exit 1; done",
+                 kind, kind, levels[i]);
         alarm(WATCHDOG_SECONDS);
         run(line);
     }

@@ -49,7 +49,8 @@ static void every_error_of_a_group_is_destroyed(void **state) {
         assert_status(wg_errgroup_enter(g), WG_OK);
         assert_status(wg_errgroup_leave(g, bad_error(&destroyed)), WG_OK);
     }
-    int64_t id = wg_errgroup_id(g), of_context = wg_context_id(wg_errgroup_context(g)), of_parent = wg_context_id(parent);
+    int64_t id = wg_errgroup_id(g), of_context = wg_context_id(wg_errgroup_context(g)),
+            of_parent = wg_context_id(parent);
     wg_context_release(parent);
     ends_in(release_group, g);
     assert_int_equal(atomic_load(&destroyed), 3);

@@ -15,7 +15,8 @@ static void stop(void *arg) { *(int *)arg = 1; }
 
 int main(void) {
     static wg_waitgroup wg = WG_INIT;
-    static wg_until soon; /* and not an initializer in order: this is C++ as well, and later versions may have more fields */
+    /* Without an initializer in order: this is C++ as well, and later versions may have more fields. */
+    static wg_until soon;
     wg_errgroup *g;
     wg_observer observer;
     int n[10] = {0}, sum = 0, zero = 0;
