@@ -1,8 +1,8 @@
 """What is measured of groups that several languages share: the same work in a group of one language, and in one that
 another language made and this one has attached to; and errors that cross.
 
-Lua is opened in this process by tests/hub/lua_in_python.py; the C functions are those of the library that Python has, and
-tasks.c, which the Makefile builds.
+Lua is opened in this process by tests/hub/lua_in_python.py; the C functions are those of the library that Python has,
+and tasks.c, which the Makefile builds.
 """
 
 import contextlib

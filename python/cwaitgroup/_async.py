@@ -322,7 +322,9 @@ class _AsyncioBody:
         import asyncio
 
         self._loop, self._task = loop, asyncio.current_task(loop)
-        self._cancelling = self._task.cancelling() if self._task is not None else 0  # before; it may clean up after that
+        self._cancelling = (
+            self._task.cancelling() if self._task is not None else 0
+        )  # before; it may clean up after that
         self._over = self._interrupted = False
         self._stop = group.context.add_callback(self._wake)
 

@@ -79,8 +79,8 @@ class Inbox:
             return self._tasks.popleft() if self._tasks else None
 
     def take_of(self, expected: set[Task[_T]]) -> Task[_T] | None:
-        """Take a task, and out of the set first: if a signal handler raises before it has come to the caller, nobody waits
-        for it in vain."""
+        """Take a task, and out of the set first: if a signal handler raises before it has come to the caller, nobody
+        waits for it in vain."""
         with self._lock:
             while self._tasks:
                 task = self._tasks[0]
@@ -134,8 +134,8 @@ class Inbox:
 class Completed(Uncopied, Generic[_T]):
     """What as_completed() returns: an iterator, and an asynchronous iterator, over tasks in the order of ending.
 
-    A reader counts itself before it waits, so that several threads may share an iterator: no more wait than tasks are to
-    come.
+    A reader counts itself before it waits, so that several threads may share an iterator: no more wait than tasks are
+    to come.
     """
 
     __slots__ = ("_context", "_end", "_inbox", "_number", "_pending", "_readers")

@@ -85,7 +85,7 @@ def _options(executor: Any) -> dict[str, Any]:
 
 
 def _was_raised_by_handler(error: BaseException) -> bool:
-    """Has a signal handler raised it? A handler, and hardly anything else, is called with the frame that it interrupts."""
+    """Has a signal handler raised it? A handler, and hardly anything else, is called with the frame it interrupts."""
     if threading.current_thread() is not threading.main_thread():
         return False
     traceback = error.__traceback__
@@ -114,8 +114,8 @@ class Sender:
     def send(
         self, task: Task[Any], executor: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """Submit the call. What the executor refuses has failed, as what fails there. But what a signal handler raises is the
-        caller's, and so are interrupts; then the task is withdrawn, whether or not the executor has it."""
+        """Submit the call. What the executor refuses has failed, as what fails there. What a signal handler raises is
+        the caller's, and so are interrupts; then the task is withdrawn, whether or not the executor has it."""
         future = None
         try:
             future = executor.submit(
@@ -303,7 +303,9 @@ class GroupExecutor(Uncopied, Executor):
                 future._follow(task)
             else:
                 _Queued(self._group, future, call)
-        except BaseException:  # refused, or a signal handler has raised: then nobody has the future, and nobody waits for it
+        except (
+            BaseException
+        ):  # refused, or a signal handler has raised: then nobody has the future, and nobody waits for it
             self._ended(future)
             raise
         return future

@@ -27,8 +27,9 @@ else:
 class _Condition:
     """As threading.Condition, as far as queue.Queue needs it; its wait() ends with a context, too.
 
-    A signal handler may raise between any two steps of the main thread. So a step that comes too often does no harm, and
-    one that does not come is made by the next caller: a waiter whose count is zero has been notified, wherever it stands.
+    A signal handler may raise between any two steps of the main thread. So a step that comes too often does no harm,
+    and one that does not come is made by the next caller: a waiter whose count is zero has been notified, wherever it
+    stands.
     """
 
     def __init__(self, lock: Lock) -> None:
@@ -145,7 +146,7 @@ class Queue(Uncopied, _unpatched.Queue[_T]):
                     raise ShutDown
                 if not self._wait(self.not_empty, "Queue.get()", end, context):
                     raise queue.Empty
-            self.not_full.notify()  # first: should a signal handler raise now, it has woken in vain, and loses no wake-up
+            self.not_full.notify()  # first: if a signal handler raises now, that was in vain, and no wake-up is lost
             return self._get()
 
     def put(

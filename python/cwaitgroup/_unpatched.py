@@ -1,5 +1,6 @@
-"""What gevent and eventlet replace in the standard library and this package needs as it was, since its tasks run in threads
-of the system: the lock, and queue.Queue. They may have patched before the package is imported, or may do so later."""
+"""What gevent and eventlet replace in the standard library and this package needs as it was, since its tasks run in
+threads of the system: the lock, and queue.Queue. They may have patched before the package is imported, or may do so
+later."""
 
 import queue
 import sys

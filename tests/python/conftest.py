@@ -37,7 +37,7 @@ def optional(name):
 
 
 def nobodys(make):
-    """What make() returns. Without a GIL an object is freed by the thread that made it, when that thread gets round to it;
+    """What make() returns. Without a GIL an object is freed by the thread that made it, when that thread gets to it;
     this one is freed by whichever thread lets go of it last, as with a GIL."""
     held, kept = [make()], []
     other = threading.Thread(target=lambda: kept.append(held[0]))

@@ -1,7 +1,6 @@
 """as_completed(): tasks in the order in which they end, for threads and for event loops."""
 
 import asyncio
-import gc
 import threading
 import weakref
 

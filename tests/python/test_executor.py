@@ -11,7 +11,16 @@ from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExec
 
 import pytest
 from conftest import EFFORT, HANG, until
-from cwaitgroup import Cancelled, Context, DeadlineExceeded, DeadlockError, ErrGroup, WaitTimeout, as_completed, current_context
+from cwaitgroup import (
+    Cancelled,
+    Context,
+    DeadlineExceeded,
+    DeadlockError,
+    ErrGroup,
+    WaitTimeout,
+    as_completed,
+    current_context,
+)
 from executor_work import (
     Boom,
     add,

@@ -1,5 +1,5 @@
-"""Signal handlers that raise at any moment, in calls that are written in Python: what they raise comes out, and what was
-called works as before."""
+"""Signal handlers that raise at any moment, in calls that are written in Python: what they raise comes out, and what
+was called works as before."""
 
 import pytest
 

@@ -209,7 +209,8 @@ def test_what_is_refused_is_named_whatever_its_repr():
     named = ErrGroup(name=NoReprStr("fetch"))
     assert repr(named.start(int, name=NoReprStr("page"))) and "fetch" in repr(named)
     named.wait()
-    assert "of group 'fetch'" in str(pytest.raises(RuntimeError, named.go, int).value)
+    with pytest.raises(RuntimeError, match="of group 'fetch'"):
+        named.go(int)
     g.wait()
 
 
