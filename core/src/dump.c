@@ -32,6 +32,8 @@ static void send(const struct sink *to, struct wg_text *line) {
     line->length = 0;
 }
 
+static const char *s_of(size_t n) { return n == 1 ? "" : "s"; }
+
 static void append_group(struct wg_text *line, const struct wg_seen_group *g) {
     wg_text_add(line, "error group");
     if (g->name[0])
@@ -179,13 +181,13 @@ static void dump_tasks(const struct sink *to, const struct wg_seen_group *g) {
             named++;
         }
     if (g->counts.running > named)
-        wg_text_add(&line, "    %lu running tasks %s", g->counts.running - named,
+        wg_text_add(&line, "    %lu running task%s %s", g->counts.running - named, s_of(g->counts.running - named),
                     g->lists ? "that no thread of the library runs, such as coroutines"
                              : "of which only the number is known");
     if (line.length)
         send(to, &line);
     if (g->counts.pending)
-        wg_text_add(&line, "    %lu tasks have not started", g->counts.pending);
+        wg_text_add(&line, "    %lu task%s not started", g->counts.pending, g->counts.pending == 1 ? " has" : "s have");
     if (line.length)
         send(to, &line);
 }
@@ -218,8 +220,6 @@ static void dump_sleepers(const struct sink *to) {
         send(to, &line);
     }
 }
-
-static const char *s_of(size_t n) { return n == 1 ? "" : "s"; }
 
 /* A context that keeps nothing alive, and that nothing waits for, is only counted. */
 static bool keeps_something(const struct wg_seen_context *context) {
@@ -257,16 +257,17 @@ static void dump_pool(void *raw, const struct wg_pool_load *pool) {
     struct wg_text line = LINE;
     if (pool->workers == 0 && pool->queued == 0)
         return;
-    wg_text_add(&line, "pool '%s': %u threads, %u in tasks and not in a wait, %lu tasks queued%s", pool->name,
-                pool->workers, pool->computing, pool->queued,
+    wg_text_add(&line, "pool '%s': %u thread%s, %u in tasks and not in a wait, %lu task%s queued%s", pool->name,
+                pool->workers, s_of(pool->workers), pool->computing, pool->queued, s_of(pool->queued),
                 pool->starved ? "; it could not start the thread it needs" : "");
     send(to, &line);
 }
 
 static void dump_summary(const struct sink *to, size_t idle) {
     struct wg_text line = LINE;
-    wg_text_add(&line, "waitgroup: process %ld: %zu error groups with tasks or waits, %zu without; %zu threads wait",
-                (long)wg_process_id(), to->seen->group_count - idle, idle, to->seen->wait_count);
+    size_t busy = to->seen->group_count - idle, waits = to->seen->wait_count;
+    wg_text_add(&line, "waitgroup: process %ld: %zu error group%s with tasks or waits, %zu without; %zu %s",
+                (long)wg_process_id(), busy, s_of(busy), idle, waits, waits == 1 ? "thread waits" : "threads wait");
     send(to, &line);
 }
 
@@ -362,10 +363,11 @@ static void report_group(const struct sink *to, const struct wg_seen_group *g) {
     if (g->where[0])
         wg_text_add(&line, ", made at %s", g->where);
     wg_text_add(&line, ")");
-    if (g->counts.running + g->counts.pending)
-        wg_text_add(&line, ": %lu tasks have not ended", g->counts.running + g->counts.pending);
+    size_t unfinished = g->counts.running + g->counts.pending;
+    if (unfinished)
+        wg_text_add(&line, ": %zu task%s not ended", unfinished, unfinished == 1 ? " has" : "s have");
     if (!g->finished)
-        wg_text_add(&line, "%s it was never waited for", g->counts.running + g->counts.pending ? ", and" : ":");
+        wg_text_add(&line, "%s it was never waited for", unfinished ? ", and" : ":");
     if (!g->finished && g->failures)
         wg_text_add(&line, ", and %zu of its tasks failed", g->failures);
     send(to, &line);

@@ -75,7 +75,7 @@ static void what_is_stuck_comes_first(void **state) {
     assert_true(strstr(text, "error group 'stuck' (") < strstr(text, "error group 'busy' ("));
     assert_true(strstr(text, "error group 'busy' (") < strstr(text, "error group 'idle' ("));
     assert_says("at most 3"); /* ... seconds more */
-    assert_says("1 running tasks of which only the number is known");
+    assert_says("1 running task of which only the number is known");
     gate_open(&gate);
     pthread_join(thread, NULL);
     assert_status(wg_errgroup_wait(busy, NULL, NULL), WG_OK);
@@ -202,7 +202,7 @@ static void leaks_are_counted_and_named(void **state) {
     assert_int_equal(wg_leaks(-1, wg_now()), 0);
     assert_int_equal(wg_leaks(ends[1], before), 1);
     read_until(ends[0], "straggler");
-    assert_says("leak: error group 'left' (C, made at here.c:3): 1 tasks have not ended, and it was never waited for");
+    assert_says("leak: error group 'left' (C, made at here.c:3): 1 task has not ended, and it was never waited for");
     gate_open(&gate);
     EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
     assert_int_equal(wg_leaks(ends[1], before), 1);

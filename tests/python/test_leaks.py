@@ -93,7 +93,7 @@ def test_tests_that_leave_something_fail(tmp_path):
     ):
         assert f"ERROR test_these.py::test_{name}" not in out
     assert "11 passed, 5 errors" in out
-    assert "leak: error group 'forgotten' (Python, made at test_these.py:14): 1 tasks have not ended" in out
+    assert "leak: error group 'forgotten' (Python, made at test_these.py:14): 1 task has not ended" in out
     assert "task 'Event.wait' runs" in out
     assert "error group 'unwaited'" in out
     assert "and 1 of its tasks failed" in out
