@@ -19,4 +19,4 @@ def test_jobs_of_three_languages_run_in_one_group():
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "python: 303 primes below 2000" in ran.stdout and "lua: 9 words" in ran.stdout
-    assert ran.stdout.endswith("0 running, 0 waiting, 3 done\nok\n")
+    assert ran.stdout.endswith("0 running, 0 pending, 3 completed\nok\n")

@@ -372,6 +372,7 @@ describe("the pollable protocol", function()
     end)
     assert.equal(g, polled)
     assert.is_true(ran)
+    assert.is_true(g:wait(0))
   end)
 
   it("stays readable", function()
