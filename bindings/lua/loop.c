@@ -679,6 +679,7 @@ int wgl_drain(lua_State *L) {
     luaL_checkstack(L, 20, NULL);
     do {
         first_error = end_all(L, home, first_error);
+        wgl_subscriptions_catch_up(L, home);
         wgl_run_callbacks_now(L); /* of contexts that have ended while the task did not look; they may start tasks */
     } while (home->alive > 0);
     wgl_subscriptions_forget_callbacks(home);

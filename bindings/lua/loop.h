@@ -117,6 +117,8 @@ void wgl_callbacks_drop(wgl_home *home); /* without memory to run them */
 void wgl_callback_add(lua_State *L, wgl_home *home);
 /* The handle goes: with `keep`, waiters of it are still to be woken. */
 void wgl_handle_unsubscribe(wgl_home *home, wgl_handle *handle, bool keep);
+/* What contexts with callbacks have told nobody yet, though they have ended, is delivered, or in the mailbox. */
+void wgl_subscriptions_catch_up(lua_State *L, wgl_home *home);
 void wgl_subscriptions_forget_callbacks(wgl_home *home);
 void wgl_subscriptions_close(wgl_home *home);
 /* One task less of the scope. */

@@ -167,9 +167,13 @@ static void deliver(lua_State *L, wgl_home *home, wgl_subscription *s) {
     }
 }
 
-static bool is_forked(const wgl_subscription *s) {
+static wg_status state_of(const wgl_subscription *s) {
     const wg_until now = {.deadline = WG_POLL, .context = wg_context_root()};
-    return s->event != WGL_AT_END && s->event != WGL_AT_SLOT && wg_event_wait(event_of(s), &now) == WG_FORKED;
+    return wg_event_wait(event_of(s), &now);
+}
+
+static bool is_forked(const wgl_subscription *s) {
+    return s->event != WGL_AT_END && s->event != WGL_AT_SLOT && state_of(s) == WG_FORKED;
 }
 
 /* In the child of a fork no thread of the parent brings its events any more: all that waits is woken, looks again, and
@@ -197,6 +201,16 @@ void wgl_subscriptions_deliver(lua_State *L, wgl_home *home) {
     for (wgl_subscription *s = take_fired(home), *next; s; s = next) {
         next = s->fired;
         deliver(L, home, s);
+    }
+}
+
+/* A context shows its end before it tells its observers. */
+void wgl_subscriptions_catch_up(lua_State *L, wgl_home *home) {
+    for (wgl_subscription *s = home->subscriptions, *next; s; s = next) {
+        next = s->next;
+        if (s->event == WGL_AT_END && !s->cancelled && s->handle && s->handle->callbacks > 0 &&
+            state_of(s) != WG_TIMEOUT && wg_event_unobserve_sync(event_of(s), &s->observer))
+            deliver(L, home, s); /* else it is in the mailbox now */
     }
 }
 
