@@ -6,16 +6,13 @@
 #include "deadlock.h"
 #include "fork.h"
 #include "frame.h"
-#include "patience.h"
 #include "pool.h"
 #include "wait.h"
 
 /* How often to look for a slot before a sleep, at most. That takes about as long as to sleep and be woken on another
  * core, so it costs at most as much again; if this thread slept, the workers would fall asleep too, and would have to be
  * woken. */
-#define MOST_LOOKS 300
-/* Between two looks: each takes the cache line of the count from the worker that is about to count down. */
-#define PAUSES 8
+#define MOST_SPINS 2000
 
 /* A thread that sleeps for a slot; on its stack. */
 struct slot_sleeper {
@@ -26,7 +23,7 @@ struct slot_sleeper {
 
 void wg_slots_init(struct wg_slots *slots, int32_t limit, int32_t ahead, const wg_pool *pool, wg_context *context) {
     *slots = (struct wg_slots){
-        .limit = (uint32_t)limit, .ahead = ahead, .pool = pool, .context = context, .patience = MOST_LOOKS};
+        .limit = (uint32_t)limit, .ahead = ahead, .pool = pool, .context = context, .spins = MOST_SPINS};
 }
 
 int32_t wg_slots_limit(const struct wg_slots *slots) { return (int32_t)wg_load_relaxed32(&slots->limit); }
@@ -254,18 +251,16 @@ static wg_status try_again(struct wg_slots *slots, bool ahead, bool *first) {
     return status == WG_LIMIT && ahead && slots->ahead > 0 ? try_ahead(slots) : status;
 }
 
-/* Look for a slot for a while. Small tasks give theirs back within microseconds. */
+/* Look for a slot for a while. Small tasks give theirs back within microseconds. If looking has been in vain so often that
+ * no patience is left, it begins afresh: tasks may have become small. */
 static wg_status spin(struct wg_slots *slots, bool ahead, bool *first) {
+    uint32_t spins = wg_load_relaxed32(&slots->spins);
     wg_status status = WG_LIMIT;
-    if (!wg_worth_spinning(slots->pool))
-        return status;
-    uint32_t looks = wg_patience_looks(&slots->patience, MOST_LOOKS);
-    for (uint32_t i = 0; i < looks && status == WG_LIMIT; i++) {
-        for (int pauses = 0; pauses < PAUSES; pauses++)
-            wg_pause();
+    for (uint32_t i = 0; i < spins && status == WG_LIMIT && wg_worth_spinning(slots->pool); i++) {
+        wg_pause();
         status = try_again(slots, ahead, first);
     }
-    wg_patience_learn(&slots->patience, MOST_LOOKS, looks, status != WG_LIMIT);
+    wg_store_relaxed32(&slots->spins, status != WG_LIMIT || spins == 0 ? MOST_SPINS : spins / 2);
     return status;
 }
 

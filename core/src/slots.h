@@ -29,7 +29,7 @@ struct wg_slots {
     wg_waitgroup tasks;
     wg_a32 limit;
     wg_a32 closed;         /* the outcome has been given: no more tasks are taken */
-    wg_a32 patience;       /* of the threads that look for a slot before they sleep; see patience.h */
+    wg_a32 spins;          /* how often the next thread looks before it sleeps: halved when that was in vain */
     int32_t ahead;         /* how many tasks may be stored */
     const wg_pool *pool;   /* of most tasks, borrowed: is it any use to look again and again? */
     wg_context *context;   /* borrowed; its end ends every wait for a slot */
