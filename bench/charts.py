@@ -41,6 +41,8 @@ def pyplot() -> Any:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
+    # Words as words, not as outlines: a third of the size; and the same figures give the same file.
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "waitgroup"})
     return plt
 
 
