@@ -104,6 +104,14 @@ void thread_start(struct thread *t, void *(*fn)(void *arg), void *arg) {
 
 void thread_join(struct thread *t) { REQUIRE(pthread_join(t->id, NULL) == 0); }
 
+void thread_ends_in(void *(*fn)(void *arg), void *arg) {
+    struct thread t;
+    void *result;
+    thread_start(&t, fn, arg);
+    assert_int_equal(pthread_join(t.id, &result), 0);
+    assert_null(result);
+}
+
 static int sleepers_on(const void *subject) {
     struct wg_bucket *bucket = wg_bucket_of(subject);
     int n = 0;

@@ -79,6 +79,8 @@ struct thread {
 };
 void thread_start(struct thread *t, void *(*fn)(void *arg), void *arg);
 void thread_join(struct thread *t);
+/* Run it in a thread, which must not return from it. */
+void thread_ends_in(void *(*fn)(void *arg), void *arg);
 
 /* Wait until `n` threads sleep on `subject`, a wait group or a context. A wg_errgroup_go that waits for room sleeps on
  * the group's context too. */

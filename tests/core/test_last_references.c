@@ -3,15 +3,6 @@
 #include "held_timer.h"
 #include "tasks.h"
 
-/* Run it in a thread, which must not return from it. */
-static void ends_in(void *(*fn)(void *arg), void *arg) {
-    struct thread t;
-    void *result;
-    thread_start(&t, fn, arg);
-    assert_int_equal(pthread_join(t.id, &result), 0);
-    assert_null(result);
-}
-
 static bool is_gone(int64_t id, wg_kind kind) {
     void *object;
     return wg_attach(id, kind, &object) == WG_ENDED_ID;
@@ -52,7 +43,7 @@ static void every_error_of_a_group_is_destroyed(void **state) {
     int64_t id = wg_errgroup_id(g), of_context = wg_context_id(wg_errgroup_context(g)),
             of_parent = wg_context_id(parent);
     wg_context_release(parent);
-    ends_in(release_group, g);
+    thread_ends_in(release_group, g);
     assert_int_equal(atomic_load(&destroyed), 3);
     assert_true(is_gone(id, WG_KIND_ERRGROUP));
     assert_true(is_gone(of_context, WG_KIND_CONTEXT));
@@ -82,7 +73,7 @@ static void every_cause_in_a_chain_of_contexts_is_destroyed(void **state) {
     }
     for (int i = 0; i < CHAIN - 1; i++)
         wg_context_release(chain[i]);
-    ends_in(release_context, chain[CHAIN - 1]);
+    thread_ends_in(release_context, chain[CHAIN - 1]);
     assert_int_equal(atomic_load(&destroyed), CHAIN);
     for (int i = 0; i < CHAIN; i++)
         assert_true(is_gone(ids[i], WG_KIND_CONTEXT));
@@ -100,7 +91,7 @@ static void an_observer_of_an_outcome_that_ends_the_thread_keeps_no_group(void *
     (void)state;
     wg_errgroup *g = new_group((wg_errgroup_options){0});
     int64_t id = wg_errgroup_id(g);
-    ends_in(observe_outcome, g);
+    thread_ends_in(observe_outcome, g);
     wg_errgroup_release(g);
     assert_true(is_gone(id, WG_KIND_ERRGROUP));
 }
@@ -118,7 +109,7 @@ static void a_wait_that_ends_the_thread_keeps_no_context(void **state) {
     assert_status(wg_context_new(&ctx, wg_context_root(), wg_after(WG_SECOND)), WG_OK);
     assert_status(wg_event_observe(wg_ended(ctx), &ends, exits, NULL), WG_OK);
     int64_t id = wg_context_id(ctx);
-    ends_in(wait_for, ctx);
+    thread_ends_in(wait_for, ctx);
     let_the_timer_go();
     wg_context_release(ctx);
     EVENTUALLY(is_gone(id, WG_KIND_CONTEXT));
@@ -147,7 +138,7 @@ static void a_look_at_tasks_may_end_the_thread(void **state) {
     for (int i = 0; i < 20; i++) /* more than fit without memory */
         go(view.g, until_cancelled, NULL);
     EVENTUALLY(wg_errgroup_running(view.g, NULL, NULL) == 20);
-    ends_in(look, &view);
+    thread_ends_in(look, &view);
     assert_int_equal(atomic_load(&view.times), 1);
     assert_status(wg_errgroup_cancel(view.g, NULL), WG_OK);
     assert_status(wg_errgroup_wait(view.g, NULL, NULL), WG_OK);

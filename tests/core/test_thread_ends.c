@@ -366,15 +366,6 @@ static void *call_cancel(void *ctx) {
     return ctx;
 }
 
-/* Run it in a thread, which must not return from it. */
-static void ends_in(void *(*fn)(void *arg), void *arg) {
-    struct thread t;
-    void *result;
-    thread_start(&t, fn, arg);
-    assert_int_equal(pthread_join(t.id, &result), 0);
-    assert_null(result);
-}
-
 static void an_observer_of_a_wait_group_may_end_the_thread(void **state) {
     (void)state;
     for (int exits_at = 0; exits_at < 3; exits_at++) {
@@ -386,7 +377,7 @@ static void an_observer_of_a_wait_group_may_end_the_thread(void **state) {
             assert_status(
                 wg_event_observe(wg_zero(&wg), &observers[i], i == exits_at ? observe_and_exit : only_observe, NULL),
                 WG_OK);
-        ends_in(call_done, &wg);
+        thread_ends_in(call_done, &wg);
         assert_int_equal(atomic_load(&called), 3);
         for (int i = 0; i < 3; i++)
             assert_false(wg_event_unobserve_sync(wg_zero(&wg), &observers[i]));
@@ -406,7 +397,7 @@ static void an_observer_called_at_once_may_end_the_thread(void **state) {
     (void)state;
     wg_waitgroup wg = WG_INIT;
     atomic_store(&called, 0);
-    ends_in(call_observe, &wg);
+    thread_ends_in(call_observe, &wg);
     assert_int_equal(atomic_load(&called), 1);
     assert_status(wg_add(&wg, 1), WG_OK);
     assert_status(wg_wait(&wg, AFTER(WG_MILLISECOND)), WG_TIMEOUT);
@@ -429,7 +420,7 @@ static void an_observer_of_a_context_may_end_the_thread(void **state) {
     wg_observer observers[CONTEXTS][2];
     atomic_store(&called, 0);
     make_family(family, observers, WG_FOREVER);
-    ends_in(call_cancel, family[0]);
+    thread_ends_in(call_cancel, family[0]);
     assert_int_equal(atomic_load(&called), 2 * CONTEXTS);
     for (int i = 0; i < CONTEXTS; i++) {
         assert_status(wg_context_status(family[i]), WG_CANCELLED);
@@ -488,7 +479,7 @@ static void a_larger_limit_starts_tasks_though_an_observer_ends_the_thread(void 
     struct crowd crowd;
     wg_pool *pool = new_pool();
     make_crowd(&crowd, pool);
-    ends_in(call_set_limit, crowd.g);
+    thread_ends_in(call_set_limit, crowd.g);
     assert_int_equal(atomic_load(&called), 2);
     EVENTUALLY(atomic_load(&crowd.stored.ended) == 1);
     for (int i = 0; i < 2; i++)
@@ -505,7 +496,7 @@ static void the_end_of_a_group_drops_tasks_though_an_observer_ends_the_thread(vo
     struct crowd crowd;
     wg_pool *pool = new_pool();
     make_crowd(&crowd, pool);
-    ends_in(call_group_cancel, crowd.g);
+    thread_ends_in(call_group_cancel, crowd.g);
     assert_int_equal(atomic_load(&called), 2);
     EVENTUALLY(atomic_load(&crowd.stored.ended) == 1);
     gate_open(&crowd.gate);
@@ -530,7 +521,7 @@ static void a_slot_is_not_lost_with_the_thread_that_finds_its_group_ended(void *
     int64_t deadline = wg_after(WG_SECOND); /* time enough on a slow machine to observe before it has passed */
     wg_errgroup *g = new_group((wg_errgroup_options){.limit = 1, .parent = wg_context_root(), .deadline = deadline});
     assert_status(wg_event_observe(wg_ended(wg_errgroup_context(g)), &exits, observe_and_exit, NULL), WG_OK);
-    ends_in(enter_late, g);
+    thread_ends_in(enter_late, g);
     EVENTUALLY(wg_count(wg_errgroup_tasks(g)) == 0);
     let_the_timer_go();
     assert_status(wg_errgroup_wait(g, AFTER(HANG), NULL), WG_DEADLINE_EXCEEDED);

@@ -394,6 +394,21 @@ static void no_descriptors(void) {
 void __gcov_dump(void);
 #endif
 
+/* The end of a child whose checks have all passed. No exit, at which what the lost threads owned would count as a leak. */
+static _Noreturn void child_is_well(void) {
+#ifdef WG_TEST_COVERAGE
+    __gcov_dump();
+#endif
+    execlp("true", "true", (char *)NULL);
+    _exit(1);
+}
+
+static void check_child(pid_t child) {
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void forking(void) {
     heap h;
     lua_State *L = open_state(&h);
@@ -459,15 +474,9 @@ static void forking(void) {
                "assert(select(2, t:result()) == 2)\n"
                "context:cancel('x')\n"
                "assert(context:cancelled())\n");
-#ifdef WG_TEST_COVERAGE
-        __gcov_dump();
-#endif
-        execlp("true", "true", (char *)NULL); /* no exit, at which what the lost threads owned would count as a leak */
-        _exit(1);
+        child_is_well();
     }
-    int status;
-    waitpid(child, &status, 0);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    check_child(child);
     run(L, "assert(fd == wg:pollfd() and core.readable(fd) and not core.readable(ctx_fd))\n"
            "assert(w.attach(wg_id) == wg and w.attach(ch_id) == ch)\n"
            "assert(wanted:send 'x' and offered:receive() == 'of the parent' and own:send 'y')\n"
@@ -497,15 +506,9 @@ static void forking_in_a_loop(void) {
         h.owner = pthread_self();
         run(L, "while not outcome do assert(coroutine.resume(waiter)) end\n"
                "w.run(function() w.sleep(0.001) end)\n");
-#ifdef WG_TEST_COVERAGE
-        __gcov_dump();
-#endif
-        execlp("true", "true", (char *)NULL);
-        _exit(1);
+        child_is_well();
     }
-    int status;
-    waitpid(child, &status, 0);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    check_child(child);
     run(L, "assert(core.readable(loop_fd), 'the child has eaten the wake-up')\n"
            "assert(coroutine.resume(waiter))\n"
            "assert(outcome[1] and outcome[2] == true)\n");
